@@ -1,0 +1,2 @@
+/** Command line: the commands, options and exit codes of the `synod` program. */
+export {};

@@ -1,0 +1,2 @@
+/** Execution: the models that run decided batches against a service, sequentially, pipelined, in parallel or speculatively. */
+export {};

@@ -1,0 +1,2 @@
+/** Gateways: the protocols by which the clients of others reach a cluster. */
+export {};

@@ -1,0 +1,2 @@
+/** Runtime: the hosts that drive the pure cores of replicas and clients with a real or simulated platform. */
+export {};

@@ -1,0 +1,2 @@
+/** Synod: the package's main door, through which a service is defined, started, replicated and called. */
+export {};
