@@ -1,2 +1,6 @@
-/** Runtime: the hosts that drive the pure cores of replicas and clients with a real or simulated platform. */
-export {};
+/**
+ * runtime: hosts that drive the pure cores with a platform: the replica host and the client host. `registry.ts` alone names
+ * all siblings.
+ */
+export * from "./client/block-client.js";
+export * from "./replica/api.js";

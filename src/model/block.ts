@@ -1,0 +1,195 @@
+// Hot file: block headers are read for every block on every replica. No allocation; one DataView, absolute offsets.
+import type { ByteWriter } from "../base/index.js";
+import type { SessionId } from "./ids.js";
+
+/**
+ * Block: bytes of consecutive commands of one client session. Little-endian:
+ *
+ * | at | type | field |
+ * |---|---|---|
+ * | 0 | u32 | byte length of the whole block, this header included |
+ * | 4 | u32 | number of commands |
+ * | 8 | f64 | session id, 0 for blocks that belong to none |
+ * | 16 | f64 | sequence number of the first command (dense per session and stream, from 1) |
+ * | 24 | f64 | the client has every reply through this sequence number |
+ * | 32 | u8 | kind, see `BlockKind` |
+ * | 33 | u8 | stream: 0 ordered commands; others are for siblings with several groups |
+ * | 34 | u16 | 0 |
+ * | 36 | u32 | 0 |
+ * | 40 | … | commands, each `u32 byte length` (these 4 bytes included) followed by bytes the service defines |
+ */
+export const BLOCK_HEADER_BYTES = 40;
+
+/** What a block asks for. Plain numbers because they are on the wire and in the log. */
+export const BlockKind = {
+  /** Commands of a session, in order, exactly once. */
+  commands: 0,
+  /** Opens a session; payload: 16 bytes nonce that the reply repeats. The session's id is the block's log position. */
+  openSession: 1,
+  /** Ends the session named in the header. */
+  closeSession: 2,
+  /** Records the state digest at this position; payload: 16 bytes nonce. */
+  digest: 3,
+  /** Unordered reads; never in a log. The sequence number is the client's own ticket. */
+  read: 4,
+} as const;
+export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind];
+
+/** Most bytes of one block: one command of 1 MiB and its header always fit. */
+export const BLOCK_BYTES_MAX = 2 * 1024 * 1024;
+/** Most bytes of one command, its length field included. */
+export const COMMAND_BYTES_MAX = 1024 * 1024 + 4096;
+/** Most commands of one block. */
+export const BLOCK_COMMANDS_MAX = 65_536;
+
+export const blockLength = (view: DataView, at: number): number => view.getUint32(at, true);
+export const blockCommands = (view: DataView, at: number): number => view.getUint32(at + 4, true);
+export const blockSession = (view: DataView, at: number): SessionId => view.getFloat64(at + 8, true);
+export const blockSequence = (view: DataView, at: number): number => view.getFloat64(at + 16, true);
+export const blockAcknowledged = (view: DataView, at: number): number => view.getFloat64(at + 24, true);
+export const blockKind = (view: DataView, at: number): number => view.getUint8(at + 32);
+export const blockStream = (view: DataView, at: number): number => view.getUint8(at + 33);
+
+/** Starts a block in `writer` and returns its offset; commands follow; `endBlock` completes it. */
+export function beginBlock(
+  writer: ByteWriter,
+  kind: BlockKind,
+  session: SessionId,
+  sequence: number,
+  acknowledged: number,
+  stream = 0,
+): number {
+  const at = writer.skip(BLOCK_HEADER_BYTES);
+  const view = writer.view;
+  view.setUint32(at, 0, true);
+  view.setUint32(at + 4, 0, true);
+  view.setFloat64(at + 8, session, true);
+  view.setFloat64(at + 16, sequence, true);
+  view.setFloat64(at + 24, acknowledged, true);
+  view.setUint32(at + 32, kind | (stream << 8), true);
+  view.setUint32(at + 36, 0, true);
+  return at;
+}
+
+/** Completes the block begun at `at` with `commands` commands. */
+export function endBlock(writer: ByteWriter, at: number, commands: number): void {
+  writer.view.setUint32(at, writer.length - at, true);
+  writer.view.setUint32(at + 4, commands, true);
+}
+
+/**
+ * Checks the block at `[at, end)` completely (lengths, counts, every command boundary) before anything reads it.
+ * Returns its byte length, or -1 when it is malformed or longer than the bytes there are.
+ */
+export function checkBlock(view: DataView, at: number, end: number): number {
+  if (end - at < BLOCK_HEADER_BYTES) return -1;
+  const length = blockLength(view, at);
+  if (length < BLOCK_HEADER_BYTES || length > BLOCK_BYTES_MAX || length > end - at) return -1;
+  const kind = blockKind(view, at);
+  if (kind > BlockKind.read || view.getUint16(at + 34, true) !== 0 || view.getUint32(at + 36, true) !== 0) return -1;
+  const session = blockSession(view, at);
+  const sequence = blockSequence(view, at);
+  const acknowledged = blockAcknowledged(view, at);
+  if (!isCount(session) || !isCount(sequence) || !isCount(acknowledged)) return -1;
+  const commands = blockCommands(view, at);
+  const stop = at + length;
+  if (kind === BlockKind.openSession || kind === BlockKind.digest) {
+    return commands === 0 && length === BLOCK_HEADER_BYTES + 16 ? length : -1;
+  }
+  if (kind === BlockKind.closeSession)
+    return commands === 0 && length === BLOCK_HEADER_BYTES && session > 0 ? length : -1;
+  if (commands < 1 || commands > BLOCK_COMMANDS_MAX || sequence < 1) return -1;
+  if (kind === BlockKind.commands && session === 0) return -1;
+  if (acknowledged >= sequence && kind === BlockKind.commands) return -1;
+  let offset = at + BLOCK_HEADER_BYTES;
+  for (let i = 0; i < commands; i++) {
+    if (stop - offset < 4) return -1;
+    const bytes = view.getUint32(offset, true);
+    if (bytes < 4 || bytes > COMMAND_BYTES_MAX || bytes > stop - offset) return -1;
+    offset += bytes;
+  }
+  return offset === stop ? length : -1;
+}
+
+/** True for whole numbers in [0, 2^53). */
+function isCount(value: number): boolean {
+  return value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value;
+}
+
+/**
+ * Reply block: what a client gets for one block. Little-endian:
+ *
+ * | at | type | field |
+ * |---|---|---|
+ * | 0 | u32 | byte length of the whole reply block |
+ * | 4 | u32 | number of replies that follow (0 unless status is `ok`) |
+ * | 8 | f64 | session id |
+ * | 16 | f64 | sequence number of the first command answered; for `retry` the next one the service expects |
+ * | 24 | u8 | status, see `ReplyStatus` |
+ * | 25 | u8 | kind of the block that is answered |
+ * | 26 | u16 | 0 |
+ * | 28 | u32 | 0 |
+ * | 32 | … | replies, each `u32 byte length` (included) and bytes the service defines; for openSession: the 16-byte nonce |
+ */
+export const REPLY_HEADER_BYTES = 32;
+
+export const ReplyStatus = {
+  /** Executed; one reply a command. */
+  ok: 0,
+  /** The block left a gap in its session's sequence and was a no-op; send everything from `sequence` again. */
+  retry: 1,
+  /** The session is unknown or expired; the block was a no-op. */
+  sessionExpired: 2,
+  /** A duplicate whose replies the client has acknowledged already; nothing was executed. */
+  stale: 3,
+} as const;
+export type ReplyStatus = (typeof ReplyStatus)[keyof typeof ReplyStatus];
+
+export const replyLength = (view: DataView, at: number): number => view.getUint32(at, true);
+export const replyCount = (view: DataView, at: number): number => view.getUint32(at + 4, true);
+export const replySession = (view: DataView, at: number): SessionId => view.getFloat64(at + 8, true);
+export const replySequence = (view: DataView, at: number): number => view.getFloat64(at + 16, true);
+export const replyStatus = (view: DataView, at: number): number => view.getUint8(at + 24);
+export const replyKind = (view: DataView, at: number): number => view.getUint8(at + 25);
+
+/** Starts a reply block and returns its offset; `endReply` completes it. */
+export function beginReply(
+  writer: ByteWriter,
+  session: SessionId,
+  sequence: number,
+  status: ReplyStatus,
+  kind: BlockKind,
+): number {
+  const at = writer.skip(REPLY_HEADER_BYTES);
+  const view = writer.view;
+  view.setUint32(at, 0, true);
+  view.setUint32(at + 4, 0, true);
+  view.setFloat64(at + 8, session, true);
+  view.setFloat64(at + 16, sequence, true);
+  view.setUint32(at + 24, status | (kind << 8), true);
+  view.setUint32(at + 28, 0, true);
+  return at;
+}
+
+export function endReply(writer: ByteWriter, at: number, count: number): void {
+  writer.view.setUint32(at, writer.length - at, true);
+  writer.view.setUint32(at + 4, count, true);
+}
+
+/** Checks the reply block at `[at, end)`; its byte length, or -1 when malformed. */
+export function checkReply(view: DataView, at: number, end: number): number {
+  if (end - at < REPLY_HEADER_BYTES) return -1;
+  const length = replyLength(view, at);
+  if (length < REPLY_HEADER_BYTES || length > end - at) return -1;
+  if (replyKind(view, at) === BlockKind.openSession) return length;
+  let offset = at + REPLY_HEADER_BYTES;
+  const stop = at + length;
+  const count = replyCount(view, at);
+  for (let i = 0; i < count; i++) {
+    if (stop - offset < 4) return -1;
+    const bytes = view.getUint32(offset, true);
+    if (bytes < 4 || bytes > stop - offset) return -1;
+    offset += bytes;
+  }
+  return offset === stop ? length : -1;
+}

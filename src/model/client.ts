@@ -1,0 +1,62 @@
+import type { Span } from "./batch.js";
+import type { ReplicaId, SessionId } from "./ids.js";
+
+/**
+ * The contract of a client: sessions, retransmission, redirection, deadlines, and in later siblings prediction and rollback.
+ * Pure. Work is per block: `token` is the caller's name for a block it submitted.
+ */
+export interface ClientModel {
+  step(event: ClientEvent, out: ClientSink): void;
+  inspect(): ClientView;
+}
+
+export type ClientEvent =
+  | { readonly kind: "start"; readonly now: number }
+  | { readonly kind: "tick"; readonly now: number }
+  /**
+   * Commands, one behind the other, in `span`. The model frames them as a block (ordered or read) and copies them.
+   * Only when `inspect().open`. `deadline` is monotonic ms.
+   */
+  | {
+      readonly kind: "submit";
+      readonly now: number;
+      readonly token: number;
+      readonly read: boolean;
+      readonly commands: number;
+      readonly span: Span;
+      readonly deadline: number;
+    }
+  /** A reply block from a replica (checked). */
+  | { readonly kind: "reply"; readonly now: number; readonly from: ReplicaId; readonly span: Span }
+  /** A replica says who leads; 0 if it does not know. */
+  | { readonly kind: "redirect"; readonly now: number; readonly from: ReplicaId; readonly leader: ReplicaId }
+  | { readonly kind: "link"; readonly now: number; readonly replica: ReplicaId; readonly up: boolean }
+  /** Stop: fail what is open, close the session if possible. */
+  | { readonly kind: "close"; readonly now: number };
+
+export interface ClientView {
+  readonly session: SessionId;
+  readonly leader: ReplicaId;
+  /** A `submit` is taken now (window not full). */
+  readonly open: boolean;
+  readonly blocksOpen: number;
+  readonly bytesOpen: number;
+}
+
+/** Why a block failed: certainly not applied, or perhaps applied. */
+export type ClientFailure = "try-again" | "indeterminate" | "session-expired" | "closed";
+
+export interface ClientSink {
+  /** Send a frame of this kind whose body is the span (see `FrameKind`). */
+  send(to: ReplicaId, kind: number, span: Span): void;
+  /** All commands of a block are answered; `replies` is the reply block. */
+  resolve(token: number, replies: Span): void;
+  fail(token: number, failure: ClientFailure): void;
+  /** A speculative client guesses the reply; what depends on it is not shown outside before `resolve`. */
+  predict(token: number, replies: Span): void;
+  /** The guess was wrong: everything since that block's prediction is undone by the caller. */
+  rollback(token: number): void;
+  wakeAt(time: number): void;
+  /** `inspect().open` turned true again. */
+  opened(): void;
+}

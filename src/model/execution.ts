@@ -1,0 +1,67 @@
+import type { ByteWriter } from "../base/index.js";
+import type { Batch, Span } from "./batch.js";
+import type { Instance, Position, SessionId } from "./ids.js";
+import type { Digest, SnapshotSink, SnapshotSource } from "./service.js";
+import type { TraceCode } from "./trace.js";
+
+/**
+ * The contract of an execution model: how delivered streams run on threads. Pure, like the protocols. One object per thread
+ * for P-SMR and opt-PSMR (dispatch is then a local call), one per replica for the others.
+ */
+export interface ExecutionModel {
+  step(event: ExecutionEvent, out: ExecutionSink): void;
+  inspect(): ExecutionView;
+  /** Digest of the replicated state (service, sessions, agreed time) at `inspect().executed`. */
+  digest(into: Digest): void;
+  /** A snapshot of the replicated state at the confirmed position returned by `inspect().executed`. */
+  snapshot(): SnapshotSource;
+  /** Takes a snapshot that covers through `through`; on `finish` the model continues from there and drops what it queued. */
+  restore(through: Instance): SnapshotSink;
+}
+
+export type ExecutionEvent =
+  /** A decided instance; consecutive per stream. */
+  | { readonly kind: "decided"; readonly stream: number; readonly instance: Instance; readonly batch: Batch }
+  /** A value known but not decided (speculating models only; others ignore it). */
+  | { readonly kind: "revealed"; readonly stream: number; readonly instance: Instance; readonly batch: Batch }
+  | { readonly kind: "revoked"; readonly stream: number; readonly from: Instance }
+  /** A block of unordered reads that may execute once the state is through `after`. The span is valid only now: execute or copy. */
+  | { readonly kind: "read"; readonly after: Instance; readonly route: number; readonly block: Span }
+  /** Execute what is queued, for about `budget` commands. */
+  | { readonly kind: "work"; readonly budget: number };
+
+export interface ExecutionView {
+  /** Confirmed state is through this instance. */
+  readonly executed: Instance;
+  /** Decided batches that wait for execution. */
+  readonly queuedBatches: number;
+  readonly queuedBytes: number;
+  readonly queuedReads: number;
+  /** Commands executed since start, reads included. */
+  readonly commands: number;
+  /** How many instances this model wants open at once: 1 for sequential execution, Infinity for no opinion. */
+  readonly windowMax: number;
+  /** Agreed time in ms. */
+  readonly time: number;
+  readonly sessions: number;
+}
+
+/**
+ * Effects of execution. Reply blocks are appended to the writer that `replies()` returns, between `replies` and `replied`:
+ * no copy, no allocation.
+ */
+export interface ExecutionSink {
+  /** The confirmed state advanced. Batches through here are no longer needed by the model. */
+  executed(stream: number, through: Instance): void;
+  /** The writer for the next reply block. */
+  replies(): ByteWriter;
+  /** One reply block at `[at, writer.length)` is complete. For ordered blocks the host sends it if it answers for the session. */
+  replied(session: SessionId, position: Position, at: number): void;
+  /** The reply block at `[at, writer.length)` answers a read block that came over `route`. */
+  readDone(route: number, at: number): void;
+  /** There is queued work: step `work` again after this turn's sends. */
+  wantWork(): void;
+  /** An ordered digest command executed: all replicas report the same digest for the same nonce. */
+  digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void;
+  trace(code: TraceCode, a: number, b: number, c: number): void;
+}

@@ -1,0 +1,27 @@
+/**
+ * Frame kinds, the u16 in every frame header. 1..63 belong to the ordering protocol of the group.
+ *
+ * Client bodies: `block` and `read` carry one block; `reply` one reply block; `redirect` is `u32 leader` (0: unknown);
+ * `welcome` is `u32 replica, u32 leader` followed by the cluster's client addresses as UTF-8 JSON; `status` and
+ * `admin` requests and their answers are UTF-8 JSON (bounded at 64 KiB).
+ */
+export const FrameKind = {
+  /** Last kind of the ordering protocols. */
+  protocolMax: 63,
+  /** State transfer between replicas. */
+  stateRequest: 64,
+  stateChunk: 65,
+  stateRefuse: 66,
+  stateAcknowledge: 67,
+  /** Client to replica. */
+  block: 128,
+  read: 129,
+  status: 130,
+  admin: 131,
+  /** Replica to client. */
+  reply: 144,
+  redirect: 145,
+  welcome: 146,
+  statusReply: 147,
+  adminReply: 148,
+} as const;

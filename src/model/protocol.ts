@@ -1,0 +1,183 @@
+import type { ByteWriter } from "../base/index.js";
+import type { Batch, BatchArena, Span } from "./batch.js";
+import type { Ballot, Instance, ReplicaId } from "./ids.js";
+import type { TraceCode } from "./trace.js";
+
+/**
+ * The contract of an ordering protocol: one object per group and replica, a pure machine `step(event) → effects`.
+ *
+ * Three message and record types parametrise it. `Free` messages may leave at once. `Held` messages state something that
+ * must be durable first (promises, votes); the only way to send one is inside `persist`, so that an unheld vote does not
+ * compile. `Record` is what `persist` writes to the log.
+ *
+ * Rules for both sides: every event carries monotonic `now` in ms, taken after its bytes were read; the bytes of a message
+ * are valid only during `step` unless the protocol copies them into its arena; batches handed to `decide` stay valid until
+ * the protocol has announced `trim` through their instance and the host has let go of them.
+ */
+export interface Protocol<Free, Held, Record> {
+  step(event: ProtocolEvent<Free | Held, Record>, out: EffectSink<Free, Held, Record>): void;
+  /** The same object every time, updated in place: reading it costs nothing. */
+  inspect(): ProtocolView;
+  /**
+   * Records that must stand at the head of every log segment, so that older segments can be dropped: promise, rejoin
+   * state, known incarnations. Called by the host when the log rolls over to a new segment.
+   */
+  prologue(): readonly Record[];
+}
+
+export type ProtocolEvent<Message, Record> =
+  /** First event, once. */
+  | { readonly kind: "start"; readonly now: number; readonly recovered: Recovered<Record> }
+  /** The time asked for with `wakeAt` has come. */
+  | { readonly kind: "tick"; readonly now: number }
+  /** A message; `span` is its raw frame body, for protocols that forward or sign bytes. */
+  | {
+      readonly kind: "message";
+      readonly now: number;
+      readonly from: ReplicaId;
+      readonly message: Message;
+      readonly span: Span;
+    }
+  /** All input of this event-loop turn has been stepped: send what was put off for coalescing. */
+  | { readonly kind: "turn"; readonly now: number }
+  /** A batch to order; its time field is still 0 and is the protocol's to set. Only when `inspect().proposable`. */
+  | { readonly kind: "propose"; readonly now: number; readonly batch: Batch }
+  /** A group of unordered reads that arrived in this turn; tickets are dense and rise. */
+  | { readonly kind: "read"; readonly now: number; readonly ticket: number }
+  /** Every `persist` with a token at or below this one is durable. */
+  | { readonly kind: "persisted"; readonly now: number; readonly token: number }
+  /**
+   * The service has executed through this instance. With `speculative` the instance was revealed but not decided, and
+   * `replies` holds the reply blocks it produced (a PBFT-CS primary sends them as early replies).
+   */
+  | {
+      readonly kind: "executed";
+      readonly now: number;
+      readonly through: Instance;
+      readonly speculative: boolean;
+      readonly replies: Span | null;
+    }
+  /** A checkpoint through this instance is durable on this replica. */
+  | { readonly kind: "checkpointed"; readonly now: number; readonly through: Instance; readonly digest: string }
+  /** A checkpoint fetched from a peer was made durable and installed; the state is through this instance. */
+  | { readonly kind: "installed"; readonly now: number; readonly through: Instance }
+  /** A fetch asked for with `fetchState` failed; ask again, elsewhere. */
+  | { readonly kind: "fetchFailed"; readonly now: number; readonly from: ReplicaId }
+  /** An opaque number that later votes of this replica carry (merge points: its prefix of g_all). */
+  | { readonly kind: "aside"; readonly now: number; readonly value: number }
+  /** The connection to a peer came up or went away, or its unsent bytes changed a lot. */
+  | {
+      readonly kind: "link";
+      readonly now: number;
+      readonly peer: ReplicaId;
+      readonly up: boolean;
+      readonly inFlightBytes: number;
+    }
+  /** Hand leadership to an up-to-date peer, if this replica leads. */
+  | { readonly kind: "transferLeadership"; readonly now: number };
+
+/** What a replica finds on its own disk at start. */
+export interface Recovered<Record> {
+  /** Records in the order they were written; spans in them lie in the protocol's arena or live as long as the protocol. */
+  readonly records: Iterable<Record>;
+  /** The state starts at this instance: the last one the local checkpoint covers, 0 without a checkpoint. */
+  readonly checkpointThrough: Instance;
+  /**
+   * 0 for a replica that remembers every promise and vote it gave. Otherwise the nonce of the amnesia: the replica may have
+   * forgotten some and is a non-voter until it has rejoined under that nonce (DESIGN safety rule 1).
+   */
+  readonly amnesiaNonce: number;
+  /** Wall clock in ms since the epoch and monotonic clock in ms, read at the same moment. */
+  readonly wallMs: number;
+}
+
+export type Role = "leader" | "candidate" | "follower" | "recovering";
+
+/** Where a protocol stands; also what `status` shows. */
+export interface ProtocolView {
+  readonly role: Role;
+  readonly ballot: Ballot;
+  /** The replica believed to lead, 0 if none is known. */
+  readonly leader: ReplicaId;
+  /** Contiguous decided prefix. */
+  readonly decided: Instance;
+  /** Highest instance opened or accepted. */
+  readonly opened: Instance;
+  /** Trimmed through. */
+  readonly trimmed: Instance;
+  /** True while a `propose` event would be taken. */
+  readonly proposable: boolean;
+  /** True while `read` events are answered rather than refused. */
+  readonly readable: boolean;
+  /** Bytes of batches held in memory. */
+  readonly logBytes: number;
+}
+
+export interface HeldSend<Message> {
+  readonly to: ReplicaId;
+  readonly message: Message;
+}
+
+/** Why a proposal or read was refused. Nothing of a refused proposal was ordered. */
+export type RefuseReason = "not-leader" | "busy";
+
+/** What a step may ask for. Methods are called, nothing is returned: no allocation per effect. */
+export interface EffectSink<Free, Held, Record> {
+  send(to: ReplicaId, message: Free): void;
+  /**
+   * Writes `record` to the log. When it is durable the host sends `held` and steps `persisted(token)`. Tokens rise by one.
+   * Data rather than a closure: what waits for the disk can be inspected, dropped at a crash and printed.
+   */
+  persist(token: number, record: Record, held: readonly HeldSend<Free | Held>[]): void;
+  /** Asks for a `tick` at or after this monotonic time; replaces an earlier request. `Infinity`: none. */
+  wakeAt(time: number): void;
+  /** The value of an instance is known but not decided: speculating models may execute it (optimistic delivery). */
+  reveal(instance: Instance, batch: Batch): void;
+  /** Revealed values from this instance on may not be the decided ones: undo them. */
+  revoke(from: Instance): void;
+  /** The next instance of the contiguous decided prefix. */
+  decide(instance: Instance, batch: Batch): void;
+  /** Reads with this ticket and all before it may execute once the state is through `after`. */
+  readable(ticket: number, after: Instance): void;
+  /** A proposal (`what` is its batch, returned to the host) or a read ticket was refused. */
+  refuse(what: Batch | number, reason: RefuseReason, leader: ReplicaId): void;
+  /** Copy a checkpoint from `from` that covers at least `through`; with a digest only that one will do. */
+  fetchState(from: ReplicaId, through: Instance, digest: string | null): void;
+  /** Instances through this one will not be asked for again; their batches are released after this call. */
+  trim(through: Instance): void;
+  /** A peer's aside value, as carried by its vote. */
+  asideHeard(from: ReplicaId, value: number): void;
+  /** A reply block to a client, for protocols whose client is a party (PBFT, Zyzzyva). Never for what must be durable. */
+  reply(span: Span): void;
+  trace(code: TraceCode, a: number, b: number, c: number): void;
+}
+
+/** How a protocol's messages and records become bytes. Decoders return null for anything malformed. */
+export interface ProtocolCodec<Message, Record> {
+  /** Message kinds are 1..63 and are carried in the frame header. */
+  kindOf(message: Message): number;
+  encode(message: Message, writer: ByteWriter): void;
+  decode(kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): Message | null;
+  encodeRecord(record: Record, writer: ByteWriter): void;
+  /** Copies what the record must keep into `arena`. */
+  decodeRecord(bytes: Uint8Array, view: DataView, start: number, end: number, arena: BatchArena): Record | null;
+  /** Instance a record belongs to (0: none), which decides when its log segment may go. */
+  recordInstance(record: Record): Instance;
+}
+
+/** What a host gives a protocol when it makes one. */
+export interface ProtocolInit {
+  readonly self: ReplicaId;
+  /** Ids of all replicas of the group, self included, ascending. */
+  readonly replicas: readonly ReplicaId[];
+  readonly arena: BatchArena;
+  /** Seed of election jitter. */
+  readonly seed: number;
+}
+
+/** A protocol together with its codec, as the registry makes it. */
+export interface ProtocolModule<Free, Held, Record> {
+  readonly name: string;
+  readonly codec: ProtocolCodec<Free | Held, Record>;
+  create(init: ProtocolInit, config?: object): Protocol<Free, Held, Record>;
+}

@@ -1,0 +1,107 @@
+import type { ByteWriter } from "../base/index.js";
+
+/**
+ * A run: commands that execute one behind the other, as columns. `offsets[i]` is where command i starts in `bytes` (its
+ * first four bytes are its length); commands need not be adjacent. The object is reused; nobody keeps it.
+ */
+export interface Run {
+  bytes: Uint8Array;
+  view: DataView;
+  offsets: Uint32Array;
+  count: number;
+  /** Agreed time in ms since the epoch: the same on every replica. */
+  time: number;
+  /** Agreed seed of the run's randomness: derived from its log position. */
+  seed: number;
+  /** True for unordered reads: nothing may change and commands that write answer an error. */
+  readOnly: boolean;
+}
+
+export function emptyRun(): Run {
+  const bytes = new Uint8Array(0);
+  return {
+    bytes,
+    view: new DataView(bytes.buffer),
+    offsets: new Uint32Array(64),
+    count: 0,
+    time: 0,
+    seed: 0,
+    readOnly: false,
+  };
+}
+
+/** A stack of undo records. A service pushes what it needs to take a change back, in its own form. */
+export class UndoLog {
+  readonly entries: unknown[] = [];
+
+  mark(): number {
+    return this.entries.length;
+  }
+
+  push(...parts: unknown[]): void {
+    for (const part of parts) this.entries.push(part);
+  }
+
+  pop(): unknown {
+    return this.entries.pop();
+  }
+
+  /** Forgets all records: everything so far is confirmed. */
+  confirm(): void {
+    this.entries.length = 0;
+  }
+}
+
+/** A 128-bit state digest as four u32. Equal states give equal digests on every engine; order of insertion does not matter. */
+export type Digest = Uint32Array;
+
+/** Produces a checkpoint in slices of the state as it was when the source was made, while commands go on executing. */
+export interface SnapshotSource {
+  /**
+   * Appends up to about `bytesTarget` bytes of the snapshot to `writer` and returns false when that was the last slice.
+   * The host bounds the time by the target.
+   */
+  next(writer: ByteWriter, bytesTarget: number): boolean;
+  /** Lets go of the mark, finished or not. */
+  close(): void;
+}
+
+/** Rebuilds a state from a snapshot's bytes, given in chunks cut at arbitrary places. */
+export interface SnapshotSink {
+  /** Throws `CheckpointDamagedError` for malformed input. */
+  write(bytes: Uint8Array, start: number, end: number): void;
+  /** Puts the state in place of the old one. Throws `CheckpointDamagedError` if the snapshot is incomplete. */
+  finish(): void;
+}
+
+/** Deterministic state machine on runs. Implementations never see sessions, sequence numbers or positions. */
+export interface Service {
+  readonly name: string;
+  /**
+   * Executes a run in order and appends exactly one reply per command to `replies` (u32 byte length, included, then bytes).
+   * Malformed commands get an error reply and change nothing. With `undo`, pushes what `rollback` needs.
+   */
+  execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void;
+  /** Takes back everything recorded since `mark`, newest first. */
+  rollback(undo: UndoLog, mark: number): void;
+  /** True if this one command (at `at` in the view) never changes state: it may be sent as an unordered read. */
+  isRead(view: DataView, at: number): boolean;
+  /** Group masks of the commands of a run (bit i: group i), one per command, for P-SMR; `mode` 1 asks for the optimistic ones. */
+  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void;
+  /** opt-PSMR's safety check: sets `pass[i]` to 1 if command i may execute in parallel mode on this thread. */
+  safetyCheck(run: Run, thread: number, pass: Uint8Array): void;
+  /** Conflict columns of a run for schedulers: commands i and j conflict if their [low, high] ranges overlap and one writes. */
+  conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void;
+  /** Writes the digest of the whole state into four u32. */
+  digest(into: Digest): void;
+  snapshot(): SnapshotSource;
+  restore(): SnapshotSink;
+  /** Approximate number of entries and bytes of state, for status and limits. */
+  size(): { readonly entries: number; readonly bytes: number };
+}
+
+/** A service as the registry makes it. */
+export interface ServiceModule {
+  readonly name: string;
+  create(): Service;
+}

@@ -1,0 +1,2 @@
+/** scheduler: see port.ts. */
+export {};

@@ -1,0 +1,2 @@
+/** storage: see port.ts. */
+export {};

@@ -1,0 +1,2 @@
+/** transport: see port.ts. */
+export {};

@@ -1,0 +1,35 @@
+import type { ClientFailure, ReplicaId, SessionId, Span } from "../../model/index.js";
+
+/**
+ * A session of a cluster for programs that work per block: the gateway, the load generator, the promise client.
+ * Single threaded; callbacks never run inside `submit`.
+ */
+export interface BlockClient {
+  /** True while `submit` is taken; when it turns true again `opened` is called. */
+  readonly open: boolean;
+  readonly session: SessionId;
+  readonly leader: ReplicaId;
+  /**
+   * Submits `commands` commands standing in `bytes[start, end)` as one block; the bytes are copied. `read` sends them as
+   * unordered reads. `token` names the block in the callbacks. Everything submitted in a turn leaves at its end.
+   */
+  submit(
+    token: number,
+    read: boolean,
+    commands: number,
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+  ): void;
+  close(done: () => void): void;
+}
+
+export interface BlockClientHandlers {
+  /** `replies` is a checked reply block with status ok and one reply per command; valid only during the call. */
+  resolve(token: number, replies: Span): void;
+  fail(token: number, failure: ClientFailure): void;
+  opened(): void;
+  /** The replica believed to lead changed. */
+  leaderChanged?(leader: ReplicaId): void;
+}

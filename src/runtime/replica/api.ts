@@ -1,0 +1,71 @@
+import type { Ballot, ClusterConfig, Instance, ReplicaId, Role, TraceCode } from "../../model/index.js";
+import type { ReplicaPlatform } from "../../platform/index.js";
+
+export interface ReplicaInit {
+  readonly self: ReplicaId;
+  readonly config: ClusterConfig;
+  readonly platform: ReplicaPlatform;
+  readonly options?: Partial<ReplicaOptions>;
+  /** The replica can't go on (storage failure, broken invariant): the host process stops. */
+  onFatal(error: Error): void;
+  /** Recovered, or rejoined as a voter: the replica takes part. */
+  onRecovered?(): void;
+  /** The typed trace stream, for checkers, metrics and experiments. */
+  onTrace?(code: TraceCode, a: number, b: number, c: number): void;
+}
+
+/** Knobs of a replica's process; nothing here has to agree between replicas. */
+export interface ReplicaOptions {
+  /** Seed of election jitter. */
+  readonly seed: number;
+  readonly heartbeatMs: number;
+  /** An election timeout is this plus up to `electionJitterMs`. */
+  readonly electionTimeoutMs: number;
+  readonly electionJitterMs: number;
+  /** Open instances at most (the execution model may ask for fewer). */
+  readonly windowInstancesMax: number;
+  readonly windowBytesMax: number;
+  /** Bytes of one proposed batch at most. */
+  readonly batchBytesMax: number;
+  /** Blocks that wait to be proposed: beyond this the client links are paused. */
+  readonly ingressBytesMax: number;
+  /** A checkpoint is taken when the log has grown by this many bytes or instances since the last. */
+  readonly checkpointBytes: number;
+  readonly checkpointInstances: number;
+  /** Log bytes held in memory at most; beyond it the coordinator opens nothing and acceptors vote for nothing. */
+  readonly logBytesMax: number;
+  /** Bytes of one slice of a checkpoint. */
+  readonly checkpointSliceBytes: number;
+  /** A session without commands for this long (agreed time) expires. */
+  readonly sessionIdleMs: number;
+}
+
+export interface ReplicaStatus {
+  readonly id: ReplicaId;
+  readonly role: Role;
+  readonly ballot: Ballot;
+  readonly leader: ReplicaId;
+  readonly decided: Instance;
+  readonly executed: Instance;
+  readonly trimmed: Instance;
+  readonly checkpoint: Instance;
+  readonly commands: number;
+  readonly sessions: number;
+  readonly entries: number;
+  readonly stateBytes: number;
+  readonly logBytes: number;
+}
+
+/**
+ * The client-port protocol of a replica, besides blocks (see FrameKind): a `status` frame holds JSON
+ * `{"want":"status"}` → `statusReply` with a ReplicaStatus, or `{"want":"digest","nonce":"16 bytes hex"}` → a replica
+ * orders a digest command with that nonce (any replica; it forwards nothing: only the leader can) and
+ * `{"want":"digestOf","nonce":…}` → `{"position":P|null,"hex":…|null}` from any replica. An `admin` frame holds
+ * `{"do":"transfer"}`.
+ */
+export interface Replica {
+  start(): void;
+  status(): ReplicaStatus;
+  /** Hands leadership over if it leads, closes ports and log, then calls back. */
+  stop(done: () => void): void;
+}

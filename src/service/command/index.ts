@@ -1,0 +1,110 @@
+/**
+ * The command and reply format shared by the services that take argument lists (kv, counter). Bounded and checked on
+ * reading; no allocation per command on the hot path.
+ *
+ * Command, little-endian: `u32 byte length` (these four bytes included), `u8 operation`, `u8 flags`, `u16 argument count`,
+ * then per argument `u32 length` and its bytes. Nothing follows the last argument.
+ *
+ * Reply: `u32 byte length` (included), `u8 kind`, three zero bytes, then by kind: nil and ok nothing; integer decimal ASCII
+ * digits; bulk the bytes; error the message, its first word in capitals; array `u32 count` and that many replies.
+ */
+import type { ByteWriter } from "../../base/index.js";
+
+export const COMMAND_HEADER_BYTES = 8;
+export const REPLY_VALUE_HEADER_BYTES = 8;
+
+export const ReplyKind = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5 } as const;
+export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
+
+export const commandOperation = (view: DataView, at: number): number => view.getUint8(at + 4);
+export const commandFlags = (view: DataView, at: number): number => view.getUint8(at + 5);
+export const commandArguments = (view: DataView, at: number): number => view.getUint16(at + 6, true);
+
+/** Starts a command and returns its offset; `writeArgument…` follow; `endCommand` completes it. */
+export function beginCommand(writer: ByteWriter, operation: number, flags: number, argumentCount: number): number {
+  const at = writer.skip(COMMAND_HEADER_BYTES);
+  writer.view.setUint32(at + 4, operation | (flags << 8) | (argumentCount << 16), true);
+  return at;
+}
+
+export function writeArgument(writer: ByteWriter, bytes: Uint8Array, start: number, end: number): void {
+  writer.u32(end - start);
+  writer.copy(bytes, start, end);
+}
+
+export function writeArgumentLatin1(writer: ByteWriter, text: string): void {
+  writer.u32(text.length);
+  writer.latin1(text);
+}
+
+export function endCommand(writer: ByteWriter, at: number): void {
+  writer.view.setUint32(at, writer.length - at, true);
+}
+
+/**
+ * Finds the arguments of the command at `at`: argument i is at `spans[2i]`, `spans[2i + 1]` (start, end). Returns their
+ * count, or -1 when the command's lengths do not add up or there are more than `spans` has room for.
+ */
+export function readArguments(view: DataView, at: number, spans: Uint32Array): number {
+  const length = view.getUint32(at, true);
+  if (length < COMMAND_HEADER_BYTES) return -1;
+  const count = commandArguments(view, at);
+  if (count * 2 > spans.length) return -1;
+  const stop = at + length;
+  let offset = at + COMMAND_HEADER_BYTES;
+  for (let i = 0; i < count; i++) {
+    if (stop - offset < 4) return -1;
+    const bytes = view.getUint32(offset, true);
+    offset += 4;
+    if (bytes > stop - offset) return -1;
+    spans[2 * i] = offset;
+    offset += bytes;
+    spans[2 * i + 1] = offset;
+  }
+  return offset === stop ? count : -1;
+}
+
+function replyHeader(writer: ByteWriter, length: number, kind: ReplyKind): void {
+  const at = writer.skip(REPLY_VALUE_HEADER_BYTES);
+  writer.view.setUint32(at, length, true);
+  writer.view.setUint32(at + 4, kind, true);
+}
+
+export function replyNil(writer: ByteWriter): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES, ReplyKind.nil);
+}
+
+export function replyOk(writer: ByteWriter): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES, ReplyKind.ok);
+}
+
+/** `digits`: a decimal integer, so that 64-bit values pass without loss. */
+export function replyInteger(writer: ByteWriter, digits: string): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + digits.length, ReplyKind.integer);
+  writer.latin1(digits);
+}
+
+export function replyBulkLatin1(writer: ByteWriter, text: string): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + text.length, ReplyKind.bulk);
+  writer.latin1(text);
+}
+
+export function replyError(writer: ByteWriter, message: string): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + message.length, ReplyKind.error);
+  writer.latin1(message);
+}
+
+/** Starts an array reply and returns its offset; exactly `count` replies follow; `endArray` completes it. */
+export function beginArray(writer: ByteWriter, count: number): number {
+  const at = writer.skip(REPLY_VALUE_HEADER_BYTES + 4);
+  writer.view.setUint32(at + 4, ReplyKind.array, true);
+  writer.view.setUint32(at + 8, count, true);
+  return at;
+}
+
+export function endArray(writer: ByteWriter, at: number): void {
+  writer.view.setUint32(at, writer.length - at, true);
+}
+
+export const replyValueLength = (view: DataView, at: number): number => view.getUint32(at, true);
+export const replyValueKind = (view: DataView, at: number): number => view.getUint8(at + 4);
