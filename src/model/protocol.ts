@@ -160,7 +160,14 @@ export interface ProtocolCodec<Message, Record> {
   decode(kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): Message | null;
   encodeRecord(record: Record, writer: ByteWriter): void;
   /** Copies what the record must keep into `arena`. */
-  decodeRecord(bytes: Uint8Array, view: DataView, start: number, end: number, arena: BatchArena): Record | null;
+  decodeRecord(
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+    arena: BatchArena,
+    above: Instance,
+  ): Record | null;
   /** Instance a record belongs to (0: none), which decides when its log segment may go. */
   recordInstance(record: Record): Instance;
 }

@@ -1,0 +1,128 @@
+import { type Ballot, ballotProposer, type HeldSend, type ReplicaId, TraceCode } from "../../model/index.js";
+import { CHOSEN_BALLOT } from "../instance-log/index.js";
+import type { Core } from "./core.js";
+import type { Accept, Accepting, MultiPaxosMessage, Prepare, Promise1b, RejoinRequest } from "./message.js";
+
+/**
+ * Acceptor: promises and votes. Every promise and vote leaves inside a `persist` (DESIGN safety rule 1; PROTOCOLS section
+ * 5.1): the value of an instance is accepted whatever is missing below it, so a replica with gaps still votes for the
+ * newest instance (PROTOCOLS A5).
+ */
+export class Acceptor {
+  readonly #core: Core;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Phase 1a. Returns true if the ballot was promised. */
+  onPrepare(from: ReplicaId, message: Prepare): boolean {
+    const core = this.#core;
+    if (!core.voter || ballotProposer(message.ballot) !== from) return false;
+    if (message.ballot < core.promised) {
+      core.out.send(from, { kind: "refuse", promised: core.promised });
+      return false;
+    }
+    if (message.ballot < core.floorBallot) return false;
+    core.promised = message.ballot;
+    core.leader = 0;
+    core.persist({ kind: "promised", ballot: message.ballot }, this.#promise(from, message.ballot));
+    core.out.trace(TraceCode.promised, message.ballot, 0, 0);
+    return true;
+  }
+
+  /** Phase 1b in chunks of bounded size: every value accepted above the prefix that is known to be decided. */
+  #promise(to: ReplicaId, ballot: Ballot): HeldSend<MultiPaxosMessage>[] {
+    const core = this.#core;
+    const held: HeldSend<MultiPaxosMessage>[] = [];
+    let entries: Accepting[] = [];
+    let bytes = 0;
+    const close = (last: boolean): void => {
+      const message: Promise1b = {
+        kind: "promise",
+        ballot,
+        chunk: held.length,
+        last,
+        decided: Math.max(core.known, core.log.trimmed),
+        trimmed: core.log.trimmed,
+        wallMs: core.wallMs(),
+        incarnations: [...core.incarnations],
+        entries,
+      };
+      held.push({ to, message });
+      entries = [];
+      bytes = 0;
+    };
+    for (let i = Math.max(core.known, core.log.trimmed) + 1; i <= core.log.highest; i++) {
+      const entry = core.log.get(i);
+      if (entry === undefined) continue;
+      const size = entry.batch.end - entry.batch.start;
+      if (bytes > 0 && bytes + size > core.config.promiseChunkBytes) close(false);
+      entries.push({ instance: i, ballot: entry.ballot, batch: entry.batch });
+      bytes += size;
+    }
+    close(true);
+    return held;
+  }
+
+  /** Phase 2a of a ballot that has been found current. */
+  onAccept(from: ReplicaId, message: Accept): void {
+    const core = this.#core;
+    const { instance, ballot } = message;
+    // A trimmed instance is decided, f + 1 replicas hold it in checkpoints, and no correct coordinator proposes it again.
+    if (instance <= core.log.trimmed) return;
+    const vote = this.#vote(from, instance, ballot);
+    const entry = core.log.get(instance);
+    if (entry !== undefined && (entry.ballot === ballot || entry.ballot === CHOSEN_BALLOT)) {
+      // The value is held already; the vote still waits for the disk, behind the record that holds it.
+      if (vote.length > 0) core.persist({ kind: "promised", ballot: core.promised }, vote);
+      return;
+    }
+    if (core.mustRefuse) return;
+    const { bytes, view, start, end } = message.batch;
+    const batch = core.arena.copy(bytes, view, start, end);
+    core.log.put(instance, ballot, batch);
+    core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, vote);
+    core.out.trace(TraceCode.accepted, instance, ballot, 0);
+  }
+
+  #vote(to: ReplicaId, instance: number, ballot: Ballot): HeldSend<MultiPaxosMessage>[] {
+    const core = this.#core;
+    if (!core.mayVote(instance, ballot)) return [];
+    return [
+      {
+        to,
+        message: {
+          kind: "accepted",
+          ballot,
+          instance,
+          executed: core.executed,
+          checkpointed: core.checkpointed,
+          aside: core.aside,
+          incarnations: core.incarnations,
+        },
+      },
+    ];
+  }
+
+  /** A replica that has lost its memory asks to be known under a new incarnation. */
+  onRejoinRequest(from: ReplicaId, message: RejoinRequest): void {
+    const core = this.#core;
+    if (!core.voter) return;
+    const known = core.incarnations[from - 1] ?? 1;
+    if (message.incarnation < known) return;
+    core.incarnations = [...core.incarnations];
+    core.incarnations[from - 1] = message.incarnation;
+    core.persist({ kind: "incarnation", replica: from, incarnation: message.incarnation }, [
+      {
+        to: from,
+        message: {
+          kind: "rejoinReply",
+          nonce: message.nonce,
+          promised: core.promised,
+          highest: Math.max(core.log.highest, core.known, core.log.trimmed),
+        },
+      },
+    ]);
+  }
+}

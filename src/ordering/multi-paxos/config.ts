@@ -1,0 +1,65 @@
+import { ConfigError } from "../../model/index.js";
+
+/** Knobs of Multi-Paxos. Times in ms, sizes in bytes. */
+export interface MultiPaxosConfig {
+  /** A coordinator without other traffic sends this often. */
+  readonly heartbeatMs: number;
+  /** A follower that heard nothing for this long (plus jitter) asks for pre-votes; a coordinator without a quorum steps down. */
+  readonly electionTimeoutMs: number;
+  /** Most jitter added to an election timeout. */
+  readonly electionJitterMs: number;
+  /** Unanswered messages of phase 1, open instances, catch-up and rejoin requests are sent again after this. */
+  readonly retransmitMs: number;
+  /** A decision that no accept carries to the followers leaves on its own after this. */
+  readonly commitDelayMs: number;
+  /** Most open (undecided) instances. */
+  readonly windowInstancesMax: number;
+  /** Most bytes of open instances. */
+  readonly windowBytesMax: number;
+  /** Most instances opened beyond what a quorum has executed. */
+  readonly executeLagMax: number;
+  /** Bytes of log in memory: beyond, the coordinator opens nothing and acceptors vote for nothing new. */
+  readonly logBytesMax: number;
+  /** Most entries of the log in memory, with the same effect. */
+  readonly logInstancesMax: number;
+  /** Bytes of one answer to a catch-up request. */
+  readonly catchUpBytes: number;
+  /** Bytes of one message of a phase-1 answer. */
+  readonly promiseChunkBytes: number;
+  /** A candidate this many instances behind a voter is not given its pre-vote. */
+  readonly candidateLagMax: number;
+}
+
+export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
+  heartbeatMs: 50,
+  electionTimeoutMs: 500,
+  electionJitterMs: 300,
+  retransmitMs: 200,
+  commitDelayMs: 2,
+  windowInstancesMax: 64,
+  windowBytesMax: 16 * 1024 * 1024,
+  executeLagMax: 4096,
+  logBytesMax: 256 * 1024 * 1024,
+  logInstancesMax: 1_000_000,
+  catchUpBytes: 4 * 1024 * 1024,
+  promiseChunkBytes: 1024 * 1024,
+  candidateLagMax: 10_000,
+});
+
+/** Completes and checks a configuration. Throws `ConfigError` with both numbers of a violated relation. */
+export function multiPaxosConfig(partial: Partial<MultiPaxosConfig> = {}): MultiPaxosConfig {
+  const config = { ...multiPaxosDefaults, ...partial };
+  for (const [name, value] of Object.entries(config)) {
+    if (!(Number.isFinite(value) && value >= 0)) throw new ConfigError(`${name} must be a number of at least 0, got ${value}`);
+  }
+  if (config.electionTimeoutMs < 3 * config.heartbeatMs) {
+    throw new ConfigError(
+      `electionTimeoutMs must be at least 3 heartbeats = ${3 * config.heartbeatMs}, got ${config.electionTimeoutMs}`,
+    );
+  }
+  if (config.windowInstancesMax < 1) throw new ConfigError(`windowInstancesMax must be at least 1, got ${config.windowInstancesMax}`);
+  if (config.logBytesMax < 2 * config.windowBytesMax) {
+    throw new ConfigError(`logBytesMax must be at least 2 windows = ${2 * config.windowBytesMax}, got ${config.logBytesMax}`);
+  }
+  return Object.freeze(config);
+}

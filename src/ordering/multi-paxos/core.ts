@@ -1,0 +1,184 @@
+import { Prng } from "../../base/index.js";
+import {
+  type Ballot,
+  ballotProposer,
+  type BatchArena,
+  type EffectSink,
+  type HeldSend,
+  type Instance,
+  majority,
+  type ProtocolInit,
+  type ReplicaId,
+} from "../../model/index.js";
+import { CHOSEN_BALLOT, InstanceLog, type LogEntry } from "../instance-log/index.js";
+import type { MultiPaxosConfig } from "./config.js";
+import type { MultiPaxosFree, MultiPaxosHeld, MultiPaxosMessage, MultiPaxosRecord } from "./message.js";
+
+export type Sink = EffectSink<MultiPaxosFree, MultiPaxosHeld, MultiPaxosRecord>;
+
+/** What a replica knows of one of its peers. */
+export interface Peer {
+  readonly id: ReplicaId;
+  up: boolean;
+  inFlightBytes: number;
+  /** When a message of it last arrived. */
+  heardAt: number;
+  executed: Instance;
+  checkpointed: Instance;
+  /** Highest confirm number it has echoed in the current ballot. */
+  confirmed: number;
+  /** Highest instance it has voted for in the current ballot. */
+  voted: Instance;
+  /** It is catching up and needs the log above this instance until `pinnedUntil`. */
+  pinned: Instance;
+  pinnedUntil: number;
+}
+
+/**
+ * The state that the roles of one replica share: the acceptor's promise and log, the learner's prefix, what is known of the
+ * peers, and the sink of the step in progress.
+ */
+export class Core {
+  readonly self: ReplicaId;
+  readonly config: MultiPaxosConfig;
+  readonly peers: readonly Peer[];
+  readonly peerOf: ReadonlyMap<ReplicaId, Peer>;
+  readonly majority: number;
+  readonly arena: BatchArena;
+  readonly log: InstanceLog;
+  readonly prng: Prng;
+
+  /** Time of the step in progress. */
+  now = 0;
+  /** Sink of the step in progress; set before any role runs. */
+  out!: Sink;
+
+  /** Highest ballot promised. Invariant: it never falls, and no vote or promise of a lower ballot leaves. */
+  promised: Ballot = 0;
+  /** Replica believed to lead; 0 if none. */
+  leader: ReplicaId = 0;
+  /** Contiguous decided prefix whose values this replica has delivered or whose state it holds. */
+  decided: Instance = 0;
+  /** Highest instance known to be decided anywhere; everything at or below is. Invariant: known >= decided. */
+  known: Instance = 0;
+  executed: Instance = 0;
+  checkpointed: Instance = 0;
+  /** Highest trim point a coordinator announced: f + 1 replicas hold durable checkpoints through it. */
+  trimAnnounced: Instance = 0;
+  aside = 0;
+
+  /** Incarnations stored here, by replica id - 1; replicas begin with 1 (DESIGN safety rule 1). */
+  incarnations: number[];
+  /** False while this replica may have forgotten a promise or vote. */
+  voter = true;
+  /** After a rejoin: votes count only above this instance, and at or above this ballot. */
+  floorInstance: Instance = 0;
+  floorBallot: Ballot = 0;
+  rejoinedNonce = 0;
+
+  wallBaseMs = 0;
+  wallBaseAt = 0;
+
+  #token = 0;
+  persistedToken = 0;
+  readonly #waiting: { token: number; durable: () => void }[] = [];
+
+  constructor(init: ProtocolInit, config: MultiPaxosConfig) {
+    this.self = init.self;
+    this.config = config;
+    this.arena = init.arena;
+    this.log = new InstanceLog(init.arena);
+    this.prng = new Prng(init.seed);
+    this.majority = majority(init.replicas.length);
+    this.incarnations = Array.from({ length: Math.max(...init.replicas) }, () => 1);
+    this.peers = init.replicas
+      .filter((id) => id !== init.self)
+      .map((id) => ({
+        id,
+        up: false,
+        inFlightBytes: 0,
+        heardAt: -Infinity,
+        executed: 0,
+        checkpointed: 0,
+        confirmed: 0,
+        voted: 0,
+        pinned: 0,
+        pinnedUntil: 0,
+      }));
+    this.peerOf = new Map(this.peers.map((peer) => [peer.id, peer]));
+  }
+
+  wallMs(): number {
+    return this.wallBaseMs + (this.now - this.wallBaseAt);
+  }
+
+  broadcast(message: MultiPaxosFree): void {
+    for (const peer of this.peers) this.out.send(peer.id, message);
+  }
+
+  /** Persists a record; `durable` runs (in a later step) once it is on disk, before any later record's. */
+  persist(record: MultiPaxosRecord, held: readonly HeldSend<MultiPaxosMessage>[], durable?: () => void): void {
+    const token = ++this.#token;
+    if (durable !== undefined) this.#waiting.push({ token, durable });
+    this.out.persist(token, record, held);
+  }
+
+  onPersisted(token: number): void {
+    this.persistedToken = token;
+    let done = 0;
+    while (done < this.#waiting.length && (this.#waiting[done] as { token: number }).token <= token) done++;
+    if (done === 0) return;
+    for (const { durable } of this.#waiting.splice(0, done)) durable();
+  }
+
+  /** True if a vote of this replica for the instance in the ballot may leave it. */
+  mayVote(instance: Instance, ballot: Ballot): boolean {
+    return this.voter && instance > this.floorInstance && ballot >= this.floorBallot;
+  }
+
+  /** Takes up a coordinator's ballot, which implies promising it. Nothing is sent, so nothing need be durable. */
+  follow(ballot: Ballot): void {
+    if (ballot > this.promised) this.promised = ballot;
+    this.leader = ballotProposer(ballot);
+  }
+
+  get logFull(): boolean {
+    return this.arena.bytesHeld > this.config.logBytesMax || this.log.size > this.config.logInstancesMax;
+  }
+
+  /**
+   * True if nothing new can be accepted for lack of log memory. While this replica has gaps only half the memory is for new
+   * values: the other half is what it needs to close the gaps, or it could never deliver, checkpoint and trim.
+   */
+  get mustRefuse(): boolean {
+    const share = this.known > this.decided ? 2 : 1;
+    return (
+      this.arena.bytesHeld > this.config.logBytesMax / share || this.log.size > this.config.logInstancesMax / share
+    );
+  }
+
+  /** Largest instance that a majority of the group has reached by the given measure. */
+  reachedByMajority(own: Instance, of: (peer: Peer) => Instance): Instance {
+    // Groups are small; selecting by counting avoids a sorted copy at every vote.
+    let best = this.#supported(own, own, of) ? own : 0;
+    for (const peer of this.peers) {
+      const value = of(peer);
+      if (value > best && this.#supported(value, own, of)) best = value;
+    }
+    return best;
+  }
+
+  #supported(value: Instance, own: Instance, of: (peer: Peer) => Instance): boolean {
+    let count = own >= value ? 1 : 0;
+    for (const peer of this.peers) if (of(peer) >= value) count++;
+    return count >= this.majority;
+  }
+
+  /** Delivers the next instance of the decided prefix. */
+  deliver(instance: Instance, entry: LogEntry): void {
+    entry.ballot = CHOSEN_BALLOT;
+    this.decided = instance;
+    if (this.known < instance) this.known = instance;
+    this.out.decide(instance, entry.batch);
+  }
+}

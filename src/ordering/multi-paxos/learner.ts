@@ -1,0 +1,218 @@
+import { type Ballot, type Instance, type ReplicaId, TraceCode } from "../../model/index.js";
+import { CHOSEN_BALLOT } from "../instance-log/index.js";
+import type { Core, Peer } from "./core.js";
+import type { CatchUp, CatchUpRefuse, Chosen } from "./message.js";
+
+/** How long a peer's log is kept from trimming after it last asked for a part of it, in ms. */
+const PIN_MS = 5000;
+/** A fetch of state keeps its pin alive this often, in ms. */
+const PIN_RENEWAL_MS = 1000;
+
+/**
+ * Learner: delivers the decided prefix in order without gaps, fetches chosen values it missed from any peer, falls back to
+ * state transfer where peers have trimmed, and trims (DESIGN safety rule 2).
+ */
+export class Learner {
+  readonly #core: Core;
+  /** The coordinator of `#heardBallot` says that everything through `#heardDecided` is decided. */
+  #heardBallot: Ballot = 0;
+  #heardDecided: Instance = 0;
+  #asked: ReplicaId = 0;
+  #askedAt = -Infinity;
+  #fetching: ReplicaId = 0;
+  #fetchThrough: Instance = 0;
+  #renewAt = Infinity;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** A coordinator announced its decided prefix. A value accepted in its own ballot at or below is the chosen one. */
+  hear(ballot: Ballot, decided: Instance): void {
+    if (ballot !== this.#heardBallot) {
+      this.#heardBallot = ballot;
+      this.#heardDecided = 0;
+    }
+    if (decided > this.#heardDecided) this.#heardDecided = decided;
+    if (decided > this.#core.known) this.#core.known = decided;
+    this.advance();
+  }
+
+  /** Delivers as far as values are known to be chosen. */
+  advance(): void {
+    const core = this.#core;
+    for (;;) {
+      const next = core.decided + 1;
+      const entry = core.log.get(next);
+      if (entry === undefined) return;
+      const chosen =
+        entry.ballot === CHOSEN_BALLOT || (entry.ballot === this.#heardBallot && next <= this.#heardDecided);
+      if (!chosen) return;
+      core.deliver(next, entry);
+    }
+  }
+
+  /** Asks a peer for what is missing, if anything is and nobody has been asked lately. Called at the end of a turn. */
+  pursue(): void {
+    const core = this.#core;
+    if (this.#fetching !== 0) {
+      if (core.now >= this.#renewAt) this.#renew();
+      return;
+    }
+    if (core.known <= core.decided || core.logFull) return;
+    if (core.now < this.#askedAt + core.config.retransmitMs) return;
+    this.#ask();
+  }
+
+  /** When `pursue` wants to run again. */
+  wakeAt(): number {
+    const core = this.#core;
+    if (this.#fetching !== 0) return this.#renewAt;
+    if (core.known <= core.decided) return Infinity;
+    return this.#askedAt + core.config.retransmitMs;
+  }
+
+  #ask(): void {
+    const core = this.#core;
+    const peer = this.#nextPeer();
+    if (peer === undefined) return;
+    this.#asked = peer.id;
+    this.#askedAt = core.now;
+    core.out.trace(TraceCode.catchUp, core.decided + 1, peer.id, core.known);
+    core.out.send(peer.id, { kind: "catchUp", from: core.decided + 1, through: core.known });
+  }
+
+  /** Peers take turns; the coordinator, which has most to do, comes last among those that are up. */
+  #nextPeer(): Peer | undefined {
+    const core = this.#core;
+    const candidates = core.peers.filter((peer) => peer.up);
+    if (candidates.length === 0) return undefined;
+    const at = candidates.findIndex((peer) => peer.id === this.#asked);
+    if (at < 0) return candidates.find((peer) => peer.id !== core.leader) ?? candidates[0];
+    return candidates[(at + 1) % candidates.length];
+  }
+
+  onCatchUp(from: Peer, message: CatchUp): void {
+    const core = this.#core;
+    from.pinned = message.from - 1;
+    from.pinnedUntil = core.now + PIN_MS;
+    if (message.through < message.from) return;
+    if (message.from <= core.log.trimmed || message.from > core.decided) {
+      const trimmed = message.from <= core.log.trimmed;
+      core.out.send(from.id, {
+        kind: "catchUpRefuse",
+        trimmed: core.log.trimmed,
+        decided: core.decided,
+        checkpoint: trimmed ? core.checkpointed : 0,
+      });
+      // The log above the checkpoint that the peer is about to fetch must still be there when it has it.
+      if (trimmed) from.pinned = core.checkpointed;
+      return;
+    }
+    const through = Math.min(message.through, core.decided);
+    let bytes = 0;
+    for (let instance = message.from; instance <= through; instance++) {
+      const entry = core.log.get(instance);
+      if (entry === undefined) return;
+      bytes += entry.batch.end - entry.batch.start;
+      const last = instance === through || bytes >= core.config.catchUpBytes;
+      core.out.send(from.id, { kind: "chosen", instance, last, decided: core.decided, batch: entry.batch });
+      if (last) return;
+    }
+  }
+
+  onChosen(from: ReplicaId, message: Chosen): void {
+    const core = this.#core;
+    if (message.decided > core.known) core.known = message.decided;
+    if (from === this.#asked) this.#askedAt = core.now;
+    if (message.instance > core.decided && message.instance > core.log.trimmed && !core.logFull) {
+      const entry = core.log.get(message.instance);
+      if (entry === undefined || entry.ballot !== CHOSEN_BALLOT) {
+        const { bytes, view, start, end } = message.batch;
+        const batch = core.arena.copy(bytes, view, start, end);
+        core.log.put(message.instance, CHOSEN_BALLOT, batch);
+        core.persist(
+          { kind: "accepted", instance: message.instance, ballot: CHOSEN_BALLOT, decided: core.decided, batch },
+          [],
+        );
+      }
+      this.advance();
+    }
+    if (message.last && from === this.#asked) {
+      // The same peer answers well: go on with it at once.
+      this.#askedAt = -Infinity;
+      if (core.known > core.decided && !core.logFull) {
+        this.#askedAt = core.now;
+        core.out.send(from, { kind: "catchUp", from: core.decided + 1, through: core.known });
+      }
+    }
+  }
+
+  onCatchUpRefuse(from: ReplicaId, message: CatchUpRefuse): void {
+    const core = this.#core;
+    if (from !== this.#asked || this.#fetching !== 0) return;
+    if (message.decided > core.known) core.known = message.decided;
+    if (message.trimmed > core.decided && message.checkpoint > core.decided) {
+      this.#fetching = from;
+      this.#fetchThrough = message.checkpoint;
+      this.#renewAt = core.now + PIN_RENEWAL_MS;
+      core.out.fetchState(from, message.trimmed, null);
+      return;
+    }
+    this.#ask();
+    // A peer that has nothing for us answers at once: asking round without pause would be a busy loop between two of them.
+    this.#askedAt = core.now;
+  }
+
+  #renew(): void {
+    const core = this.#core;
+    this.#renewAt = core.now + PIN_RENEWAL_MS;
+    core.out.send(this.#fetching, { kind: "catchUp", from: this.#fetchThrough + 1, through: 0 });
+  }
+
+  onFetchFailed(): void {
+    this.#fetching = 0;
+    this.#renewAt = Infinity;
+    this.#askedAt = this.#core.now;
+  }
+
+  /** A fetched checkpoint is durable and installed: it replaces service state, never promises or votes above it. */
+  onInstalled(through: Instance): void {
+    const core = this.#core;
+    this.#fetching = 0;
+    this.#renewAt = Infinity;
+    this.#askedAt = -Infinity;
+    if (through > core.executed) core.executed = through;
+    if (through > core.checkpointed) core.checkpointed = through;
+    if (through > core.known) core.known = through;
+    if (through > core.decided) core.decided = through;
+    this.#release(Math.min(through, core.decided));
+    this.advance();
+  }
+
+  onPeerGone(peer: ReplicaId): void {
+    if (peer === this.#asked) this.#askedAt = -Infinity;
+  }
+
+  /**
+   * Trims below this replica's own durable checkpoint, through what f + 1 replicas have checkpointed durably, and not past
+   * what a peer that is catching up still needs (unless half the log's memory is used up by waiting for it).
+   */
+  trim(): void {
+    const core = this.#core;
+    let through = Math.min(core.trimAnnounced, core.checkpointed);
+    if (through <= core.log.trimmed) return;
+    if (core.arena.bytesHeld < core.config.logBytesMax / 2 && core.log.size < core.config.logInstancesMax / 2) {
+      for (const peer of core.peers) if (core.now < peer.pinnedUntil && peer.pinned < through) through = peer.pinned;
+    }
+    this.#release(through);
+  }
+
+  #release(through: Instance): void {
+    const core = this.#core;
+    if (through <= core.log.trimmed) return;
+    core.log.trim(through);
+    core.out.trim(through);
+    core.out.trace(TraceCode.trimmed, through, 0, 0);
+  }
+}

@@ -1,0 +1,128 @@
+import { type Ballot, type Instance, type ReplicaId, TraceCode } from "../../model/index.js";
+import type { Core } from "./core.js";
+import type { IncarnationReply, RejoinReply } from "./message.js";
+
+/**
+ * Rejoin of a replica that may have forgotten a promise or vote (DESIGN safety rule 1). Until it is done the replica
+ * learns and executes, and neither promises nor votes.
+ *
+ * 1. Ask f + 1 other voters for the highest incarnation of this replica they know: m.
+ * 2. Have f + 1 other voters store incarnation m + 1 durably; they answer with their highest promise and instance.
+ * 3. Hold the state through the highest such instance, durably.
+ * 4. Store the two maxima and the incarnation; vote only above them from then on.
+ */
+export class Rejoin {
+  readonly #core: Core;
+  #nonce = 0;
+  #stage: "idle" | "query" | "request" | "learn" | "store" = "idle";
+  #askedAt = -Infinity;
+  #incarnation = 1;
+  #floorBallot: Ballot = 0;
+  #floorInstance: Instance = 0;
+  readonly #answered = new Set<ReplicaId>();
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  get active(): boolean {
+    return this.#stage !== "idle";
+  }
+
+  start(nonce: number): void {
+    this.#core.voter = false;
+    this.#nonce = nonce;
+    this.#stage = "query";
+    this.#ask();
+  }
+
+  /** Through which instance the log must become known before the replica may vote; 0 unless that is what it waits for. */
+  get wants(): Instance {
+    return this.#stage === "learn" ? this.#floorInstance : 0;
+  }
+
+  #ask(): void {
+    const core = this.#core;
+    this.#askedAt = core.now;
+    for (const peer of core.peers) {
+      if (this.#answered.has(peer.id)) continue;
+      if (this.#stage === "query") core.out.send(peer.id, { kind: "incarnationQuery", nonce: this.#nonce });
+      if (this.#stage === "request") {
+        core.out.send(peer.id, { kind: "rejoinRequest", nonce: this.#nonce, incarnation: this.#incarnation });
+      }
+    }
+  }
+
+  onIncarnationReply(from: ReplicaId, message: IncarnationReply): void {
+    if (this.#stage !== "query" || message.nonce !== this.#nonce) return;
+    this.#answered.add(from);
+    if (message.incarnation > this.#incarnation) this.#incarnation = message.incarnation;
+    if (this.#answered.size < this.#core.majority) return;
+    this.#incarnation++;
+    this.#stage = "request";
+    this.#answered.clear();
+    this.#ask();
+  }
+
+  onRejoinReply(from: ReplicaId, message: RejoinReply): void {
+    const core = this.#core;
+    if (this.#stage !== "request" || message.nonce !== this.#nonce) return;
+    this.#answered.add(from);
+    if (message.promised > this.#floorBallot) this.#floorBallot = message.promised;
+    if (message.highest > this.#floorInstance) this.#floorInstance = message.highest;
+    if (this.#answered.size < core.majority) return;
+    this.#stage = "learn";
+    this.settle();
+  }
+
+  /** Called when the decided prefix may have grown. */
+  settle(): void {
+    const core = this.#core;
+    if (this.#stage !== "learn" || core.decided < this.#floorInstance) return;
+    this.#stage = "store";
+    const incarnation = this.#incarnation;
+    // What the prefix consists of was persisted before this record, or is in a durable checkpoint.
+    core.persist(
+      {
+        kind: "rejoined",
+        nonce: this.#nonce,
+        incarnation,
+        floorBallot: this.#floorBallot,
+        floorInstance: this.#floorInstance,
+        decided: core.decided,
+      },
+      [],
+      () => {
+        this.#stage = "idle";
+        core.rejoinedNonce = this.#nonce;
+        core.floorBallot = this.#floorBallot;
+        core.floorInstance = this.#floorInstance;
+        if (core.promised < this.#floorBallot) core.promised = this.#floorBallot;
+        core.incarnations = [...core.incarnations];
+        core.incarnations[core.self - 1] = incarnation;
+        core.voter = true;
+        core.out.trace(TraceCode.rejoined, incarnation, this.#floorInstance, this.#floorBallot);
+      },
+    );
+  }
+
+  onTick(): void {
+    const core = this.#core;
+    if (this.#stage !== "query" && this.#stage !== "request" && this.#stage !== "learn") return;
+    if (core.now < this.#askedAt + core.config.retransmitMs) return;
+    if (this.#stage === "learn") {
+      // In an idle group the floor may lie above what is decided: asking for it makes the coordinator open instances.
+      this.#askedAt = core.now;
+      if (core.leader !== 0 && core.leader !== core.self) {
+        core.out.send(core.leader, { kind: "catchUp", from: core.decided + 1, through: this.#floorInstance });
+      }
+    } else {
+      this.#ask();
+    }
+  }
+
+  wakeAt(): number {
+    if (this.#stage === "idle" || this.#stage === "store") return Infinity;
+    return this.#askedAt + this.#core.config.retransmitMs;
+  }
+}
