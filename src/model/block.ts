@@ -71,6 +71,19 @@ export function beginBlock(
   return at;
 }
 
+/** Fills in the numbers of a block that was framed before its sender knew them: a sequence number is given at first send. */
+export function stampBlock(
+  view: DataView,
+  at: number,
+  session: SessionId,
+  sequence: number,
+  acknowledged: number,
+): void {
+  view.setFloat64(at + 8, session, true);
+  view.setFloat64(at + 16, sequence, true);
+  view.setFloat64(at + 24, acknowledged, true);
+}
+
 /** Completes the block begun at `at` with `commands` commands. */
 export function endBlock(writer: ByteWriter, at: number, commands: number): void {
   writer.view.setUint32(at, writer.length - at, true);

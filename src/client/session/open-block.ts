@@ -1,0 +1,91 @@
+import { ByteWriter, KiB } from "../../base/index.js";
+import {
+  beginBlock,
+  BLOCK_BYTES_MAX,
+  BLOCK_HEADER_BYTES,
+  type BlockKind,
+  endBlock,
+  type Span,
+} from "../../model/index.js";
+
+const emptyBytes = new Uint8Array(0);
+const emptyView = new DataView(emptyBytes.buffer);
+
+/**
+ * A submitted block until it is answered. It is the span of its own framed bytes, which do not change once it was sent:
+ * every retransmission is byte-identical.
+ */
+export class OpenBlock implements Span {
+  readonly token: number;
+  readonly commands: number;
+  readonly deadline: number;
+  /** Sequence number of the first command, or the ticket of a read; 0 before the first send. */
+  sequence = 0;
+  /** Monotonic ms of the latest send; -Infinity before the first. */
+  sentAt = -Infinity;
+  /** Epoch of the route in which it was last sent, so that one epoch sends it once. */
+  epoch = 0;
+  /** Its caller was told that the outcome is unknown; it is still sent until answered, to keep the sequence dense. */
+  abandoned = false;
+  answered = false;
+  #writer: ByteWriter | null;
+
+  constructor(token: number, commands: number, deadline: number, writer: ByteWriter) {
+    this.token = token;
+    this.commands = commands;
+    this.deadline = deadline;
+    this.#writer = writer;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#writer?.bytes ?? emptyBytes;
+  }
+
+  get view(): DataView {
+    return this.#writer?.view ?? emptyView;
+  }
+
+  readonly start = 0;
+
+  get end(): number {
+    return this.#writer?.length ?? 0;
+  }
+
+  /** Gives the memory away: an answered block may wait for older ones, its bytes need not. */
+  release(): ByteWriter | null {
+    const writer = this.#writer;
+    this.#writer = null;
+    return writer;
+  }
+}
+
+/** Larger buffers are left to the garbage collector rather than kept. */
+const POOLED_BYTES_MAX = 64 * KiB;
+const POOLED_WRITERS_MAX = 64;
+
+/** Frames blocks and reuses the buffers of those that are done: at most 64 buffers of at most 64 KiB. */
+export class BlockFrames {
+  readonly #free: ByteWriter[] = [];
+  /** Bytes of all framed blocks that were not released. */
+  bytesOpen = 0;
+
+  /** Copies the commands in `span` into a new block; its numbers are stamped at the first send. */
+  frame(kind: BlockKind, token: number, commands: number, span: Span, deadline: number): OpenBlock {
+    const length = BLOCK_HEADER_BYTES + span.end - span.start;
+    const writer = this.#free.pop() ?? new ByteWriter(Math.max(4 * KiB, length), BLOCK_BYTES_MAX);
+    const at = beginBlock(writer, kind, 0, 0, 0);
+    writer.copy(span.bytes, span.start, span.end);
+    endBlock(writer, at, commands);
+    this.bytesOpen += length;
+    return new OpenBlock(token, commands, deadline, writer);
+  }
+
+  release(block: OpenBlock): void {
+    const writer = block.release();
+    if (writer === null) return;
+    this.bytesOpen -= writer.length;
+    if (writer.bytes.length > POOLED_BYTES_MAX || this.#free.length >= POOLED_WRITERS_MAX) return;
+    writer.clear();
+    this.#free.push(writer);
+  }
+}

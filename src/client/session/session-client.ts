@@ -1,0 +1,565 @@
+// Hot file: one step per submitted block and per reply block. No work per command; allocations per block only.
+import { assert, Prng } from "../../base/index.js";
+import {
+  BLOCK_BYTES_MAX,
+  BLOCK_COMMANDS_MAX,
+  BLOCK_HEADER_BYTES,
+  BlockKind,
+  type ClientEvent,
+  type ClientFailure,
+  type ClientModel,
+  type ClientSink,
+  type ClientView,
+  FrameKind,
+  REPLY_HEADER_BYTES,
+  type ReplicaId,
+  replyCount,
+  replyKind,
+  replySequence,
+  replySession,
+  ReplyStatus,
+  replyStatus,
+  type SessionId,
+  type Span,
+  stampBlock,
+} from "../../model/index.js";
+import { type SessionClientConfig, sessionClientConfig } from "./config.js";
+import { BlockFrames, type OpenBlock } from "./open-block.js";
+import { OrderedWindow } from "./ordered-window.js";
+import { Route } from "./route.js";
+
+export interface SessionClientInit {
+  /** Ids of all replicas of the cluster. */
+  readonly replicas: readonly ReplicaId[];
+  /** 16 bytes that no other client has: the reply that opens the session repeats them. */
+  readonly nonce: Uint8Array;
+}
+
+/** Makes a session client. Throws `ConfigError` for a configuration out of bounds. */
+export function createSessionClient(init: SessionClientInit, config?: Partial<SessionClientConfig>): ClientModel {
+  assert(init.nonce.length === 16, `a nonce has 16 bytes, got ${init.nonce.length}`);
+  return new SessionClient(init, sessionClientConfig(config));
+}
+
+const NONCE_BYTES = 16;
+/** Redirects followed at once without any progress between them; beyond it the client probes at its own pace. */
+const REDIRECTS_MAX = 3;
+
+/**
+ * What becomes of a submitted block, once and only once: `resolve` with its replies, or `fail` with
+ *
+ * - `try-again`: certainly not applied. Its deadline passed before it was sent, or it is a read, which applies nothing.
+ * - `indeterminate`: perhaps applied, perhaps later. Its deadline passed after it was sent (it is still sent until it is
+ *   answered, and holds its place in the window); or the service no longer has its replies (`stale`); or the session expired.
+ * - `session-expired`: certainly not applied. It was waiting to be sent in a session that expired.
+ * - `closed`: the client was closed; sent blocks may have been applied.
+ *
+ * After an expiry the client opens another session by itself. The sink's `resolve`, `fail` and `opened` are never called
+ * inside a `submit` step, and may themselves step `submit`.
+ */
+class SessionClient implements ClientModel {
+  readonly #config: SessionClientConfig;
+  readonly #route: Route;
+  readonly #window: OrderedWindow;
+  readonly #frames = new BlockFrames();
+  readonly #prng: Prng;
+  readonly #nonce: Uint8Array;
+  readonly #view: { -readonly [K in keyof ClientView]: ClientView[K] };
+
+  /** The block that opens the session, until its reply is here. */
+  #opening: OpenBlock | null = null;
+  #openings = 0;
+  #session: SessionId = 0;
+  /** Latest first send in the session, for its idle limit. */
+  #usedAt = -Infinity;
+  /** Reads by ticket; the one sent longest ago comes first. */
+  readonly #reads = new Map<number, OpenBlock>();
+  #ticketNext = 1;
+
+  /** The window's oldest block changed, or the session opened. */
+  #movedAt = -Infinity;
+  #timeoutMs: number;
+  #probeMs: number;
+  #probeAt = -Infinity;
+  /** A leader that refused something is sent everything again at this time. */
+  #resendAt = Infinity;
+  #redirects = 0;
+  #retryQuietUntil = -Infinity;
+
+  /** No open block has an earlier deadline. */
+  #deadlineAt = Infinity;
+  #wakeAt = Infinity;
+  #full = false;
+  #closed = false;
+
+  constructor(init: SessionClientInit, config: SessionClientConfig) {
+    this.#config = config;
+    this.#prng = new Prng(config.seed);
+    this.#route = new Route(init.replicas, this.#prng.u32());
+    this.#window = new OrderedWindow(config.blocksMax);
+    this.#nonce = init.nonce.slice();
+    this.#timeoutMs = this.#jittered(config.retransmitMs);
+    this.#probeMs = config.probeMs;
+    this.#view = { session: 0, leader: 0, open: true, blocksOpen: 0, bytesOpen: 0 };
+  }
+
+  inspect(): ClientView {
+    return this.#view;
+  }
+
+  step(event: ClientEvent, out: ClientSink): void {
+    if (this.#closed) return;
+    const { now } = event;
+    switch (event.kind) {
+      case "start":
+        this.#openSession(now, out);
+        break;
+      case "submit":
+        this.#onSubmit(event, out);
+        break;
+      case "reply":
+        this.#onReply(now, event.from, event.span, out);
+        break;
+      case "redirect":
+        this.#onRedirect(now, event.from, event.leader, out);
+        break;
+      case "link":
+        this.#onLink(now, event.replica, event.up, out);
+        break;
+      case "tick":
+        this.#wakeAt = Infinity;
+        this.#onTick(now, out);
+        break;
+      case "close":
+        this.#onClose(out);
+        return;
+    }
+    // A sink that was told of a failure may have closed the client.
+    if (this.#closed) return;
+    this.#refresh();
+    if (event.kind !== "submit" && this.#full && this.#view.open) {
+      this.#full = false;
+      out.opened();
+      if (this.#closed) return;
+      this.#refresh();
+    }
+    const wake = Math.min(this.#deadlineAt, this.#dueAt());
+    if (wake < this.#wakeAt) {
+      // Timers only move forward here; when one fires too early the next is asked for then. That saves one timer a block.
+      this.#wakeAt = wake;
+      out.wakeAt(wake);
+    }
+  }
+
+  // Events.
+
+  #onSubmit(event: Extract<ClientEvent, { kind: "submit" }>, out: ClientSink): void {
+    const { now, span, commands } = event;
+    this.#refresh();
+    assert(this.#view.open, "a block was submitted while the client's window is full");
+    assert(commands >= 1 && commands <= BLOCK_COMMANDS_MAX, `a block has 1 to ${BLOCK_COMMANDS_MAX} commands`);
+    const length = BLOCK_HEADER_BYTES + span.end - span.start;
+    assert(length <= BLOCK_BYTES_MAX, `a block of ${length} bytes is longer than ${BLOCK_BYTES_MAX}`);
+    const kind = event.read ? BlockKind.read : BlockKind.commands;
+    const block = this.#frames.frame(kind, event.token, commands, span, event.deadline);
+    if (event.deadline < this.#deadlineAt) this.#deadlineAt = event.deadline;
+    if (event.read) {
+      block.sequence = this.#ticketNext++;
+      stampBlock(block.view, 0, 0, block.sequence, 0);
+      this.#reads.set(block.sequence, block);
+      if (this.#route.settled) this.#send(block, FrameKind.read, now, out);
+    } else {
+      this.#window.waiting.push(block);
+      if (this.#route.settled) this.#pump(now, out);
+    }
+    if (!this.#route.settled && now >= this.#probeAt) this.#probe(now, out);
+    this.#refresh();
+    if (!this.#view.open) this.#full = true;
+  }
+
+  #onReply(now: number, from: ReplicaId, span: Span, out: ClientSink): void {
+    const route = this.#route;
+    if (from === route.target) route.quietSince = now;
+    route.trust(from);
+    // Whoever answers is taken for the leader while none is at hand; if it only remembered old replies, it will redirect.
+    const found = !route.settled && route.isUp(from);
+    if (found) route.follow(from, now);
+    const { view, start } = span;
+    const kind = replyKind(view, start);
+    if (kind === BlockKind.read) this.#onReadReply(now, span, out);
+    else if (kind === BlockKind.commands) this.#onOrderedReply(now, span, out);
+    else if (kind === BlockKind.openSession) this.#onSessionOpened(now, span, out);
+    if (found && !this.#closed) this.#transmit(now, out);
+  }
+
+  #onReadReply(now: number, span: Span, out: ClientSink): void {
+    const { view, start } = span;
+    const block = this.#reads.get(replySequence(view, start));
+    if (block === undefined) return;
+    this.#reads.delete(block.sequence);
+    this.#frames.release(block);
+    this.#progressed(now);
+    const answered = replyStatus(view, start) === ReplyStatus.ok && replyCount(view, start) === block.commands;
+    if (answered) this.#resolve(block.token, span, out);
+    else this.#fail(block.token, "try-again", out);
+  }
+
+  #onOrderedReply(now: number, span: Span, out: ClientSink): void {
+    const { view, start } = span;
+    // A late reply of a session that is over says nothing about this one.
+    if (this.#session === 0 || replySession(view, start) !== this.#session) return;
+    const status = replyStatus(view, start);
+    const sequence = replySequence(view, start);
+    if (status === ReplyStatus.sessionExpired) return this.#onExpired(now, out);
+    if (status === ReplyStatus.retry) return this.#onRetry(now, sequence, out);
+    const block = this.#window.find(sequence);
+    if (block === undefined || block.answered) return;
+    const { token, abandoned } = block;
+    const answered = status === ReplyStatus.ok && replyCount(view, start) === block.commands;
+    this.#frames.release(block);
+    if (this.#window.answer(block)) this.#progressed(now);
+    if (abandoned) return;
+    // Stale: applied, and its replies are gone. They were never acknowledged, so the service's bounded memory let them go.
+    if (answered) this.#resolve(token, span, out);
+    else this.#fail(token, "indeterminate", out);
+  }
+
+  #onSessionOpened(now: number, span: Span, out: ClientSink): void {
+    const { view, start, end, bytes } = span;
+    const opening = this.#opening;
+    if (opening === null || replyStatus(view, start) !== ReplyStatus.ok) return;
+    if (end - start !== REPLY_HEADER_BYTES + NONCE_BYTES || !(replySession(view, start) > 0)) return;
+    for (let i = 0; i < NONCE_BYTES; i++) {
+      if (bytes[start + REPLY_HEADER_BYTES + i] !== opening.bytes[BLOCK_HEADER_BYTES + i]) return;
+    }
+    this.#frames.release(opening);
+    this.#opening = null;
+    this.#session = replySession(view, start);
+    this.#usedAt = now;
+    this.#window.begin(this.#session);
+    this.#retryQuietUntil = -Infinity;
+    this.#progressed(now);
+    if (this.#route.settled) this.#pump(now, out);
+  }
+
+  /**
+   * The service misses the commands from `sequence` on. Everything from there goes out again, which covers whatever else
+   * was lost by then; every block behind the gap says the same, so after the first the others are not heard for a while.
+   */
+  #onRetry(now: number, sequence: number, out: ClientSink): void {
+    const { sent } = this.#window;
+    const head = sent.at(0);
+    if (head === undefined || sequence < head.sequence || !this.#route.settled) return;
+    if (now < this.#retryQuietUntil) return;
+    this.#retryQuietUntil = now + this.#config.retransmitMs / 4;
+    for (let i = this.#window.indexFrom(sequence); i < sent.size; i++) {
+      const block = sent.at(i) as OpenBlock;
+      if (!block.answered) this.#send(block, FrameKind.block, now, out);
+    }
+  }
+
+  #onExpired(now: number, out: ClientSink): void {
+    const { sent, waiting } = this.#window;
+    const failed: { token: number; failure: ClientFailure }[] = [];
+    for (let block = sent.shift(); block !== undefined; block = sent.shift()) {
+      this.#frames.release(block);
+      // An earlier copy may have been applied while the session lived.
+      if (!block.answered && !block.abandoned) failed.push({ token: block.token, failure: "indeterminate" });
+    }
+    for (const block of waiting.splice(0)) {
+      this.#frames.release(block);
+      failed.push({ token: block.token, failure: "session-expired" });
+    }
+    this.#openSession(now, out);
+    for (const { token, failure } of failed) this.#fail(token, failure, out);
+  }
+
+  #onRedirect(now: number, from: ReplicaId, leader: ReplicaId, out: ClientSink): void {
+    const route = this.#route;
+    if (leader !== 0 && !route.knows(leader)) return;
+    const fromTarget = from === route.target;
+    if (fromTarget) route.quietSince = now;
+    // Others are believed while no leader is at hand, or while the one there was is silent although something is open.
+    const doubted = this.#outstanding() && now - route.quietSince >= this.#config.retransmitMs / 4;
+    if (!fromTarget && route.settled && !doubted) return;
+    if (leader === 0) {
+      if (fromTarget && route.settled) {
+        route.leader = 0;
+        this.#probeAt = now + this.#probeDelay();
+      }
+      return;
+    }
+    if (leader === from) {
+      route.trust(from);
+      if (fromTarget && route.settled) {
+        // It leads and could not take something: it is asked again after a moment.
+        if (this.#resendAt === Infinity && this.#outstanding()) this.#resendAt = now + this.#probeDelay();
+        return;
+      }
+    }
+    if (route.isSuspect(leader, now)) return;
+    if (route.settled && leader === route.target) return;
+    if (route.isUp(leader) && ++this.#redirects > REDIRECTS_MAX) {
+      // Replicas that point at each other would otherwise have everything sent back and forth.
+      if (route.settled) this.#probeAt = now + this.#probeDelay();
+      route.leader = 0;
+      route.hint(leader);
+      return;
+    }
+    const wasSettled = route.settled;
+    route.follow(leader, now);
+    if (route.settled) this.#transmit(now, out);
+    else if (wasSettled) this.#probeAt = now + this.#probeDelay();
+  }
+
+  #onLink(now: number, replica: ReplicaId, up: boolean, out: ClientSink): void {
+    const route = this.#route;
+    if (!route.knows(replica)) return;
+    if (!(up ? route.linkUp(replica, now) : route.linkDown(replica, now))) return;
+    if (route.settled) this.#transmit(now, out);
+    else this.#probe(now, out);
+  }
+
+  #onTick(now: number, out: ClientSink): void {
+    if (now >= this.#deadlineAt) this.#expireDeadlines(now, out);
+    if (this.#closed || now < this.#dueAt()) return;
+    const route = this.#route;
+    if (!route.settled) {
+      route.advance(now);
+      this.#probe(now, out);
+    } else if (now >= this.#resendAt) {
+      route.epoch++;
+      this.#transmit(now, out);
+    } else {
+      this.#onTimeout(now, out);
+    }
+  }
+
+  /** No progress. A target that said something lost a frame; one that said nothing may be gone. */
+  #onTimeout(now: number, out: ClientSink): void {
+    const route = this.#route;
+    const ms = this.#timeoutMs;
+    const orderedDue = now >= this.#orderedDueAt();
+    const next = Math.min(this.#config.retransmitMsMax, ms * 2);
+    this.#timeoutMs = this.#jittered(next);
+    if (now - route.quietSince >= ms) {
+      const before = route.target;
+      route.suspect(now, this.#timeoutMs);
+      if (route.target === before) {
+        // There is nobody else to ask.
+        route.follow(before, now);
+        this.#transmit(now, out);
+      } else this.#probe(now, out);
+    } else if (orderedDue) {
+      route.epoch++;
+      this.#transmit(now, out);
+    } else this.#resendReads(now, ms, out);
+  }
+
+  #expireDeadlines(now: number, out: ClientSink): void {
+    const failed: { token: number; failure: ClientFailure }[] = [];
+    const { sent, waiting } = this.#window;
+    let earliest = Infinity;
+    const expired = (block: OpenBlock): boolean => {
+      if (block.deadline > now) earliest = Math.min(earliest, block.deadline);
+      return block.deadline <= now;
+    };
+    for (let i = 0; i < sent.size; i++) {
+      const block = sent.at(i) as OpenBlock;
+      if (block.answered || block.abandoned || !expired(block)) continue;
+      block.abandoned = true;
+      failed.push({ token: block.token, failure: "indeterminate" });
+    }
+    let kept = 0;
+    for (const block of waiting) {
+      if (expired(block)) {
+        this.#frames.release(block);
+        failed.push({ token: block.token, failure: "try-again" });
+      } else waiting[kept++] = block;
+    }
+    waiting.length = kept;
+    for (const block of this.#reads.values()) {
+      if (!expired(block)) continue;
+      this.#reads.delete(block.sequence);
+      this.#frames.release(block);
+      failed.push({ token: block.token, failure: "try-again" });
+    }
+    this.#deadlineAt = earliest;
+    for (const { token, failure } of failed) this.#fail(token, failure, out);
+  }
+
+  #onClose(out: ClientSink): void {
+    this.#closed = true;
+    const tokens: number[] = [];
+    const { sent, waiting } = this.#window;
+    for (let i = 0; i < sent.size; i++) {
+      const block = sent.at(i) as OpenBlock;
+      if (!block.answered && !block.abandoned) tokens.push(block.token);
+    }
+    for (const block of waiting) tokens.push(block.token);
+    for (const block of this.#reads.values()) tokens.push(block.token);
+    sent.clear();
+    waiting.length = 0;
+    this.#reads.clear();
+    this.#endSession(out);
+    Object.assign(this.#view, { session: 0, open: false, blocksOpen: 0, bytesOpen: 0 });
+    out.wakeAt(Infinity);
+    for (const token of tokens) out.fail(token, "closed");
+  }
+
+  // Sessions.
+
+  #openSession(now: number, out: ClientSink): void {
+    this.#session = 0;
+    const nonce = this.#nonce.slice();
+    const view = new DataView(nonce.buffer);
+    // Another session of this client gets another nonce, so that a late reply to the first opening can't name it.
+    view.setUint32(12, view.getUint32(12, true) + this.#openings, true);
+    this.#openings++;
+    const span = { bytes: nonce, view, start: 0, end: NONCE_BYTES };
+    this.#opening = this.#frames.frame(BlockKind.openSession, 0, 0, span, Infinity);
+    if (this.#route.settled) this.#transmit(now, out);
+    else if (now >= this.#probeAt) this.#probe(now, out);
+  }
+
+  /** Tells the service that the session is over. Lost or not does not matter: it would expire. */
+  #endSession(out: ClientSink): void {
+    if (this.#session === 0 || this.#route.target === 0) return;
+    const none = { bytes: this.#nonce, view: new DataView(this.#nonce.buffer), start: 0, end: 0 };
+    const block = this.#frames.frame(BlockKind.closeSession, 0, 0, none, Infinity);
+    stampBlock(block.view, 0, this.#session, 0, 0);
+    out.send(this.#route.target, FrameKind.block, block);
+    this.#frames.release(block);
+  }
+
+  // Sending.
+
+  #send(block: OpenBlock, kind: number, now: number, out: ClientSink): void {
+    block.sentAt = now;
+    block.epoch = this.#route.epoch;
+    out.send(this.#route.target, kind, block);
+  }
+
+  /** Brings the leader up to date: everything unanswered that it was not sent in this epoch, in order. */
+  #transmit(now: number, out: ClientSink): void {
+    this.#resendAt = Infinity;
+    const { epoch } = this.#route;
+    const { sent } = this.#window;
+    if (this.#opening !== null && this.#opening.epoch !== epoch) this.#send(this.#opening, FrameKind.block, now, out);
+    for (let i = 0; i < sent.size; i++) {
+      const block = sent.at(i) as OpenBlock;
+      if (!block.answered && block.epoch !== epoch) this.#send(block, FrameKind.block, now, out);
+    }
+    this.#pump(now, out);
+    for (const block of this.#reads.values()) {
+      if (block.epoch !== epoch) this.#send(block, FrameKind.read, now, out);
+    }
+  }
+
+  /** Numbers and sends what waits, unless the session was idle for so long that it may be gone. */
+  #pump(now: number, out: ClientSink): void {
+    const { waiting, sent } = this.#window;
+    if (this.#session === 0 || waiting.length === 0) return;
+    if (sent.size === 0 && now - this.#usedAt > this.#config.sessionIdleMs) {
+      this.#endSession(out);
+      this.#openSession(now, out);
+      return;
+    }
+    this.#usedAt = now;
+    while (waiting.length > 0) this.#send(this.#window.stampNext(), FrameKind.block, now, out);
+  }
+
+  /** Sends the oldest open block alone, to learn from the answer who leads. */
+  #probe(now: number, out: ClientSink): void {
+    if (this.#route.target === 0) return;
+    const { sent, waiting } = this.#window;
+    const stale = sent.size === 0 && now - this.#usedAt > this.#config.sessionIdleMs;
+    if (this.#session > 0 && waiting.length > 0 && stale) {
+      this.#probeAt = now;
+      return this.#openSession(now, out);
+    }
+    if (!this.#outstanding()) return;
+    this.#probeAt = now + this.#probeDelay();
+    if (this.#opening !== null) return this.#send(this.#opening, FrameKind.block, now, out);
+    const head = sent.at(0);
+    if (head !== undefined) return this.#send(head, FrameKind.block, now, out);
+    if (waiting.length > 0) {
+      this.#usedAt = now;
+      return this.#send(this.#window.stampNext(), FrameKind.block, now, out);
+    }
+    for (const block of this.#reads.values()) return this.#send(block, FrameKind.read, now, out);
+  }
+
+  #resendReads(now: number, ms: number, out: ClientSink): void {
+    for (let left = this.#reads.size; left > 0; left--) {
+      const [block] = this.#reads.values();
+      if (block === undefined || now - block.sentAt < ms) return;
+      this.#reads.delete(block.sequence);
+      this.#reads.set(block.sequence, block);
+      this.#send(block, FrameKind.read, now, out);
+    }
+  }
+
+  // The caller may submit inside these, so the view is current and nothing of the block is touched afterwards.
+
+  #resolve(token: number, replies: Span, out: ClientSink): void {
+    this.#refresh();
+    out.resolve(token, replies);
+  }
+
+  #fail(token: number, failure: ClientFailure, out: ClientSink): void {
+    this.#refresh();
+    out.fail(token, failure);
+  }
+
+  // Time.
+
+  #progressed(now: number): void {
+    this.#movedAt = now;
+    this.#redirects = 0;
+    this.#probeMs = this.#config.probeMs;
+    if (this.#timeoutMs > this.#config.retransmitMs * 1.2) this.#timeoutMs = this.#jittered(this.#config.retransmitMs);
+  }
+
+  #jittered(ms: number): number {
+    return ms * (1 + this.#prng.float() * 0.2);
+  }
+
+  #probeDelay(): number {
+    const ms = this.#probeMs;
+    this.#probeMs = Math.min(this.#config.probeMsMax, ms * 2);
+    return this.#jittered(ms);
+  }
+
+  #outstanding(): boolean {
+    return this.#opening !== null || this.#window.size > 0 || this.#reads.size > 0;
+  }
+
+  /** When something has to be sent although nothing happens. */
+  #dueAt(): number {
+    if (this.#route.target === 0 || !this.#outstanding()) return Infinity;
+    if (!this.#route.settled) return this.#probeAt;
+    let due = Math.min(this.#resendAt, this.#orderedDueAt());
+    for (const block of this.#reads.values()) {
+      due = Math.min(due, block.sentAt + this.#timeoutMs);
+      break;
+    }
+    return due;
+  }
+
+  #orderedDueAt(): number {
+    if (this.#opening !== null) return this.#opening.sentAt + this.#timeoutMs;
+    const head = this.#window.sent.at(0);
+    return head === undefined ? Infinity : Math.max(head.sentAt, this.#movedAt) + this.#timeoutMs;
+  }
+
+  #refresh(): void {
+    if (this.#closed) return;
+    const view = this.#view;
+    view.session = this.#session;
+    view.leader = this.#route.leader;
+    view.blocksOpen = this.#window.size + this.#reads.size;
+    view.bytesOpen = this.#frames.bytesOpen;
+    view.open = view.blocksOpen < this.#config.blocksMax && view.bytesOpen < this.#config.bytesMax;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * A cluster as a client sees it, scripted: replicas with beliefs about who leads, one ordered state behind them, sessions
+ * executed exactly as the block format says. Faults are switched by the test. Consensus itself is assumed.
+ */
+import { ByteWriter } from "#src/base/index.js";
+import {
+  beginReply,
+  BLOCK_HEADER_BYTES,
+  blockCommands,
+  BlockKind,
+  blockKind,
+  blockSequence,
+  blockSession,
+  checkBlock,
+  endReply,
+  FrameKind,
+  type ReplicaId,
+  ReplyStatus,
+} from "#src/model/index.js";
+
+export interface Frame {
+  readonly kind: number;
+  readonly body: Uint8Array;
+}
+
+interface Session {
+  next: number;
+  readonly replies: Map<number, Uint8Array>;
+}
+
+/** Executes one command (its bytes, length field included) and appends one reply. */
+export type Execute = (command: Uint8Array, readOnly: boolean, replies: ByteWriter) => void;
+
+export class FakeCluster {
+  readonly replicas: readonly ReplicaId[];
+  /** The replica that can order; 0 while there is none. */
+  leader: ReplicaId;
+  /** What each replica believes. */
+  readonly believes = new Map<ReplicaId, ReplicaId>();
+  /** Replicas that take frames and say nothing. */
+  readonly silent = new Set<ReplicaId>();
+  /** The next blocks are refused although the leader leads. */
+  refuseNext = 0;
+  readonly sessions = new Map<number, Session>();
+  /** First bytes seen of every block, by name; a retransmission that differs is recorded in `altered`. */
+  readonly seen = new Map<string, string>();
+  readonly altered: string[] = [];
+  malformed = 0;
+  closed = 0;
+  opened = 0;
+  readonly received: { replica: ReplicaId; kind: number; sequence: number; session: number }[] = [];
+  #position = 4096;
+  readonly #execute: Execute;
+
+  constructor(replicas: readonly ReplicaId[], leader: ReplicaId, execute: Execute) {
+    this.replicas = replicas;
+    this.leader = leader;
+    this.#execute = execute;
+    for (const replica of replicas) this.believes.set(replica, leader);
+  }
+
+  /** Makes `leader` lead; the other replicas hear of it by `tell`. */
+  elect(leader: ReplicaId): void {
+    this.leader = leader;
+    if (leader !== 0) this.believes.set(leader, leader);
+  }
+
+  tell(replica: ReplicaId, leader: ReplicaId): void {
+    this.believes.set(replica, leader);
+  }
+
+  receive(replica: ReplicaId, kind: number, body: Uint8Array): Frame[] {
+    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    if (checkBlock(view, 0, body.length) !== body.length) {
+      this.malformed++;
+      return [];
+    }
+    const block = blockKind(view, 0);
+    if ((block === BlockKind.read) !== (kind === FrameKind.read)) this.malformed++;
+    const session = blockSession(view, 0);
+    const sequence = blockSequence(view, 0);
+    this.received.push({ replica, kind: block, sequence, session });
+    const hex = Buffer.from(body).toString("hex");
+    const name = block === BlockKind.openSession ? `open ${hex}` : `${block} ${session} ${sequence}`;
+    const first = this.seen.get(name);
+    if (first === undefined) this.seen.set(name, hex);
+    else if (first !== hex) this.altered.push(name);
+    if (this.silent.has(replica)) return [];
+    if (this.leader !== replica) {
+      // A deposed leader that still believes in itself takes blocks and can order none.
+      return this.believes.get(replica) === replica ? [] : [this.redirect(this.believes.get(replica) ?? 0)];
+    }
+    if (this.refuseNext > 0) {
+      this.refuseNext--;
+      return [this.redirect(replica)];
+    }
+    const reply = this.#order(body, view, block, session, sequence);
+    return reply === null ? [] : [{ kind: FrameKind.reply, body: reply }];
+  }
+
+  redirect(leader: ReplicaId): Frame {
+    const writer = new ByteWriter(4);
+    writer.u32(leader);
+    return { kind: FrameKind.redirect, body: writer.toBytes() };
+  }
+
+  welcome(replica: ReplicaId, addresses = "[]"): Frame {
+    const writer = new ByteWriter(64);
+    writer.u32(replica);
+    writer.u32(this.believes.get(replica) ?? 0);
+    writer.latin1(addresses);
+    return { kind: FrameKind.welcome, body: writer.toBytes() };
+  }
+
+  /** Forgets all sessions, as if they had idled too long. */
+  expireSessions(): void {
+    this.sessions.clear();
+  }
+
+  #order(body: Uint8Array, view: DataView, block: number, session: number, sequence: number): Uint8Array | null {
+    const writer = new ByteWriter(256);
+    if (block === BlockKind.openSession) {
+      this.opened++;
+      const id = this.#position++;
+      this.sessions.set(id, { next: 1, replies: new Map() });
+      const at = beginReply(writer, id, sequence, ReplyStatus.ok, BlockKind.openSession);
+      writer.copy(body, BLOCK_HEADER_BYTES, body.length);
+      endReply(writer, at, 0);
+      return writer.toBytes();
+    }
+    if (block === BlockKind.closeSession) {
+      this.closed++;
+      this.sessions.delete(session);
+      return null;
+    }
+    if (block === BlockKind.read) {
+      this.#replies(writer, body, view, session, sequence, BlockKind.read);
+      return writer.toBytes();
+    }
+    const entry = this.sessions.get(session);
+    if (entry === undefined) return this.#status(writer, session, sequence, ReplyStatus.sessionExpired);
+    if (sequence > entry.next) return this.#status(writer, session, entry.next, ReplyStatus.retry);
+    if (sequence < entry.next) {
+      return entry.replies.get(sequence) ?? this.#status(writer, session, sequence, ReplyStatus.stale);
+    }
+    this.#replies(writer, body, view, session, sequence, BlockKind.commands);
+    entry.next += blockCommands(view, 0);
+    const reply = writer.toBytes();
+    entry.replies.set(sequence, reply);
+    return reply;
+  }
+
+  #status(writer: ByteWriter, session: number, sequence: number, status: ReplyStatus): Uint8Array {
+    endReply(writer, beginReply(writer, session, sequence, status, BlockKind.commands), 0);
+    return writer.toBytes();
+  }
+
+  #replies(
+    writer: ByteWriter,
+    body: Uint8Array,
+    view: DataView,
+    session: number,
+    sequence: number,
+    kind: BlockKind,
+  ): void {
+    const at = beginReply(writer, session, sequence, ReplyStatus.ok, kind);
+    const count = blockCommands(view, 0);
+    let offset = BLOCK_HEADER_BYTES;
+    for (let i = 0; i < count; i++) {
+      const length = view.getUint32(offset, true);
+      this.#execute(body.subarray(offset, offset + length), kind === BlockKind.read, writer);
+      offset += length;
+    }
+    endReply(writer, at, count);
+  }
+}
