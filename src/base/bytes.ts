@@ -104,22 +104,36 @@ export class ByteWriter {
 }
 
 const CHUNK = 4096;
+/** Up to here one call with a list of characters is cheapest; beyond, one call into the UTF-8 decoder if all is ASCII. */
+const LISTED_MAX = 40;
+/** One reused list of characters per length: a call with a plain list of the exact length makes no copy of it. */
+const lists: readonly number[][] = Array.from({ length: LISTED_MAX + 1 }, (_, length) =>
+  Array.from({ length }, () => 0),
+);
 
-/** The bytes `[start, end)` as a string of one character a byte. Reversible by `ByteWriter.latin1`. */
+/** The bytes `[start, end)` as a flat string of one character a byte. Reversible by `ByteWriter.latin1`. */
 export function latin1(bytes: Uint8Array, start: number, end: number): string {
   const count = end - start;
-  if (count <= 24) {
-    // String concatenation of single characters beats `apply` on short keys and stays flat below 13 characters.
-    let text = "";
-    for (let i = start; i < end; i++) text += String.fromCharCode(bytes[i] as number);
-    return text;
+  if (count <= LISTED_MAX) {
+    const list = lists[count] as number[];
+    for (let i = 0; i < count; i++) list[i] = bytes[start + i] as number;
+    return String.fromCharCode.apply(null, list);
   }
+  // Some engines refuse to decode shared memory.
+  if (bytes.buffer instanceof ArrayBuffer && isAscii(bytes, start, end))
+    return decoder.decode(bytes.subarray(start, end));
   if (count <= CHUNK) return String.fromCharCode.apply(null, bytes.subarray(start, end) as unknown as number[]);
   const parts: string[] = [];
   for (let at = start; at < end; at += CHUNK) {
     parts.push(String.fromCharCode.apply(null, bytes.subarray(at, Math.min(end, at + CHUNK)) as unknown as number[]));
   }
   return parts.join("");
+}
+
+function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  let high = 0;
+  for (let i = start; i < end; i++) high |= bytes[i] as number;
+  return high < 0x80;
 }
 
 const encoder = new TextEncoder();

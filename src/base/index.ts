@@ -1,8 +1,9 @@
 /**
  * base: the smallest pieces everything else stands on: bounded byte writers, assertions, seeded randomness, hashes,
- * a heap and a ring. Nothing here knows what replication is.
+ * a heap, a ring and a byte queue. Nothing here knows what replication is.
  */
 export { assert, unreachable, AssertionError } from "./assert.js";
+export { ByteQueue } from "./byte-queue.js";
 export { ByteWriter, CapacityError, decodeUtf8, encodeUtf8, latin1 } from "./bytes.js";
 export { Heap } from "./heap.js";
 export { fnv1a, Hash64, hashBytes, hashText, mix32 } from "./hash.js";

@@ -1,2 +1,4 @@
 /** Execution: the models that run decided batches against a service, sequentially, pipelined, in parallel or speculatively. */
-export {};
+export * from "./pipelined/index.js";
+export * from "./replicated-state/index.js";
+export * from "./sequential/index.js";

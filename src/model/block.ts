@@ -50,6 +50,15 @@ export const blockAcknowledged = (view: DataView, at: number): number => view.ge
 export const blockKind = (view: DataView, at: number): number => view.getUint8(at + 32);
 export const blockStream = (view: DataView, at: number): number => view.getUint8(at + 33);
 
+/**
+ * The nonce of a digest block at `at` as two whole numbers below 2^53, from its first and its second eight bytes. All 16
+ * bytes may be anything; the upper 11 bits of each half are ignored.
+ */
+export const blockNonceHigh = (view: DataView, at: number): number => nonceHalf(view, at + BLOCK_HEADER_BYTES);
+export const blockNonceLow = (view: DataView, at: number): number => nonceHalf(view, at + BLOCK_HEADER_BYTES + 8);
+const nonceHalf = (view: DataView, at: number): number =>
+  (view.getUint32(at + 4, true) & 0x1fffff) * 4294967296 + view.getUint32(at, true);
+
 /** Starts a block in `writer` and returns its offset; commands follow; `endBlock` completes it. */
 export function beginBlock(
   writer: ByteWriter,
@@ -149,7 +158,10 @@ export const REPLY_HEADER_BYTES = 32;
 export const ReplyStatus = {
   /** Executed; one reply a command. */
   ok: 0,
-  /** The block left a gap in its session's sequence and was a no-op; send everything from `sequence` again. */
+  /**
+   * The block left a gap in its session's sequence and was a no-op; send everything from `sequence` again. Also for a
+   * block of unordered reads that found no room to wait: nothing was read.
+   */
   retry: 1,
   /** The session is unknown or expired; the block was a no-op. */
   sessionExpired: 2,

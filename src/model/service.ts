@@ -30,6 +30,12 @@ export function emptyRun(): Run {
   };
 }
 
+/**
+ * Most bytes of values in the replies to one run. A service answers an error instead of a value that would exceed it, and
+ * such a command changes nothing; small fixed replies and errors come on top (at most 128 bytes a command).
+ */
+export const REPLIES_BYTES_MAX = 16 * 1024 * 1024;
+
 /** A stack of undo records. A service pushes what it needs to take a change back, in its own form. */
 export class UndoLog {
   readonly entries: unknown[] = [];

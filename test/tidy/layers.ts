@@ -38,6 +38,9 @@ export const shared: ReadonlySet<string> = new Set([
   "ordering/instance-log",
   "execution/conflict-graph",
   "execution/barrier",
+  "execution/replicated-state",
+  "service/command",
+  "service/cow-tree",
 ]);
 
 /** The one file below the lab that names siblings; everything else reaches them through it or through a family's door. */

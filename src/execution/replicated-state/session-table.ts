@@ -1,0 +1,229 @@
+// Hot file: each ordered block passes here once. One copy of its reply block and nothing else is allocated.
+import { assert, hashBytes, mix32 } from "../../base/index.js";
+import type { Position, SessionId } from "../../model/index.js";
+import type { ReplicatedStateOptions } from "./config.js";
+import { LaneSum } from "./lane-sum.js";
+import { RememberedReply, Session } from "./session.js";
+
+/**
+ * The sessions of a cluster, in order of activity, with a digest that follows each change. Whatever this table forgets
+ * (expired sessions, old replies), it forgets at the same log position on every replica.
+ */
+export class SessionTable {
+  readonly #options: ReplicatedStateOptions;
+  readonly #sessions = new Map<SessionId, Session>();
+  readonly #sum = new LaneSum();
+  #epoch = 0;
+  /** Ends of the list by activity. */
+  #idlest: Session | null = null;
+  #latest: Session | null = null;
+  /** Ends of the list of all remembered replies by age, and their bytes. */
+  #oldestReply: RememberedReply | null = null;
+  #newestReply: RememberedReply | null = null;
+  #replyBytes = 0;
+
+  constructor(options: ReplicatedStateOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Bytes of all remembered reply blocks. */
+  get replyBytes(): number {
+    return this.#replyBytes;
+  }
+
+  /** Four signed lanes of digest over all sessions and what is remembered for them. */
+  get lanes(): Int32Array {
+    return this.#sum.lanes;
+  }
+
+  find(id: SessionId): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** The session that has been idle for longest. */
+  get idlest(): Session | null {
+    return this.#idlest;
+  }
+
+  get full(): boolean {
+    return this.#sessions.size >= this.#options.sessionsMax;
+  }
+
+  /** Opens a session whose id is its log position. Only when the table is not full. */
+  open(id: SessionId, time: number): void {
+    assert(!this.full, `the session table is full at ${this.#options.sessionsMax}`);
+    assert(!this.#sessions.has(id), `session ${id} is open already`);
+    this.#insert(new Session(id, this.#epoch, time, id));
+  }
+
+  /** Forgets a session and everything remembered for it. */
+  remove(session: Session): void {
+    for (const reply of session.replies) this.#forget(reply);
+    this.#foldSession(session, -1);
+    this.#unlink(session);
+    this.#sessions.delete(session.id);
+  }
+
+  /**
+   * Records a block of the session: `last` is the sequence number executed through, replies through `acknowledged` are
+   * freed. Returns the session, which is another object if a snapshot still shows the old one.
+   */
+  advance(session: Session, last: number, acknowledged: number, time: number, position: Position): Session {
+    this.#foldSession(session, -1);
+    const own = this.#own(session);
+    own.last = last;
+    own.activeAt = time;
+    own.activePosition = position;
+    this.#foldSession(own, 1);
+    if (this.#latest !== own) {
+      this.#unlink(own);
+      this.#link(own);
+    }
+    while (own.replies.length > 0 && (own.replies[0] as RememberedReply).last <= acknowledged) this.#dropOldest(own);
+    return own;
+  }
+
+  /** Remembers a copy of the reply block `bytes[at, end)` of a session returned by `advance`, within the limits. */
+  remember(
+    session: Session,
+    first: number,
+    count: number,
+    position: Position,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+  ): void {
+    assert(session.epoch === this.#epoch, "a session that a snapshot shows was changed");
+    const copy = bytes.slice(at, end);
+    this.#append(
+      session,
+      new RememberedReply(session.id, first, count, position, copy, hashBytes(copy, 0, copy.length, 7)),
+    );
+    const { sessionRepliesMax, sessionReplyBytesMax, replyBytesMax } = this.#options;
+    const { replies } = session;
+    while (replies.length > 1 && (replies.length > sessionRepliesMax || session.replyBytes > sessionReplyBytesMax)) {
+      this.#dropOldest(session);
+    }
+    while (this.#replyBytes > replyBytesMax && this.#oldestReply !== this.#newestReply) {
+      const oldest = this.#oldestReply as RememberedReply;
+      this.#dropOldest(this.#own(this.#sessions.get(oldest.session) as Session));
+    }
+  }
+
+  /** All sessions as they are now, least recently active first. Later changes replace the objects rather than alter them. */
+  mark(): Session[] {
+    this.#epoch++;
+    const marked: Session[] = [];
+    for (let session = this.#idlest; session !== null; session = session.newer) marked.push(session);
+    return marked;
+  }
+
+  /** Takes over sessions of a snapshot, least recently active first, none of which is known yet. */
+  adopt(sessions: readonly Session[]): void {
+    assert(this.#sessions.size === 0, "sessions are adopted into an empty table only");
+    const replies: { readonly owner: Session; readonly reply: RememberedReply }[] = [];
+    for (const session of sessions) {
+      const own = new Session(session.id, this.#epoch, session.activeAt, session.activePosition);
+      own.last = session.last;
+      this.#insert(own);
+      for (const reply of session.replies) replies.push({ owner: own, reply });
+    }
+    // The list by age runs through all sessions; within each session, too, positions ascend.
+    replies.sort((a, b) => a.reply.position - b.reply.position);
+    for (const { owner, reply } of replies) this.#append(owner, reply);
+  }
+
+  #insert(session: Session): void {
+    this.#sessions.set(session.id, session);
+    this.#link(session);
+    this.#foldSession(session, 1);
+  }
+
+  /** The session itself, or a copy in its place if a snapshot may still show it. */
+  #own(session: Session): Session {
+    if (session.epoch === this.#epoch) return session;
+    const own = new Session(session.id, this.#epoch, session.activeAt, session.activePosition);
+    own.last = session.last;
+    own.replies = session.replies.slice();
+    own.replyBytes = session.replyBytes;
+    own.older = session.older;
+    own.newer = session.newer;
+    if (own.older === null) this.#idlest = own;
+    else own.older.newer = own;
+    if (own.newer === null) this.#latest = own;
+    else own.newer.older = own;
+    // A snapshot holds on to the old object: that must not hold on to its neighbours.
+    session.older = null;
+    session.newer = null;
+    this.#sessions.set(own.id, own);
+    return own;
+  }
+
+  #link(session: Session): void {
+    session.older = this.#latest;
+    session.newer = null;
+    if (this.#latest === null) this.#idlest = session;
+    else this.#latest.newer = session;
+    this.#latest = session;
+  }
+
+  #unlink(session: Session): void {
+    if (session.older === null) this.#idlest = session.newer;
+    else session.older.newer = session.newer;
+    if (session.newer === null) this.#latest = session.older;
+    else session.newer.older = session.older;
+    session.older = null;
+    session.newer = null;
+  }
+
+  #append(session: Session, reply: RememberedReply): void {
+    session.replies.push(reply);
+    session.replyBytes += reply.bytes.length;
+    this.#replyBytes += reply.bytes.length;
+    reply.older = this.#newestReply;
+    if (this.#newestReply === null) this.#oldestReply = reply;
+    else this.#newestReply.newer = reply;
+    this.#newestReply = reply;
+    this.#foldReply(reply, 1);
+  }
+
+  #dropOldest(session: Session): void {
+    const reply = session.replies.shift() as RememberedReply;
+    session.replyBytes -= reply.bytes.length;
+    this.#forget(reply);
+  }
+
+  #forget(reply: RememberedReply): void {
+    if (reply.older === null) this.#oldestReply = reply.newer;
+    else reply.older.newer = reply.newer;
+    if (reply.newer === null) this.#newestReply = reply.older;
+    else reply.newer.older = reply.older;
+    reply.older = null;
+    reply.newer = null;
+    this.#replyBytes -= reply.bytes.length;
+    this.#foldReply(reply, -1);
+  }
+
+  #foldSession(session: Session, sign: 1 | -1): void {
+    const sum = this.#sum;
+    sum.number(0, session.id);
+    sum.number(1, session.last);
+    sum.number(2, session.activeAt);
+    sum.number(3, session.activePosition);
+    sum.fold(4, sign);
+  }
+
+  #foldReply(reply: RememberedReply, sign: 1 | -1): void {
+    const sum = this.#sum;
+    sum.number(0, reply.session);
+    sum.number(1, reply.first);
+    sum.number(2, reply.position);
+    sum.number(3, mix32(reply.count) * 2 + 1);
+    sum.number(4, reply.hash);
+    sum.fold(5, sign);
+  }
+}
