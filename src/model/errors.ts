@@ -84,6 +84,13 @@ export class StorageError extends SynodError {
   }
 }
 
+/** An address can't be listened on: it is in use, not one of this machine, or not permitted. Exit 1. */
+export class ListenError extends SynodError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("SYNOD_LISTEN", message, options);
+  }
+}
+
 /** Another live process uses the directory. Exit 1. */
 export class LockedError extends SynodError {
   constructor(message: string) {

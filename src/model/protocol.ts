@@ -168,6 +168,8 @@ export interface ProtocolCodec<Message, Record> {
     arena: BatchArena,
     above: Instance,
   ): Record | null;
+  /** Gives back what `decodeRecord` took from the arena for a record that will not be used. */
+  forget(record: Record, arena: BatchArena): void;
   /** Instance a record belongs to (0: none), which decides when its log segment may go. */
   recordInstance(record: Record): Instance;
 }

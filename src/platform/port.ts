@@ -104,6 +104,8 @@ export interface LogStorage {
     visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
     done: (error: Error | null, condition: LogCondition) => void,
   ): void;
+  /** After `recover` and before `start`: discards all records durably. A replica that can't trust its log begins a new one. */
+  reset(done: (error: Error | null) => void): void;
   start(handlers: LogHandlers): void;
   /** Begins a record; the host writes its bytes. `instance` (0: none) decides when its segment may be dropped. */
   begin(instance: Instance): ByteWriter;

@@ -4,3 +4,5 @@
  */
 export * from "./client/block-client.js";
 export * from "./replica/api.js";
+export { replicaDefaults, replicaOptions } from "./replica/options.js";
+export { createReplica } from "./replica/replica.js";

@@ -50,16 +50,20 @@ export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
 export function multiPaxosConfig(partial: Partial<MultiPaxosConfig> = {}): MultiPaxosConfig {
   const config = { ...multiPaxosDefaults, ...partial };
   for (const [name, value] of Object.entries(config)) {
-    if (!(Number.isFinite(value) && value >= 0)) throw new ConfigError(`${name} must be a number of at least 0, got ${value}`);
+    if (!(Number.isFinite(value) && value >= 0))
+      throw new ConfigError(`${name} must be a number of at least 0, got ${value}`);
   }
   if (config.electionTimeoutMs < 3 * config.heartbeatMs) {
     throw new ConfigError(
       `electionTimeoutMs must be at least 3 heartbeats = ${3 * config.heartbeatMs}, got ${config.electionTimeoutMs}`,
     );
   }
-  if (config.windowInstancesMax < 1) throw new ConfigError(`windowInstancesMax must be at least 1, got ${config.windowInstancesMax}`);
+  if (config.windowInstancesMax < 1)
+    throw new ConfigError(`windowInstancesMax must be at least 1, got ${config.windowInstancesMax}`);
   if (config.logBytesMax < 2 * config.windowBytesMax) {
-    throw new ConfigError(`logBytesMax must be at least 2 windows = ${2 * config.windowBytesMax}, got ${config.logBytesMax}`);
+    throw new ConfigError(
+      `logBytesMax must be at least 2 windows = ${2 * config.windowBytesMax}, got ${config.logBytesMax}`,
+    );
   }
   return Object.freeze(config);
 }

@@ -1,12 +1,5 @@
 import { assert, Ring } from "../../base/index.js";
-import {
-  type Ballot,
-  type Batch,
-  type Instance,
-  type ReplicaId,
-  type Span,
-  TraceCode,
-} from "../../model/index.js";
+import { type Ballot, type Batch, type Instance, type ReplicaId, type Span, TraceCode } from "../../model/index.js";
 import { CHOSEN_BALLOT } from "../instance-log/index.js";
 import { countMembers, memberBit } from "../quorum/index.js";
 import type { Core, Peer } from "./core.js";

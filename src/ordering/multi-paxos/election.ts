@@ -100,7 +100,9 @@ export class Election {
   postpone(): void {
     const core = this.#core;
     this.#deadline = Math.max(this.#deadline, core.now + core.config.heartbeatMs * 2);
-    if (this.#coordinator.leading) for (const peer of core.peers) peer.heardAt = Math.max(peer.heardAt, core.now - core.config.electionTimeoutMs / 2);
+    if (this.#coordinator.leading)
+      for (const peer of core.peers)
+        peer.heardAt = Math.max(peer.heardAt, core.now - core.config.electionTimeoutMs / 2);
   }
 
   #ask(): void {

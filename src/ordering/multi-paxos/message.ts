@@ -451,6 +451,10 @@ export const multiPaxosCodec: ProtocolCodec<MultiPaxosMessage, MultiPaxosRecord>
     return record !== null && reader.ok && reader.at === reader.end ? record : null;
   },
 
+  forget(record, arena) {
+    if (record.kind === "accepted") arena.release(record.batch as Batch);
+  },
+
   recordInstance: (record) => (record.kind === "accepted" ? record.instance : 0),
 };
 

@@ -1,4 +1,14 @@
-import type { Ballot, ClusterConfig, Instance, ReplicaId, Role, TraceCode } from "../../model/index.js";
+import type {
+  Ballot,
+  ClusterConfig,
+  ExecutionModel,
+  Instance,
+  ProtocolModule,
+  ReplicaId,
+  Role,
+  Service,
+  TraceCode,
+} from "../../model/index.js";
 import type { ReplicaPlatform } from "../../platform/index.js";
 
 export interface ReplicaInit {
@@ -12,6 +22,17 @@ export interface ReplicaInit {
   onRecovered?(): void;
   /** The typed trace stream, for checkers, metrics and experiments. */
   onTrace?(code: TraceCode, a: number, b: number, c: number): void;
+  /** Hash every decided batch for the trace stream; costs about 1 ns a byte. Default false. */
+  readonly traceValues?: boolean;
+  /** Siblings to run instead of those the registry has under the names in `config`: planted faults, experiments. */
+  readonly siblings?: Partial<ReplicaSiblings>;
+}
+
+/** The interchangeable parts of a replica. */
+export interface ReplicaSiblings {
+  readonly ordering: ProtocolModule<unknown, unknown, unknown>;
+  createExecution(service: Service): ExecutionModel;
+  createService(): Service;
 }
 
 /** Knobs of a replica's process; nothing here has to agree between replicas. */
@@ -36,8 +57,6 @@ export interface ReplicaOptions {
   readonly logBytesMax: number;
   /** Bytes of one slice of a checkpoint. */
   readonly checkpointSliceBytes: number;
-  /** A session without commands for this long (agreed time) expires. */
-  readonly sessionIdleMs: number;
 }
 
 export interface ReplicaStatus {

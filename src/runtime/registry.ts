@@ -1,0 +1,113 @@
+/**
+ * The registry: the one file below the lab that names siblings. Everything else asks here by the name that stands in a
+ * cluster's configuration, and learns here which siblings go together.
+ *
+ * | ordering | execution models | reads | groups |
+ * |---|---|---|---|
+ * | multi-paxos | sequential, pipelined | quorum, ordered | 1 |
+ *
+ * Names that are planned but not built are known, so that asking for one says so rather than calling it a typing error.
+ */
+import { createPipelined, createSequential } from "../execution/index.js";
+import { type ClusterConfig, ConfigError, type ProtocolModule, type ServiceModule } from "../model/index.js";
+import { multiPaxos } from "../ordering/multi-paxos/index.js";
+import { counter, kv } from "../service/index.js";
+import type { ReplicaSiblings } from "./replica/api.js";
+
+const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos];
+
+const executions = { sequential: createSequential, pipelined: createPipelined } as const;
+
+/** One row of the table of legal combinations. */
+interface Combination {
+  readonly ordering: string;
+  readonly executions: readonly string[];
+  readonly reads: readonly string[];
+  readonly groupsMax: number;
+}
+
+const combinations: readonly Combination[] = [
+  { ordering: "multi-paxos", executions: ["sequential", "pipelined"], reads: ["quorum", "ordered"], groupsMax: 1 },
+];
+
+/** A service and what it needs from the processes around it. */
+export interface ServiceEntry {
+  readonly name: string;
+  readonly module: ServiceModule;
+  /** True if clients can reach it by the Redis protocol. */
+  readonly resp: boolean;
+}
+
+const services: readonly ServiceEntry[] = [
+  { name: "kv", module: kv, resp: true },
+  { name: "counter", module: counter, resp: false },
+];
+
+/** Every name of the product contract, built or not, in the order it lists them. */
+const planned = {
+  ordering: ["multi-paxos", "ring-paxos", "raft", "pbft", "zyzzyva", "none"],
+  execution: ["sequential", "pipelined", "sdpe", "execute-verify", "psmr", "opt-psmr"],
+  reads: ["quorum", "lease", "ordered"],
+  service: ["kv", "btree", "counter", "fs"],
+} as const;
+
+export type SiblingFamily = keyof typeof planned;
+
+/** The names of a family that this version has built: what `--help` lists. */
+export function builtNames(family: SiblingFamily): string[] {
+  const built: Readonly<Record<SiblingFamily, readonly string[]>> = {
+    ordering: combinations.map((row) => row.ordering),
+    execution: combinations.flatMap((row) => row.executions),
+    reads: combinations.flatMap((row) => row.reads),
+    service: services.map((entry) => entry.name),
+  };
+  return planned[family].filter((name) => built[family].includes(name));
+}
+
+/** Throws `ConfigError` unless `name` is a sibling of the family and built. */
+export function checkName(family: SiblingFamily, name: string): void {
+  const built = builtNames(family);
+  if (built.includes(name)) return;
+  const known = (planned[family] as readonly string[]).includes(name);
+  throw new ConfigError(`${family} "${name}" is ${known ? "not built yet" : "unknown"}; there is ${built.join(", ")}`);
+}
+
+export function serviceEntry(name: string): ServiceEntry {
+  checkName("service", name);
+  return services.find((entry) => entry.name === name) as ServiceEntry;
+}
+
+/** The siblings that a cluster's configuration names. Throws `ConfigError` for one that is not built. */
+export function siblingsOf(config: Pick<ClusterConfig, "service" | "ordering" | "execution">): ReplicaSiblings {
+  checkName("ordering", config.ordering);
+  checkName("execution", config.execution);
+  const { module } = serviceEntry(config.service);
+  return {
+    ordering: orderings.find((candidate) => candidate.name === config.ordering) as (typeof orderings)[number],
+    createExecution: executions[config.execution as keyof typeof executions],
+    createService: () => module.create(),
+  };
+}
+
+/** Throws `ConfigError` naming both sides of a combination that does not work, or a name that is not built. */
+export function checkCombination(wanted: {
+  readonly service: string;
+  readonly ordering: string;
+  readonly execution: string;
+  readonly reads: string;
+  readonly groups: number;
+}): void {
+  for (const family of ["service", "ordering", "execution", "reads"] as const) checkName(family, wanted[family]);
+  const row = combinations.find((candidate) => candidate.ordering === wanted.ordering) as Combination;
+  if (!row.executions.includes(wanted.execution)) {
+    throw new ConfigError(`execution ${wanted.execution} does not run on ordering ${wanted.ordering}`);
+  }
+  if (!row.reads.includes(wanted.reads)) {
+    throw new ConfigError(`ordering ${wanted.ordering} offers no ${wanted.reads} reads`);
+  }
+  if (wanted.groups > row.groupsMax) {
+    throw new ConfigError(
+      `ordering ${wanted.ordering} with execution ${wanted.execution} has at most ${row.groupsMax} group, got ${wanted.groups}`,
+    );
+  }
+}

@@ -1,0 +1,145 @@
+// Hot file: every block from clients passes here once. One copy per block, nothing per command.
+import { ByteWriter, Ring } from "../../base/index.js";
+import {
+  BATCH_BLOCKS_MAX,
+  BATCH_HEADER_BYTES,
+  type Batch,
+  type BatchArena,
+  BLOCK_BYTES_MAX,
+  blockCommands,
+  blockLength,
+} from "../../model/index.js";
+
+/**
+ * Blocks that wait to be proposed, one behind the other. The next batch is whatever has come in when the window opens:
+ * batching by turn under light load, by back pressure under heavy load.
+ *
+ * `bytesMax` bounds the bytes that wait; when it is passed the host stops reading its clients.
+ */
+export class Ingress {
+  readonly #bytesMax: number;
+  readonly #writer: ByteWriter;
+  #start = 0;
+  #blocks = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+    // Links are paused at the maximum, but blocks already read must still fit: one per link of a turn at worst.
+    this.#writer = new ByteWriter(64 * 1024, bytesMax * 4 + BLOCK_BYTES_MAX);
+  }
+
+  get blocks(): number {
+    return this.#blocks;
+  }
+
+  get bytes(): number {
+    return this.#writer.length - this.#start;
+  }
+
+  get full(): boolean {
+    return this.bytes >= this.#bytesMax;
+  }
+
+  /** False if the block was not taken: the hard maximum is reached and the client must send it again. */
+  add(bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.bytes + end - start > this.#bytesMax * 3) return false;
+    if (this.#start > 0 && this.#start >= this.#writer.length / 2) this.#compact();
+    this.#writer.copy(bytes, start, end);
+    this.#blocks++;
+    return true;
+  }
+
+  /** The next batch of at most `batchBytesMax` bytes, or null if nothing waits. */
+  take(arena: BatchArena, batchBytesMax: number): Batch | null {
+    if (this.#blocks === 0) return null;
+    const { view } = this.#writer;
+    let end = this.#start;
+    let blocks = 0;
+    let commands = 0;
+    while (blocks < this.#blocks && blocks < BATCH_BLOCKS_MAX) {
+      const length = blockLength(view, end);
+      if (blocks > 0 && end + length - this.#start + BATCH_HEADER_BYTES > batchBytesMax) break;
+      commands += blockCommands(view, end);
+      end += length;
+      blocks++;
+    }
+    const batch = arena.build(this.#writer.bytes, this.#start, end, blocks, commands, 0);
+    this.#start = end;
+    this.#blocks -= blocks;
+    if (this.#blocks === 0) this.clear();
+    return batch;
+  }
+
+  clear(): void {
+    this.#writer.clear();
+    this.#start = 0;
+    this.#blocks = 0;
+  }
+
+  #compact(): void {
+    this.#writer.bytes.copyWithin(0, this.#start, this.#writer.length);
+    this.#writer.length -= this.#start;
+    this.#start = 0;
+  }
+}
+
+/** The read blocks of one turn, which share one confirmation. Reused. */
+export interface ReadGroup {
+  ticket: number;
+  readonly writer: ByteWriter;
+  /** Per block: route, start, end. */
+  readonly items: number[];
+}
+
+/** Most groups of reads under way; beyond it reads are answered with a redirect, which makes the client come back. */
+const GROUPS_MAX = 16_384;
+
+/** Unordered reads on their way to a confirmation. */
+export class ReadQueue {
+  readonly #bytesMax: number;
+  readonly #groups = new Ring<ReadGroup>(GROUPS_MAX);
+  readonly #free: ReadGroup[] = [];
+  #open: ReadGroup | null = null;
+  #tickets = 0;
+  bytes = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** False when too much waits already. */
+  add(route: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.bytes + end - start > this.#bytesMax || this.#groups.full) return false;
+    const group = (this.#open ??= this.#free.pop() ?? { ticket: 0, writer: new ByteWriter(4096), items: [] });
+    const at = group.writer.length;
+    group.writer.copy(bytes, start, end);
+    group.items.push(route, at, group.writer.length);
+    this.bytes += end - start;
+    return true;
+  }
+
+  /** Closes the group of this turn and returns its ticket, or 0 if no reads came. */
+  close(): number {
+    const group = this.#open;
+    if (group === null) return 0;
+    this.#open = null;
+    group.ticket = ++this.#tickets;
+    this.#groups.push(group);
+    return group.ticket;
+  }
+
+  /** Takes the oldest group if its ticket is at or below `ticket`. Give it back with `recycle`. */
+  takeThrough(ticket: number): ReadGroup | null {
+    const group = this.#groups.at(0);
+    if (group === undefined || group.ticket > ticket) return null;
+    this.#groups.shift();
+    return group;
+  }
+
+  recycle(group: ReadGroup): void {
+    this.bytes -= group.writer.length;
+    group.writer.clear();
+    group.items.length = 0;
+    if (this.#free.length < 64 && group.writer.bytes.length <= 1024 * 1024) this.#free.push(group);
+  }
+}

@@ -1,0 +1,121 @@
+import type { BatchArena, ClusterConfig, ExecutionModel, ProtocolCodec, ReplicaId } from "../../model/index.js";
+import { ConfigError } from "../../model/index.js";
+import type { CheckpointInfo, Identity, LogCondition, ReplicaPlatform } from "../../platform/index.js";
+
+export interface RecoveryInit {
+  readonly self: ReplicaId;
+  readonly config: ClusterConfig;
+  readonly platform: ReplicaPlatform;
+  readonly codec: ProtocolCodec<unknown, unknown>;
+  readonly arena: BatchArena;
+  readonly execution: ExecutionModel;
+}
+
+export interface Recovery {
+  readonly identity: Identity;
+  readonly checkpoint: CheckpointInfo | null;
+  /** Records of the log in order; empty for a replica that can't trust them. */
+  readonly records: readonly unknown[];
+}
+
+/**
+ * What a replica does before it takes part: state from the newest checkpoint, records from the log, and the decision
+ * whether it remembers every promise and vote it gave (DESIGN safety rule 1). It does not when its identity is missing, when
+ * it ran with memory durability, when it ran with `os` durability under another boot of the machine, or when its log is
+ * damaged at or before a position known synced. Then a fresh nonce is stored first, so that a second crash on the way does
+ * not make it forget that it forgot.
+ */
+export function recover(init: RecoveryInit, done: (error: Error | null, recovery: Recovery) => void): void {
+  const { identity: store, checkpoints, log } = init.platform;
+  const fail = (error: Error): void => done(error, null as never);
+  store.load((identityError, found) => {
+    if (identityError !== null) return fail(identityError);
+    if (found !== null) {
+      if (found.clusterId !== init.config.clusterId || found.replica !== init.self) {
+        return fail(
+          new ConfigError(
+            `the directory belongs to replica ${found.replica} of cluster ${found.clusterId}, ` +
+              `not to replica ${init.self} of cluster ${init.config.clusterId}`,
+          ),
+        );
+      }
+    }
+    checkpoints.open((checkpointError, checkpoint) => {
+      if (checkpointError !== null) return fail(checkpointError);
+      restore(init, checkpoint, (restoreError) => {
+        if (restoreError !== null) return fail(restoreError);
+        const above = checkpoint?.through ?? 0;
+        const records: unknown[] = [];
+        let malformed = false;
+        log.recover(
+          (bytes, view, start, end) => {
+            const record = init.codec.decodeRecord(bytes, view, start, end, init.arena, above);
+            if (record === null) malformed = true;
+            else records.push(record);
+          },
+          (logError, condition) => {
+            if (logError !== null) return fail(logError);
+            const reason = amnesia(init, found, malformed ? "damaged" : condition);
+            const identity: Identity = {
+              format: 1,
+              clusterId: init.config.clusterId,
+              replica: init.self,
+              durability: init.config.durability,
+              bootId: store.bootId(),
+              started: true,
+              amnesiaNonce: reason === null ? (found?.amnesiaNonce ?? 0) : init.platform.nonce(),
+            };
+            store.save(identity, (saveError) => {
+              if (saveError !== null) return fail(saveError);
+              if (reason === null) return done(null, { identity, checkpoint, records });
+              init.platform.events.warn("this replica may have forgotten votes; it rejoins as a non-voter", { reason });
+              // Facts from a log with holes can't be told from facts that later ones overrode: none is used. The nonce is
+              // durable before the log is gone.
+              for (const record of records) init.codec.forget(record, init.arena);
+              log.reset((resetError) => {
+                if (resetError !== null) return fail(resetError);
+                done(null, { identity, checkpoint, records: [] });
+              });
+            });
+          },
+        );
+      });
+    });
+  });
+}
+
+/** Why the replica may have forgotten promises or votes, or null. */
+function amnesia(init: RecoveryInit, found: Identity | null, condition: LogCondition): string | null {
+  if (found === null) return "its directory is new to an existing cluster";
+  if (!found.started) return null;
+  if (init.config.durability === "memory") return "it ran with memory durability";
+  if (init.config.durability === "os" && found.bootId !== init.platform.identity.bootId()) {
+    return "the machine was booted since it ran with os durability";
+  }
+  if (condition === "damaged") return "its log is damaged before a position that was synced";
+  return null;
+}
+
+function restore(init: RecoveryInit, checkpoint: CheckpointInfo | null, done: (error: Error | null) => void): void {
+  if (checkpoint === null) return done(null);
+  const reader = init.platform.checkpoints.read(checkpoint.through);
+  const sink = init.execution.restore(checkpoint.through);
+  const next = (): void =>
+    reader.next((error, chunk) => {
+      if (error !== null) {
+        reader.close();
+        return done(error);
+      }
+      try {
+        if (chunk === null) sink.finish();
+        else sink.write(chunk, 0, chunk.length);
+      } catch (damage) {
+        reader.close();
+        return done(damage as Error);
+      }
+      if (chunk !== null) return next();
+      reader.close();
+      done(null);
+    });
+  next();
+}
