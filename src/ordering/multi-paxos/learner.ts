@@ -186,6 +186,8 @@ export class Learner {
     if (through > core.checkpointed) core.checkpointed = through;
     if (through > core.known) core.known = through;
     if (through > core.decided) core.decided = through;
+    // The log may hold values below that were never chosen: recovery must not take them for decided ones.
+    core.persist({ kind: "position", decided: core.decided, trimmed: through }, []);
     this.#release(Math.min(through, core.decided));
     this.advance();
   }

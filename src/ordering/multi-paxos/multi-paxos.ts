@@ -229,9 +229,10 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     }
     this.#election.see(core.promised);
     // Everything through the hint was decided, and what this log holds there is what was decided: each value was either
-    // accepted in the deciding ballot or later, or was written as chosen before the hint.
+    // accepted in the deciding ballot or later, or was written as chosen before the hint. That holds only above what was
+    // installed or trimmed: if the checkpoint that covered it is gone, state has to come from a peer.
     core.known = Math.max(core.known, hint, trimmed);
-    for (let next = core.decided + 1; next <= hint; next++) {
+    for (let next = core.decided + 1; next <= hint && core.decided >= trimmed; next++) {
       const entry = core.log.get(next);
       if (entry === undefined) break;
       core.deliver(next, entry);
