@@ -12,6 +12,7 @@ export interface BlockClient {
   /**
    * Submits `commands` commands standing in `bytes[start, end)` as one block; the bytes are copied. `read` sends them as
    * unordered reads. `token` names the block in the callbacks. Everything submitted in a turn leaves at its end.
+   * `deadline` in monotonic ms; by default the client's own `deadlineMs` from now.
    */
   submit(
     token: number,
@@ -21,7 +22,9 @@ export interface BlockClient {
     view: DataView,
     start: number,
     end: number,
+    deadline?: number,
   ): void;
+  /** Fails what is open with `closed`, ends the session and closes the port. */
   close(done: () => void): void;
 }
 

@@ -1,0 +1,87 @@
+import { fnv1a } from "../../base/index.js";
+import type { SessionClientConfig } from "../../client/index.js";
+import { ConfigError, parseAddress } from "../../model/index.js";
+import { type EventLog, type Scheduler, SystemScheduler, TcpDialler } from "../../platform/index.js";
+import type { BlockClient, BlockClientHandlers } from "./block-client.js";
+import { createBlockClient } from "./client-host.js";
+import { KvClient } from "./kv-client.js";
+import { PromiseClient } from "./promise-client.js";
+import { type ClientAddress, ReplicaLinks } from "./replica-links.js";
+import { NoAnswerError } from "./replica-query.js";
+
+export interface ConnectOptions {
+  /** Client addresses of replicas, `host:port` each. One that answers is enough: it names the others. */
+  readonly addresses: readonly string[];
+  /** How long a command may go without an answer, and how long to wait for the first replica. 5000 ms. */
+  readonly deadlineMs?: number;
+  /** Where warnings about connections go; nowhere by default. */
+  readonly events?: EventLog;
+  readonly scheduler?: Scheduler;
+  readonly session?: Partial<SessionClientConfig>;
+}
+
+const silence: EventLog = { info: () => {}, warn: () => {}, error: () => {} };
+/** Addresses dialled at most, given and learnt together. */
+const ADDRESSES_MAX = 63;
+
+/**
+ * Connects a block client to a cluster over TCP. Resolves when a replica has answered and said who the others are; those
+ * that are missing from `addresses` are dialled too. Rejects with `ConfigError` for a malformed address and with
+ * `NoAnswerError` when no replica answers within `deadlineMs`.
+ */
+export async function connectBlockClient(
+  options: ConnectOptions & { readonly handlers: BlockClientHandlers },
+): Promise<BlockClient> {
+  const { addresses, deadlineMs = 5000, events = silence, scheduler = new SystemScheduler() } = options;
+  if (addresses.length < 1 || addresses.length > ADDRESSES_MAX) {
+    throw new ConfigError(`a client takes 1 to ${ADDRESSES_MAX} addresses, got ${addresses.length}`);
+  }
+  for (const address of addresses) parseAddress(address);
+  const nonce = crypto.getRandomValues(new Uint8Array(16));
+  const seed = fnv1a(String.fromCharCode(...nonce));
+  const dialler = new TcpDialler({ scheduler, events, clusterId: null, addresses, seed });
+  const links = new ReplicaLinks(dialler, scheduler);
+  const replicas = await firstWelcome(links, scheduler, deadlineMs, addresses);
+  const missing = replicas.map((replica) => replica.client).filter((address) => !addresses.includes(address));
+  if (missing.length > 0) dialler.setAddresses([...addresses, ...missing].slice(0, ADDRESSES_MAX));
+  return createBlockClient({
+    scheduler,
+    port: links,
+    replicas: replicas.map((replica) => replica.id),
+    nonce,
+    deadlineMs,
+    handlers: options.handlers,
+    events,
+    ...(options.session === undefined ? {} : { config: options.session }),
+  });
+}
+
+/** Connects to the `kv` store of a cluster over TCP. Rejects as `connectBlockClient` does. */
+export async function connect(options: ConnectOptions): Promise<KvClient> {
+  const { deadlineMs = 5000, scheduler = new SystemScheduler() } = options;
+  const calls = new PromiseClient({ scheduler, deadlineMs });
+  calls.attach(await connectBlockClient({ ...options, scheduler, handlers: calls.handlers }));
+  return new KvClient(calls);
+}
+
+function firstWelcome(
+  links: ReplicaLinks,
+  scheduler: Scheduler,
+  timeoutMs: number,
+  addresses: readonly string[],
+): Promise<readonly ClientAddress[]> {
+  return new Promise((resolve, reject) => {
+    let late = false;
+    const timer = scheduler.timer(() => {
+      late = true;
+      links.close(() =>
+        reject(new NoAnswerError(`no replica answered at ${addresses.join(", ")} within ${timeoutMs} ms`)),
+      );
+    });
+    timer.set(scheduler.clock.monotonicMs() + timeoutMs);
+    links.open((replicas) => {
+      timer.clear();
+      if (!late) resolve(replicas);
+    });
+  });
+}
