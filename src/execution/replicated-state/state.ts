@@ -97,7 +97,7 @@ export class ReplicatedState {
       this.#block(batch.bytes, view, at, positionOf(instance, i), out);
       at += blockLength(view, at);
     }
-    assert(at === batch.end, `batch ${instance} has other blocks than its header says`);
+    assert(at === batch.end, "a batch has other blocks than its header says");
     const executed = this.commands - before;
     this.#ordered += executed;
     out.trace(TraceCode.executed, instance, executed, 0);
@@ -169,7 +169,7 @@ export class ReplicatedState {
       case BlockKind.closeSession:
         return this.#closeSession(view, at, position, out);
       default:
-        assert(blockKind(view, at) === BlockKind.digest, `a block of kind ${blockKind(view, at)} was ordered`);
+        assert(blockKind(view, at) === BlockKind.digest, "a block of a kind that is never ordered was ordered");
         this.digest(this.#digest);
         out.digestTaken(blockNonceHigh(view, at), blockNonceLow(view, at), position, this.#digest);
         return this.#answer(view, at, position, ReplyStatus.ok, blockSequence(view, at), out);
@@ -287,11 +287,9 @@ export class ReplicatedState {
     run.readOnly = readOnly;
     let reply = writer.length;
     this.#service.execute(run, writer, null);
-    for (let i = 0; i < count && reply < writer.length; i++) reply += writer.view.getUint32(reply, true);
-    assert(
-      reply === writer.length,
-      `service ${this.#service.name} wrote other than one reply to each of ${count} commands`,
-    );
+    let replies = 0;
+    for (; reply + 4 <= writer.length && replies < count; replies++) reply += writer.view.getUint32(reply, true);
+    assert(replies === count && reply === writer.length, "a service wrote other than one reply to each command");
     this.commands += count;
   }
 

@@ -7,7 +7,7 @@ import {
   insertKey,
   lowerBound,
   makeNode,
-  Node,
+  type Node,
   NODE_KEYS_MAX,
   NODE_KEYS_MIN,
   rehead,
