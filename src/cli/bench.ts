@@ -1,0 +1,194 @@
+import { randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { type ClusterConfig, ConfigError, ExitCode, parseAddress, type ReplicaId } from "../model/index.js";
+import { lockHolder, SystemScheduler } from "../platform/index.js";
+import {
+  type ClientAddress,
+  connectBlockClient,
+  kvLoadCommands,
+  loadCluster,
+  loadOptions,
+  type LoadPhase,
+  type LoadProgress,
+  type LoadResult,
+  orderedReads,
+  replicaDirectory,
+  runLoad,
+} from "../runtime/index.js";
+import type { BenchFlags } from "./bench-command.js";
+import { type ClusterStanding, commandsOf, digestsEqual, discover, standingOf } from "./cluster-status.js";
+import { defaultLogLevel } from "./log-level.js";
+import { createOutput, grouped, type Output, painted } from "./output.js";
+import { cpuSeconds } from "./process-time.js";
+import { onStopSignal } from "./stop-signal.js";
+import { startThrowawayCluster, type ThrowawayCluster } from "./throwaway-cluster.js";
+
+/** The cluster under load, whoever started it. */
+interface Target {
+  readonly replicas: readonly ClientAddress[];
+  /** Null when only an address is known. */
+  readonly config: ClusterConfig | null;
+  pidOf(id: ReplicaId): number | null;
+}
+
+/** Readings taken when the measured time begins and when it ends. */
+interface Reading {
+  readonly replicaCpuSeconds: number | null;
+  readonly clientCpuSeconds: number;
+  /** Commands that each replica has executed since its start; null for one that did not answer. */
+  readonly executed: Promise<readonly (number | null)[]>;
+}
+
+/** What `synod bench --json` prints. */
+interface BenchReport extends Omit<LoadResult, "histogram"> {
+  readonly cpu_s_per_million: { readonly replicas: number | null; readonly client: number };
+  readonly executed: readonly (number | null)[];
+  readonly digests_equal: boolean;
+  readonly config: Readonly<Record<string, string | number | null>>;
+}
+
+/** Runs a load and prints what came of it. Exit code 1 if a command failed or states differ. */
+export async function runBench(flags: BenchFlags): Promise<number> {
+  const output = createOutput(flags.json === true);
+  if (flags.data !== undefined && flags.address !== undefined) {
+    throw new ConfigError("--data and --address exclude each other");
+  }
+  if (flags.address !== undefined || flags.data !== undefined) {
+    return measure(flags, await runningTarget(flags), output);
+  }
+  let cluster: ThrowawayCluster | null = null;
+  onStopSignal(
+    () => void (cluster?.close() ?? Promise.resolve()).finally(() => process.exit(ExitCode.interrupted)),
+    () => {
+      cluster?.supervisor.abandon();
+      process.exit(ExitCode.interrupted);
+    },
+  );
+  output.progress("starting a cluster");
+  cluster = await startThrowawayCluster(flags, flags.logLevel ?? (flags.json === true ? "warn" : defaultLogLevel()));
+  try {
+    const { config, supervisor } = cluster;
+    const pidOf = (id: ReplicaId): number | null => supervisor.replica(id).pid;
+    return await measure(flags, { replicas: config.replicas, config, pidOf }, output);
+  } finally {
+    await cluster.close();
+  }
+}
+
+async function runningTarget(flags: BenchFlags): Promise<Target> {
+  if (flags.address !== undefined) {
+    parseAddress(flags.address);
+    return { replicas: await discover(flags.address), config: null, pidOf: () => null };
+  }
+  const directory = flags.data as string;
+  const config = await loadCluster(directory);
+  return { replicas: config.replicas, config, pidOf: (id) => lockHolder(replicaDirectory(directory, id)) };
+}
+
+async function measure(flags: BenchFlags, target: Target, output: Output): Promise<number> {
+  const service = target.config?.service ?? "kv";
+  if (service !== "kv") throw new ConfigError(`there is no load for service ${service}; use --service kv`);
+  const { workload, clients, window, keys, seconds } = flags;
+  const options = loadOptions({ workload, clients, window, keys, seconds, rate: flags.rate ?? null, seed: randomInt(2 ** 31) });
+  const scheduler = new SystemScheduler();
+  const addresses = target.replicas.map((replica) => replica.client);
+  const readings = new Map<LoadPhase, Reading>();
+  const result = await runLoad({
+    scheduler,
+    options,
+    commands: kvLoadCommands(keys, flags.valueSize),
+    async open(handlers) {
+      const client = await connectBlockClient({ addresses, handlers, scheduler });
+      return target.config?.reads === "ordered" ? orderedReads(client) : client;
+    },
+    onPhase: (phase) => readings.set(phase, read(target)),
+    onProgress: (progress) => output.progress(progressLine(progress)),
+  });
+  output.progress("");
+  const standing = await standingOf(target.replicas, target.pidOf);
+  const report = await reportOf(flags, target, result, readings, standing);
+  output.event(report);
+  sayReport(output, report);
+  return report.errors === 0 && report.digests_equal && standing.quorum ? ExitCode.ok : ExitCode.failed;
+}
+
+function read(target: Target): Reading {
+  const pids = target.replicas.map(({ id }) => target.pidOf(id));
+  const seconds = pids.map((pid) => (pid === null ? null : cpuSeconds(pid)));
+  const known = seconds.every((each) => each !== null);
+  const { user, system } = process.cpuUsage();
+  return {
+    replicaCpuSeconds: known ? seconds.reduce((sum, each) => sum + each, 0) : null,
+    clientCpuSeconds: (user + system) / 1e6,
+    executed: commandsOf(target.replicas),
+  };
+}
+
+async function reportOf(
+  flags: BenchFlags,
+  target: Target,
+  result: LoadResult,
+  readings: ReadonlyMap<LoadPhase, Reading>,
+  standing: ClusterStanding,
+): Promise<BenchReport> {
+  const before = readings.get("measure") as Reading;
+  const after = readings.get("drain") as Reading;
+  const millions = result.commands / 1e6;
+  const perMillion = (seconds: number): number => (millions === 0 ? 0 : seconds / millions);
+  const [from, to] = await Promise.all([before.executed, after.executed]);
+  const { histogram: _histogram, ...figures } = result;
+  const { config } = target;
+  return {
+    ...figures,
+    cpu_s_per_million: {
+      replicas:
+        before.replicaCpuSeconds === null || after.replicaCpuSeconds === null
+          ? null
+          : perMillion(after.replicaCpuSeconds - before.replicaCpuSeconds),
+      client: perMillion(after.clientCpuSeconds - before.clientCpuSeconds),
+    },
+    executed: to.map((count, index) => {
+      const start = from[index] ?? null;
+      return count === null || start === null ? null : count - start;
+    }),
+    digests_equal: digestsEqual(standing),
+    config: {
+      workload: flags.workload,
+      clients: flags.clients,
+      window: flags.window,
+      keys: flags.keys,
+      value_size: flags.valueSize,
+      seconds: flags.seconds,
+      rate: flags.rate ?? null,
+      replicas: target.replicas.length,
+      service: config?.service ?? null,
+      ordering: config?.ordering ?? null,
+      execution: config?.execution ?? null,
+      reads: config?.reads ?? null,
+      durability: config?.durability ?? null,
+      groups: config?.groups ?? null,
+      node: process.versions.node,
+      cpus: availableParallelism(),
+    },
+  };
+}
+
+function progressLine({ phase, fraction, throughput, errors }: LoadProgress): string {
+  const width = 30;
+  const full = Math.round(fraction * width);
+  const bar = "█".repeat(full) + "░".repeat(width - full);
+  const failed = errors === 0 ? "" : `  ${grouped(errors)} errors`;
+  return `${phase.padEnd(8)} ${bar} ${String(Math.round(fraction * 100)).padStart(3)} %  ${grouped(throughput)}/s${failed}`;
+}
+
+function sayReport(output: Output, report: BenchReport): void {
+  const { latency_ms: latency, cpu_s_per_million: cpu } = report;
+  const ms = (value: number): string => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+  const good = report.errors === 0 && report.digests_equal;
+  output.line(`${painted(output, good ? "green" : "red", good ? "✔" : "✖")} ${grouped(report.throughput)} commands/s`);
+  output.line(`  latency   p50 ${ms(latency.p50)}  p95 ${ms(latency.p95)}  p99 ${ms(latency.p99)}  p99.9 ${ms(latency.p999)}  max ${ms(latency.max)}`);
+  output.line(`  commands  ${grouped(report.commands)} in ${report.seconds} s, ${grouped(report.errors)} errors`);
+  const replicas = cpu.replicas === null ? "unknown" : `${cpu.replicas.toFixed(2)} s`;
+  output.line(`  CPU per million commands  replicas ${replicas}, client ${cpu.client.toFixed(2)} s`);
+  output.line(`  state digests ${report.digests_equal ? "equal" : "DIFFER OR ARE MISSING"}`);
+}

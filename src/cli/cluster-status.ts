@@ -1,0 +1,146 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
+import { SynodError, type ReplicaId } from "../model/index.js";
+import { SystemScheduler, TcpDialler } from "../platform/index.js";
+import { type ClientAddress, ReplicaQuery, type ReplicaStatus } from "../runtime/index.js";
+import { silentLog } from "./silent-log.js";
+
+/** A replica that has not answered by then counts as down. */
+const ANSWER_MS_MAX = 1000;
+/** How long a replica may take to reach the position of the digest command. */
+const DIGEST_MS_MAX = 2000;
+const DIGEST_POLL_MS = 10;
+
+export interface ReplicaDigest {
+  readonly positions: readonly number[];
+  readonly hex: string;
+}
+
+/** One replica in the answer of `synod status`. */
+export interface ReplicaStanding {
+  readonly id: ReplicaId;
+  readonly role: "leader" | "follower" | "recovering" | "down";
+  readonly pid: number | null;
+  readonly ballot: number;
+  readonly groups: readonly {
+    readonly group: string;
+    readonly role: string;
+    readonly decided: number;
+    readonly executed: number;
+  }[];
+  readonly digest: ReplicaDigest | null;
+}
+
+export interface ClusterStanding {
+  readonly replicas: readonly ReplicaStanding[];
+  /** False when the digest command was not ordered: there is no leader, or no quorum behind it. */
+  readonly quorum: boolean;
+}
+
+/** The client addresses of a whole cluster, as the replica at `address` knows them. */
+export async function discover(address: string): Promise<readonly ClientAddress[]> {
+  return withQuery([address], async (query) => {
+    const { addresses } = await query.welcome(0, 2 * ANSWER_MS_MAX);
+    if (!isAddressList(addresses)) {
+      throw new SynodError("SYNOD_CONNECTION", `the replica at ${address} sent a malformed list of addresses`);
+    }
+    return addresses;
+  });
+}
+
+function isAddressList(value: unknown): value is readonly ClientAddress[] {
+  return (
+    Array.isArray(value) &&
+    value.every((each: { id?: unknown; client?: unknown } | null) => {
+      return typeof each?.id === "number" && typeof each.client === "string";
+    })
+  );
+}
+
+/**
+ * Asks every replica where it stands, has the leader order a digest command, and collects its outcome from all. `pidOf` tells
+ * the process behind a replica where that can be known.
+ */
+export async function standingOf(
+  replicas: readonly ClientAddress[],
+  pidOf: (id: ReplicaId) => number | null,
+): Promise<ClusterStanding> {
+  return withQuery(
+    replicas.map((replica) => replica.client),
+    async (query) => {
+      const statuses = await Promise.all(replicas.map((_, index) => statusOf(query, index)));
+      const leader = statuses.findIndex((status) => status?.role === "leader");
+      const digests = leader < 0 ? replicas.map(() => null) : await digestsOf(query, leader, statuses);
+      const standings = replicas.map((replica, index): ReplicaStanding => {
+        const status = statuses[index] ?? null;
+        const pid = pidOf(replica.id);
+        if (status === null) return { id: replica.id, role: "down", pid, ballot: 0, groups: [], digest: null };
+        const role = status.role === "candidate" ? "follower" : status.role;
+        const { ballot, decided, executed } = status;
+        const groups = [{ group: "g_1", role, decided, executed }];
+        return { id: replica.id, role, pid, ballot, groups, digest: digests[index] ?? null };
+      });
+      return { replicas: standings, quorum: digests.some((digest) => digest !== null) };
+    },
+  );
+}
+
+/** Commands that each replica has executed since its start, reads included; null for one that does not answer. */
+export async function commandsOf(replicas: readonly ClientAddress[]): Promise<readonly (number | null)[]> {
+  return withQuery(
+    replicas.map((replica) => replica.client),
+    (query) => Promise.all(replicas.map(async (_, index) => (await statusOf(query, index))?.commands ?? null)),
+  );
+}
+
+async function statusOf(query: ReplicaQuery, index: number): Promise<ReplicaStatus | null> {
+  try {
+    return (await query.status(index, { want: "status" }, ANSWER_MS_MAX)) as ReplicaStatus;
+  } catch {
+    return null;
+  }
+}
+
+async function digestsOf(
+  query: ReplicaQuery,
+  leader: number,
+  statuses: readonly (ReplicaStatus | null)[],
+): Promise<(ReplicaDigest | null)[]> {
+  const nonce = randomBytes(16).toString("hex");
+  const deadlineMs = performance.now() + DIGEST_MS_MAX;
+  await query.status(leader, { want: "digest", nonce }, DIGEST_MS_MAX).catch(() => undefined);
+  return Promise.all(
+    statuses.map(async (status, index) => {
+      while (status !== null && performance.now() < deadlineMs) {
+        const left = Math.max(1, deadlineMs - performance.now());
+        const answer = await query.status(index, { want: "digestOf", nonce }, left).catch(() => null);
+        const { position, hex } = (answer ?? {}) as { position?: number | null; hex?: string | null };
+        if (typeof position === "number" && typeof hex === "string") return { positions: [position], hex };
+        await setTimeout(DIGEST_POLL_MS);
+      }
+      return null;
+    }),
+  );
+}
+
+/** True if every replica that is up reports a digest and all are the same. */
+export function digestsEqual(standing: ClusterStanding): boolean {
+  const digests = standing.replicas.filter((replica) => replica.role !== "down").map((replica) => replica.digest?.hex);
+  return digests.length > 0 && digests[0] !== undefined && digests.every((hex) => hex === digests[0]);
+}
+
+/** Lends a query on these client addresses and closes it afterwards. */
+export async function withQuery<T>(
+  addresses: readonly string[],
+  use: (query: ReplicaQuery) => Promise<T>,
+): Promise<T> {
+  const scheduler = new SystemScheduler();
+  const seed = randomBytes(4).readUInt32LE();
+  const port = new TcpDialler({ scheduler, events: silentLog, clusterId: null, addresses, seed });
+  const query = new ReplicaQuery(port, scheduler, addresses.length);
+  try {
+    return await use(query);
+  } finally {
+    await query.close();
+  }
+}

@@ -1,0 +1,166 @@
+import { readFileSync } from "node:fs";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { ConfigError } from "../model/index.js";
+import { builtNames, checkName, type SiblingFamily } from "../runtime/index.js";
+
+/**
+ * Options and where their values come from: flags, then `SYNOD_*` of the environment, then the file of `--config`, then
+ * defaults. A value goes through the same parser wherever it came from.
+ */
+
+/** A whole number in [min, max]. */
+export function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** A number above 0 and at most `max`. */
+export function positive(max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+(\.\d+)?$/.test(text) || value <= 0 || value > max) {
+      throw new InvalidArgumentError(`It must be a number above 0 and at most ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** One of a few words. */
+export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const word = words.find((candidate) => candidate === text);
+    if (word === undefined) throw new InvalidArgumentError(`It must be one of ${words.join(", ")}.`);
+    return word;
+  };
+}
+
+/** The name of a sibling that this version has built. */
+function sibling(family: SiblingFamily): (text: string) => string {
+  return (text) => {
+    try {
+      checkName(family, text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+    return text;
+  };
+}
+
+/** An option that may also come from `SYNOD_NAME` and from the config file. */
+export function option(flags: string, description: string, parse?: (text: string) => unknown): Option {
+  const made = new Option(flags, description);
+  made.env(`SYNOD_${made.name().replaceAll("-", "_").toUpperCase()}`);
+  if (parse !== undefined) made.argParser(parse);
+  return made;
+}
+
+function siblingOption(family: SiblingFamily, what: string, fallback: string): Option {
+  const names = builtNames(family).join("|");
+  return option(`--${family} <name>`, `${what}: ${names} (default: ${fallback})`, sibling(family));
+}
+
+/** An option of the product contract that this version has not built: known, absent from the help, refused. */
+function unbuilt(flags: string, accepted?: string): Option {
+  const made = new Option(flags).hideHelp();
+  return made.argParser((text: string) => {
+    if (text === accepted) return text;
+    const there = accepted === undefined ? "" : ` There is only ${accepted}.`;
+    throw new InvalidArgumentError(`This is not built yet.${there}`);
+  });
+}
+
+/** The options that say what a cluster is: of `up`, and of `bench` for its own. */
+export function addClusterOptions(command: Command): Command {
+  return command
+    .addOption(option("--replicas <n>", "number of replicas (default: 3)", whole(1, 31)))
+    .addOption(
+      option("--port <port>", "first Redis-protocol port, 0 takes free ports (default: 7379)", whole(0, 65_535 - 31)),
+    )
+    .addOption(siblingOption("service", "what is replicated", "kv"))
+    .addOption(siblingOption("ordering", "ordering protocol", "multi-paxos"))
+    .addOption(siblingOption("execution", "execution model", "pipelined"))
+    .addOption(siblingOption("reads", "how reads are made linearizable", "quorum"))
+    .addOption(
+      option(
+        "--durability <kind>",
+        "what a vote waits for: fsync|os|memory (default: fsync)",
+        oneOf(["fsync", "os", "memory"]),
+      ),
+    )
+    .addOption(unbuilt("--groups <k>", "1"))
+    .addOption(unbuilt("--speculative"))
+    .addOption(unbuilt("--partitions <p>", "1"))
+    .addOption(unbuilt("--merge <how>"))
+    .addOption(unbuilt("--barrier <where>"))
+    .addOption(unbuilt("--dissemination <how>", "star"));
+}
+
+export function addConfigOption(command: Command): Command {
+  return command.addOption(
+    new Option("--config <file>", "JSON file of options, below flags and SYNOD_* in precedence").env("SYNOD_CONFIG"),
+  );
+}
+
+/**
+ * Fills in, from the file of `--config`, what neither a flag nor the environment gave. Throws `ConfigError` for a file that
+ * is unreadable, malformed, or names an option that no command has.
+ */
+export function applyConfigFile(command: Command): void {
+  const file = command.opts<{ config?: string }>().config;
+  if (file === undefined) return;
+  const known = new Set(optionNames(rootOf(command)));
+  for (const [name, value] of Object.entries(readConfigFile(file))) {
+    if (!known.has(name) || name === "config") throw new ConfigError(`${file}: no command has the option "${name}"`);
+    const found = command.options.find((candidate) => candidate.name() === name);
+    // The file may serve several commands; what this one does not have is another's.
+    if (found === undefined) continue;
+    const key = found.attributeName();
+    const source = command.getOptionValueSource(key);
+    if (source === "cli" || source === "env") continue;
+    command.setOptionValueWithSource(key, parsedValue(file, found, value), "config");
+  }
+}
+
+function rootOf(command: Command): Command {
+  return command.parent === null ? command : rootOf(command.parent);
+}
+
+function optionNames(command: Command): string[] {
+  return [...command.options.map((each) => each.name()), ...command.commands.flatMap(optionNames)];
+}
+
+function parsedValue(file: string, found: Option, value: string | number | boolean): unknown {
+  const wantsValue = found.required || found.optional;
+  if (wantsValue === (typeof value === "boolean")) {
+    throw new ConfigError(`${file}: "${found.name()}" takes ${wantsValue ? "a value" : "true or false"}`);
+  }
+  if (found.parseArg === undefined) return typeof value === "boolean" ? value : String(value);
+  try {
+    return (found.parseArg as (text: string, previous: unknown) => unknown)(String(value), undefined);
+  } catch (error) {
+    throw new ConfigError(`${file}: "${found.name()}": ${(error as Error).message}`);
+  }
+}
+
+function readConfigFile(file: string): Record<string, string | number | boolean> {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new ConfigError(`${file}: ${(error as Error).message}`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ConfigError(`${file}: must be one JSON object of options`);
+  }
+  for (const [name, content] of Object.entries(value)) {
+    if (!["string", "number", "boolean"].includes(typeof content)) {
+      throw new ConfigError(`${file}: "${name}" must be a string, a number or a boolean`);
+    }
+  }
+  return value as Record<string, string | number | boolean>;
+}

@@ -1,0 +1,108 @@
+import { ExitCode } from "../model/index.js";
+import { addressOf, type FromReplicaThread, loadCluster, startReplicaThread } from "../runtime/index.js";
+import { firstWrite } from "./first-write.js";
+import { defaultLogLevel } from "./log-level.js";
+import { createOperationLog } from "./operation-log.js";
+import { createOutput, painted } from "./output.js";
+import type { ReplicaFlags } from "./replica-command.js";
+import type { ReplicaReport } from "./replica-report.js";
+import { onStopSignal } from "./stop-signal.js";
+
+/** A graceful stop that takes longer is given up: the log on disk is complete at every moment. */
+const STOP_MS_MAX = 8000;
+/** The same when the supervisor was killed: nobody waits for this process, and its ports may be wanted at once. */
+const ORPHAN_STOP_MS_MAX = 1000;
+
+/**
+ * The process of one replica: this thread has signals, output and the log of operation, the other one the replica. Resolves with
+ * the exit code when the replica has ended.
+ */
+export async function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
+  const supervised = flags.supervised === true;
+  const output = createOutput(flags.json === true);
+  const log = createOperationLog(flags.logLevel ?? defaultLogLevel(), { replica: id });
+  const config = await loadCluster(flags.data);
+  const own = addressOf(config, id);
+
+  return new Promise((resolve) => {
+    let exitCode: number | null = null;
+    let stopping = false;
+
+    const thread = startReplicaThread(
+      new URL("./replica-thread-main.js", import.meta.url),
+      { self: id, directory: flags.data, options: {} },
+      { onMessage, onExit: () => resolve(exitCode ?? (stopping ? ExitCode.ok : ExitCode.fatal)) },
+    );
+
+    function onMessage(message: FromReplicaThread): void {
+      switch (message.kind) {
+        case "log":
+          log[message.level](message.event, message.fields);
+          break;
+        case "recovered":
+          log.info("recovered");
+          void firstWrite(own).then(() => {
+            if (stopping || exitCode !== null) return;
+            report({ kind: "ready" });
+            sayReady();
+          });
+          break;
+        case "leader":
+          report({ kind: "leader", leader: message.leader });
+          break;
+        case "failed":
+          fail(message.exitCode, message.message, message.stack);
+          break;
+        case "stopped":
+          resolve(exitCode ?? ExitCode.ok);
+          break;
+      }
+    }
+
+    function fail(code: number, message: string, stack: string): void {
+      // The first failure is the cause; what follows it is its consequence.
+      if (exitCode !== null) return;
+      exitCode = code;
+      report({ kind: "failed", exitCode: code, message });
+      log.error("replica stops", { reason: message, ...(code === ExitCode.fatal ? { stack } : {}) });
+      if (!supervised) process.stderr.write(`synod: replica ${id}: ${message}\n`);
+      resolve(code);
+    }
+
+    function stop(reason: string, limitMs = STOP_MS_MAX): void {
+      if (stopping) return;
+      stopping = true;
+      log.info("stopping", { reason });
+      thread.stop();
+      setTimeout(() => {
+        log.error("the graceful stop took too long", { limitMs });
+        resolve(ExitCode.failed);
+      }, limitMs).unref();
+    }
+
+    function report(what: ReplicaReport): void {
+      if (process.connected === true) process.send?.(what, undefined, undefined, () => undefined);
+    }
+
+    function sayReady(): void {
+      const entry = { id, pid: process.pid, resp: own.resp, client: own.client };
+      output.event({ event: "ready", dashboard: null, ...entry, replicas: [entry] });
+      const where = own.resp === null ? `clients ${own.client}` : `redis-cli -p ${own.resp.split(":").at(-1)}`;
+      output.line(`${painted(output, "green", "✔")} replica r${id} ready in ${process.uptime().toFixed(1)} s · ${where}`);
+    }
+
+    if (supervised) {
+      // Ctrl-C on a terminal reaches the whole process group; the supervisor decides what it means.
+      process.on("SIGINT", () => undefined);
+      process.on("SIGHUP", () => undefined);
+      process.on("SIGTERM", () => stop("SIGTERM"));
+      process.on("disconnect", () => stop("supervisor gone", ORPHAN_STOP_MS_MAX));
+      if (process.connected !== true) stop("supervisor gone", ORPHAN_STOP_MS_MAX);
+    } else {
+      onStopSignal(
+        () => stop("signal"),
+        () => process.exit(ExitCode.interrupted),
+      );
+    }
+  });
+}

@@ -1,0 +1,40 @@
+import { ConfigError, ExitCode, parseAddress } from "../model/index.js";
+import { lockHolder } from "../platform/index.js";
+import { loadCluster, replicaDirectory } from "../runtime/index.js";
+import { type ClusterStanding, digestsEqual, discover, standingOf } from "./cluster-status.js";
+import { createOutput, painted } from "./output.js";
+import type { StatusFlags } from "./status-command.js";
+
+/** Prints where each replica stands. Exit code 1 when no quorum answered. */
+export async function runStatus(flags: StatusFlags): Promise<number> {
+  const output = createOutput(flags.json === true);
+  const standing = flags.address === undefined ? await ofDirectory(flags.data) : await ofAddress(flags);
+  output.event(({ replicas: standing.replicas }));
+  for (const replica of standing.replicas) {
+    const colour = replica.role === "down" ? "red" : replica.role === "leader" ? "green" : "dim";
+    const group = replica.groups[0];
+    const progress = group === undefined ? "" : `  decided ${group.decided}  executed ${group.executed}`;
+    const digest = replica.digest === null ? "" : `  digest ${replica.digest.hex.slice(0, 12)}… at ${replica.digest.positions.join(",")}`;
+    const pid = replica.pid === null ? "" : `  pid ${replica.pid}`;
+    output.line(`r${replica.id}  ${painted(output, colour, replica.role.padEnd(10))}${pid}${progress}${digest}`);
+  }
+  if (!standing.quorum) {
+    process.stderr.write("synod: no quorum: a digest command was not ordered within its time\n");
+    return ExitCode.failed;
+  }
+  const reached = standing.replicas.filter((replica) => replica.digest !== null).length;
+  output.line(`state digests ${digestsEqual(standing) ? "equal" : "differ or are missing"} on ${reached}/${standing.replicas.length}`);
+  return ExitCode.ok;
+}
+
+async function ofDirectory(data = "./synod-data"): Promise<ClusterStanding> {
+  const config = await loadCluster(data);
+  return standingOf(config.replicas, (id) => lockHolder(replicaDirectory(data, id)));
+}
+
+async function ofAddress(flags: StatusFlags): Promise<ClusterStanding> {
+  if (flags.data !== undefined) throw new ConfigError("--data and --address exclude each other");
+  const address = flags.address ?? "";
+  parseAddress(address);
+  return standingOf(await discover(address), () => null);
+}

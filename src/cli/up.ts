@@ -1,0 +1,109 @@
+import { type ClusterConfig, ExitCode, ListenError, type ReplicaId } from "../model/index.js";
+import { assertUnlocked, firstTakenAddress, listenedAddresses, openCluster, replicaDirectory } from "../runtime/index.js";
+import { ExitError } from "./exit.js";
+import { defaultLogLevel } from "./log-level.js";
+import { createOutput, type Output, painted } from "./output.js";
+import { onStopSignal } from "./stop-signal.js";
+import { Supervisor } from "./supervisor.js";
+import type { UpFlags } from "./up-command.js";
+
+/** Runs a local cluster until a signal or [q] ends it. Resolves with the exit code when every child is reaped. */
+export async function runUp(flags: UpFlags): Promise<number> {
+  const output = createOutput(flags.json === true);
+  const { config } = await openCluster(flags.data, flags);
+  assertUnlocked(config.replicas.map(({ id }) => replicaDirectory(flags.data, id)));
+  await assertPortsFree(config);
+  return runCluster(flags, config, output);
+}
+
+/** Throws `ListenError` naming the first port that is taken: better before anything runs than by a replica's death. */
+async function assertPortsFree(config: ClusterConfig): Promise<void> {
+  const taken = await firstTakenAddress(config.replicas.flatMap(listenedAddresses));
+  if (taken === null) return;
+  const { host, port, reason } = taken;
+  throw new ListenError(
+    reason === "EADDRINUSE"
+      ? `port ${port} on ${host} is in use; stop what uses it or choose another with --port`
+      : `port ${port} on ${host} can't be used (${reason})`,
+  );
+}
+
+function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let ready = false;
+    let ending = false;
+    let stopKeyboard = (): Promise<void> => Promise.resolve();
+
+    const supervisor = new Supervisor(flags.data, config, flags.logLevel ?? defaultLogLevel(), {
+      onReady(id) {
+        if (ready) {
+          output.event({ event: "up", id });
+          output.line(`${painted(output, "green", "✔")} r${id} is back`);
+        } else if (supervisor.replicas.every((replica) => replica.ready)) {
+          ready = true;
+          sayReady(output, config, supervisor, flags.data);
+          if (process.stdin.isTTY && !output.json) void listenToKeys();
+        }
+      },
+      onLeader(leader) {
+        output.event({ event: "leader", id: leader });
+        if (ready && !ending) output.line(`  r${leader} leads`);
+      },
+      onDeath(id, reason, exitCode) {
+        output.event({ event: "died", id, reason });
+        if (ready) output.line(`${painted(output, "red", "✖")} r${id} died: ${reason}`);
+        else end(new ExitError(exitCode === 0 ? ExitCode.failed : exitCode, `replica ${id}: ${reason}`));
+      },
+    });
+
+    /** The keys bring load and checkers with them, which are loaded after everything is ready. */
+    async function listenToKeys(): Promise<void> {
+      const { startKeyboard } = await import("./up-keyboard.js");
+      if (!ending) stopKeyboard = startKeyboard(config, supervisor, output, stop);
+    }
+
+    function stop(): void {
+      if (!ending) output.line("stopping");
+      end(null);
+    }
+
+    function end(failure: ExitError | null): void {
+      if (ending) return;
+      ending = true;
+      stopKeyboard()
+        .then(() => supervisor.stop())
+        .then((graceful) => {
+          if (failure !== null) throw failure;
+          if (!graceful) throw new ExitError(ExitCode.failed, "a replica did not stop in time and was killed");
+          resolve(ExitCode.ok);
+        })
+        .catch(reject);
+    }
+
+    onStopSignal(stop, () => {
+      supervisor.abandon();
+      process.exit(ExitCode.interrupted);
+    });
+    for (const replica of config.replicas) supervisor.start(replica.id);
+  });
+}
+
+function sayReady(output: Output, config: ClusterConfig, supervisor: Supervisor, directory: string): void {
+  const replicas = supervisor.replicas.map(({ address, pid }) => {
+    return { id: address.id, pid, resp: address.resp, client: address.client };
+  });
+  output.event({ event: "ready", dashboard: null, replicas });
+  const count = replicas.length === 1 ? "1 replica" : `${replicas.length} replicas`;
+  const leader: ReplicaId = supervisor.leader;
+  output.line(
+    [
+      `${painted(output, "green", "✔")} ${count} ready in ${process.uptime().toFixed(1)} s`,
+      ...(leader === 0 ? [] : [`leader r${leader}`]),
+      { fsync: "fsync on", os: "fsync off (durability os)", memory: "in memory only" }[config.durability],
+      `data ${directory}`,
+    ].join(" · "),
+  );
+  const [first] = replicas;
+  if (first?.resp != null) output.line(`  store   redis-cli -p ${first.resp.split(":").at(-1)}`);
+  else output.line(`  ${config.service.padEnd(7)} synod status --address ${first?.client}`);
+}

@@ -1,0 +1,265 @@
+import { randomBytes } from "node:crypto";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { renameSync, rmSync, statSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import {
+  checkClusterConfig,
+  type ClusterConfig,
+  ConfigError,
+  type Durability,
+  LockedError,
+  parseAddress,
+  type ReplicaAddress,
+  type ReplicaId,
+} from "../../model/index.js";
+import { checkCombination, serviceEntry } from "../registry.js";
+import { freePorts } from "./free-port.js";
+import { writeFirstIdentity } from "./replica-store.js";
+
+/**
+ * A cluster's directory: `cluster.json` (what all replicas agree on) and one folder a replica, `replica-ID`, which holds
+ * its `log`, its `checkpoint` and its `identity`.
+ *
+ * Creation is the only act that makes voters: it writes every replica's identity, and `cluster.json` last, so a replica
+ * either finds its identity or has lost it (DESIGN safety rule 1). Until then a marker names the creating process; what an
+ * interrupted creation left behind held no vote, so the next one clears it away.
+ */
+export const CLUSTER_FILE = "cluster.json";
+const CREATION_MARKER = "creating";
+
+/** Port of the first replica's RESP listener unless told otherwise. */
+export const RESP_PORT_DEFAULT = 7379;
+
+/** What a cluster is asked to be. An absent field takes what the directory records, or the default in a new one. */
+export interface ClusterRequest {
+  readonly service?: string;
+  readonly replicas?: number;
+  readonly groups?: number;
+  readonly ordering?: string;
+  readonly execution?: string;
+  readonly reads?: ClusterConfig["reads"];
+  readonly durability?: Durability;
+  /** RESP port of replica 1, the others following; 0 takes free ports. */
+  readonly port?: number;
+}
+
+export const CLUSTER_DEFAULTS = Object.freeze({
+  service: "kv",
+  replicas: 3,
+  groups: 1,
+  ordering: "multi-paxos",
+  execution: "pipelined",
+  reads: "quorum",
+  durability: "fsync",
+  port: RESP_PORT_DEFAULT,
+} as const satisfies Required<ClusterRequest>);
+
+export const replicaDirectory = (directory: string, id: ReplicaId): string => join(directory, `replica-${id}`);
+
+/** Reads and checks `DIRECTORY/cluster.json`. Throws `ConfigError`. */
+export async function loadCluster(directory: string): Promise<ClusterConfig> {
+  const file = join(directory, CLUSTER_FILE);
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw new ConfigError(`${directory} holds no cluster`);
+    throw new ConfigError(`${file} can't be read: ${(error as Error).message}`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new ConfigError(`${file} is not JSON`);
+  }
+  // Checking shapes is loaded late: it takes longer than everything else that a replica's main thread loads.
+  const { parseClusterFile } = await import("./cluster-schema.js");
+  const config = checkClusterConfig(parseClusterFile(file, value));
+  checkCombination(config);
+  return config;
+}
+
+/**
+ * Opens the cluster in `directory`, or creates it there. Throws `ConfigError` if the directory holds something else, or a
+ * cluster that differs from what is asked, and `LockedError` while another process creates it.
+ */
+export async function openCluster(
+  directory: string,
+  request: ClusterRequest,
+): Promise<{ readonly config: ClusterConfig; readonly created: boolean }> {
+  const entries = entriesOf(directory);
+  if (!entries.includes(CLUSTER_FILE)) {
+    if (entries.includes(CREATION_MARKER)) clearInterruptedCreation(directory, entries);
+    else if (entries.length > 0) {
+      throw new ConfigError(
+        `${directory} holds files that are no Synod cluster (${entries[0]}); choose another directory`,
+      );
+    }
+    return { config: await createCluster(directory, request), created: true };
+  }
+  const recorded = await loadCluster(directory);
+  checkAgainst(directory, recorded, request);
+  const config = revised(recorded, request);
+  if (JSON.stringify(config) !== JSON.stringify(recorded)) writeClusterFile(directory, config);
+  return { config, created: false };
+}
+
+function entriesOf(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT") return [];
+    if (code === "ENOTDIR") throw new ConfigError(`${directory} is not a directory`);
+    throw new ConfigError(`${directory} can't be read: ${(error as Error).message}`);
+  }
+}
+
+/** What may never change once a cluster exists; both values are named. */
+function checkAgainst(directory: string, recorded: ClusterConfig, request: ClusterRequest): void {
+  if (recorded.durability === "memory") {
+    throw new ConfigError(
+      `${directory} was last run with memory durability, so there is nothing to continue; remove it or choose another`,
+    );
+  }
+  const fields = [
+    ["service", recorded.service, request.service],
+    ["replicas", recorded.replicas.length, request.replicas],
+    ["groups", recorded.groups, request.groups],
+    ["ordering", recorded.ordering, request.ordering],
+    ["durability", recorded.durability, request.durability],
+  ] as const;
+  for (const [name, have, asked] of fields) {
+    if (asked !== undefined && asked !== have) {
+      throw new ConfigError(
+        `${directory} was created with ${name} ${have}, not ${asked}; leave out --${name} to go on`,
+      );
+    }
+  }
+}
+
+/** The recorded config with what may differ between runs: execution model, reads and RESP ports. */
+function revised(recorded: ClusterConfig, request: ClusterRequest): ClusterConfig {
+  const port = request.port ?? 0;
+  const config = {
+    ...recorded,
+    execution: request.execution ?? recorded.execution,
+    reads: request.reads ?? recorded.reads,
+    replicas: recorded.replicas.map((replica, index) =>
+      replica.resp === null || port === 0 ? replica : { ...replica, resp: `127.0.0.1:${port + index}` },
+    ),
+  };
+  checkCombination(config);
+  return checkClusterConfig(config);
+}
+
+async function createCluster(directory: string, request: ClusterRequest): Promise<ClusterConfig> {
+  const wanted = { ...CLUSTER_DEFAULTS, ...defined(request) };
+  checkCombination(wanted);
+  const config = checkClusterConfig({
+    format: 1,
+    clusterId: randomBytes(8).toString("hex"),
+    service: wanted.service,
+    ordering: wanted.ordering,
+    execution: wanted.execution,
+    reads: wanted.reads,
+    groups: wanted.groups,
+    durability: wanted.durability,
+    replicas: await placeReplicas(wanted.replicas, wanted.port, serviceEntry(wanted.service).resp),
+  });
+  mkdirSync(directory, { recursive: true });
+  syncDirectory(dirname(resolve(directory)));
+  const marker = join(directory, CREATION_MARKER);
+  writeFileSync(marker, String(process.pid), { flag: "wx" });
+  for (const replica of config.replicas) {
+    const folder = replicaDirectory(directory, replica.id);
+    mkdirSync(folder);
+    await writeFirstIdentity(folder, config, replica.id);
+  }
+  syncDirectory(directory);
+  writeClusterFile(directory, config);
+  unlinkSync(marker);
+  return config;
+}
+
+async function placeReplicas(count: number, port: number, resp: boolean): Promise<ReplicaAddress[]> {
+  const ids = Array.from({ length: count }, (_, index) => index + 1);
+  const given = new Set(port === 0 ? [] : ids.map((id) => port + id - 1));
+  const free = await freePorts(resp && port === 0 ? 3 * count : 2 * count, given);
+  const local = (number: number | undefined): string => `127.0.0.1:${number}`;
+  return ids.map((id, index) => ({
+    id,
+    peer: local(free[index]),
+    client: local(free[count + index]),
+    resp: resp ? local(port === 0 ? free[2 * count + index] : port + index) : null,
+  }));
+}
+
+function clearInterruptedCreation(directory: string, entries: readonly string[]): void {
+  const marker = join(directory, CREATION_MARKER);
+  const pid = Number(readFileSync(marker, "utf8"));
+  if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid)) {
+    throw new LockedError(`${directory} is being created by pid ${pid}`);
+  }
+  for (const entry of entries) {
+    if (/^replica-\d+$/.test(entry) || entry.startsWith(CLUSTER_FILE)) {
+      rmSync(join(directory, entry), { recursive: true, force: true });
+    }
+  }
+  unlinkSync(marker);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Replaces `cluster.json` atomically: whole and synced before it gets its name. */
+function writeClusterFile(directory: string, config: ClusterConfig): void {
+  const file = join(directory, CLUSTER_FILE);
+  const temporary = `${file}.new`;
+  const handle = openSync(temporary, "w");
+  try {
+    writeSync(handle, `${JSON.stringify(config, null, 2)}\n`);
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+  renameSync(temporary, file);
+  syncDirectory(directory);
+}
+
+function syncDirectory(directory: string): void {
+  const handle = openSync(directory, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** The request's fields that are given: an absent one must not hide a default. */
+function defined(request: ClusterRequest): Partial<ClusterRequest> {
+  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+/** The addresses of a replica. Throws `ConfigError` if the cluster has none of that number. */
+export function addressOf(config: ClusterConfig, id: ReplicaId): ReplicaAddress {
+  const address = config.replicas.find((replica) => replica.id === id);
+  if (address !== undefined) return address;
+  throw new ConfigError(`there is no replica ${id} in this cluster; it has 1 to ${config.replicas.length}`);
+}
+
+/** The addresses of one replica, and its RESP port if it has one, as hosts and ports to listen on. */
+export function listenedAddresses(replica: ReplicaAddress): { host: string; port: number }[] {
+  return [replica.peer, replica.client, replica.resp].filter((address) => address !== null).map(parseAddress);
+}
+
+/** True when `directory` holds a cluster's file. */
+export function holdsCluster(directory: string): boolean {
+  return existsSync(join(directory, CLUSTER_FILE)) && statSync(join(directory, CLUSTER_FILE)).isFile();
+}

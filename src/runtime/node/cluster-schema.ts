@@ -1,0 +1,35 @@
+import { z } from "zod";
+import { ConfigError } from "../../model/index.js";
+
+const address = z.string().max(300);
+
+/** The shape of `cluster.json`. What the values mean to each other is `checkClusterConfig`'s business. */
+const clusterSchema = z.strictObject({
+  format: z.literal(1),
+  clusterId: z.string(),
+  service: z.string().min(1).max(4096),
+  ordering: z.string().min(1).max(64),
+  execution: z.string().min(1).max(64),
+  reads: z.enum(["quorum", "ordered"]),
+  groups: z.int().min(1).max(31),
+  durability: z.enum(["fsync", "os", "memory"]),
+  replicas: z
+    .array(z.strictObject({ id: z.int().min(1), peer: address, client: address, resp: address.nullable() }))
+    .min(1)
+    .max(31),
+});
+
+export type ClusterFile = z.infer<typeof clusterSchema>;
+
+/** Checks the shape of a parsed `cluster.json`. Throws `ConfigError` naming the first offending field. */
+export function parseClusterFile(file: string, value: unknown): ClusterFile {
+  const format = (value as { format?: unknown } | null)?.format;
+  if (typeof format === "number" && format > 1) {
+    throw new ConfigError(`${file} has format ${format}, this version of synod reads format 1`);
+  }
+  const parsed = clusterSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = issue === undefined || issue.path.length === 0 ? "content" : issue.path.join(".");
+  throw new ConfigError(`${file}: ${field}: ${issue?.message ?? "malformed"}`);
+}

@@ -1,0 +1,10 @@
+/**
+ * node: a cluster as directories and processes of Node: its directory and what it records, and a replica in a worker
+ * thread on the real platform (TCP, files, the machine's clocks).
+ */
+export * from "./cluster-directory.js";
+export { firstTakenAddress, freePorts } from "./free-port.js";
+export * from "./replica-store.js";
+export * from "./replica-thread.js";
+export * from "./run-replica.js";
+export * from "./thread-message.js";

@@ -1,0 +1,219 @@
+import { randomBytes, randomInt } from "node:crypto";
+import { parentPort, workerData } from "node:worker_threads";
+import { assert } from "../../base/index.js";
+import {
+  clusterChecksum,
+  type ClusterConfig,
+  ExitCode,
+  type ReplicaAddress,
+  type ReplicaId,
+} from "../../model/index.js";
+import {
+  CombinedFramePort,
+  createMemoryLink,
+  type EventLog,
+  type FramePort,
+  type ReplicaPlatform,
+  type Scheduler,
+  SystemScheduler,
+  TcpDialler,
+  TcpListener,
+  TcpPeers,
+} from "../../platform/index.js";
+import type { BlockClient, BlockClientHandlers } from "../client/block-client.js";
+import { createBlockClient } from "../client/client-host.js";
+import { orderedReads } from "../client/ordered-reads.js";
+import type { Replica } from "../replica/api.js";
+import { createReplica } from "../replica/replica.js";
+import { addressOf, loadCluster, replicaDirectory } from "./cluster-directory.js";
+import { openReplicaStore } from "./replica-store.js";
+import { failureOf } from "./replica-thread.js";
+import type { FromReplicaThread, ReplicaThreadData, ToReplicaThread } from "./thread-message.js";
+
+/** How often the thread looks whom its replica believes to lead, in ms. */
+const LEADER_POLL_MS = 50;
+
+/** What a gateway in the replica's thread works with. */
+export interface GatewayInit {
+  readonly self: ReplicaId;
+  readonly config: ClusterConfig;
+  readonly address: ReplicaAddress;
+  readonly replica: Replica;
+  readonly scheduler: Scheduler;
+  readonly events: EventLog;
+  /** Makes a session of the cluster: this thread's own replica without a socket, the others by their client ports. */
+  client(handlers: BlockClientHandlers): BlockClient;
+}
+
+/** A further way in for clients, in the replica's thread. */
+export interface Gateway {
+  /** Accepts clients; calls back when its address is bound, or with what is in the way. */
+  listen(done: (error: Error | null) => void): void;
+  close(done: () => void): void;
+}
+
+/**
+ * The body of a replica's thread: everything of one replica but signals and the log of operation. Started by
+ * `startReplicaThread`; `openGateways` makes what else its clients come through, by the service's needs.
+ */
+export async function runReplicaThread(openGateways: (init: GatewayInit) => readonly Gateway[]): Promise<void> {
+  const port = parentPort;
+  assert(port !== null, "runReplicaThread is called in a worker thread");
+  const say = (message: FromReplicaThread): void => port.postMessage(message);
+  const thread = new RunningReplica(say);
+  // A stop that comes while the replica is being opened waits for that.
+  port.on("message", (message: ToReplicaThread) => {
+    if (message.kind === "stop") thread.stop();
+  });
+  try {
+    await thread.open(workerData as ReplicaThreadData, openGateways);
+  } catch (error) {
+    say(failureOf(error, ExitCode.failed));
+  }
+}
+
+class RunningReplica {
+  readonly #say: (message: FromReplicaThread) => void;
+  readonly #scheduler = new SystemScheduler();
+  readonly #events: EventLog;
+  #replica: Replica | null = null;
+  #gateways: readonly Gateway[] = [];
+  #unlock: () => void = () => undefined;
+  #leader: ReplicaId = 0;
+  #stopping = false;
+
+  constructor(say: (message: FromReplicaThread) => void) {
+    this.#say = say;
+    const log = (level: "info" | "warn" | "error"): EventLog["info"] => {
+      return (event, fields = {}) => say({ kind: "log", level, event, fields });
+    };
+    this.#events = { info: log("info"), warn: log("warn"), error: log("error") };
+  }
+
+  async open(data: ReplicaThreadData, openGateways: (init: GatewayInit) => readonly Gateway[]): Promise<void> {
+    const config = await loadCluster(data.directory);
+    const { self } = data;
+    const address = addressOf(config, self);
+    const scheduler = this.#scheduler;
+    const events = this.#events;
+    const { unlock, ...storage } = openReplicaStore(replicaDirectory(data.directory, self), config, scheduler, events);
+    this.#unlock = unlock;
+
+    const peers = new TcpPeers({
+      self,
+      clusterId: config.clusterId,
+      clusterChecksum: clusterChecksum(config),
+      incarnation: nonce(),
+      listen: address.peer,
+      peers: new Map(config.replicas.map((replica) => [replica.id, replica.peer])),
+      seed: randomInt(2 ** 32),
+      scheduler,
+      events,
+    });
+    const listener = new TcpListener({ self, clusterId: config.clusterId, listen: address.client, scheduler, events });
+    await Promise.all([listening((done) => peers.listen(done)), listening((done) => listener.listen(done))]);
+
+    const link = createMemoryLink(scheduler, { diallerLink: self, events });
+    const clients: FramePort[] = [listener, link.listener];
+    const platform: ReplicaPlatform = { scheduler, peers, clients, events, nonce, ...storage };
+    const recovered = new Promise<void>((resolve) => {
+      this.#replica = createReplica({
+        self,
+        config,
+        platform,
+        options: { seed: randomInt(2 ** 31), ...data.options },
+        onFatal: (error) => this.#say(failureOf(error, ExitCode.fatal)),
+        onRecovered: resolve,
+      });
+    });
+    const replica = this.#replica as unknown as Replica;
+    replica.start();
+    this.#gateways = openGateways({
+      self,
+      config,
+      address,
+      replica,
+      scheduler,
+      events,
+      client: (handlers) => localClient(self, config, link.dialler, scheduler, events, handlers),
+    });
+    await Promise.all(this.#gateways.map((gateway) => listening((done) => gateway.listen(done))));
+    this.#watchLeader(replica);
+    await recovered;
+    this.#say({ kind: "recovered" });
+  }
+
+  stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const replica = this.#replica;
+    const stopped = (): void => {
+      this.#unlock();
+      this.#say({ kind: "stopped" });
+    };
+    if (replica === null) return stopped();
+    let open = this.#gateways.length;
+    const closed = (): void => replica.stop(stopped);
+    if (open === 0) return closed();
+    for (const gateway of this.#gateways) {
+      gateway.close(() => {
+        if (--open === 0) closed();
+      });
+    }
+  }
+
+  #watchLeader(replica: Replica): void {
+    const { clock } = this.#scheduler;
+    const timer = this.#scheduler.timer(() => {
+      if (this.#stopping) return;
+      const { leader } = replica.status();
+      if (leader !== this.#leader) {
+        this.#leader = leader;
+        this.#say({ kind: "leader", leader });
+      }
+      timer.set(clock.monotonicMs() + LEADER_POLL_MS);
+    });
+    timer.set(clock.monotonicMs());
+  }
+}
+
+/** A session through the replica of this thread, and by TCP through the others: whoever leads takes the commands. */
+function localClient(
+  self: ReplicaId,
+  config: ClusterConfig,
+  own: FramePort,
+  scheduler: Scheduler,
+  events: EventLog,
+  handlers: BlockClientHandlers,
+): BlockClient {
+  const others = config.replicas.filter((replica) => replica.id !== self);
+  const routes = [{ link: self, port: own, portLink: self }];
+  if (others.length > 0) {
+    const { clusterId } = config;
+    const addresses = others.map((replica) => replica.client);
+    const dialler = new TcpDialler({ clusterId, addresses, seed: randomInt(2 ** 32), scheduler, events });
+    for (const [index, { id }] of others.entries()) routes.push({ link: id, port: dialler, portLink: index });
+  }
+  const client = createBlockClient({
+    scheduler,
+    port: new CombinedFramePort(routes),
+    replicas: config.replicas.map((replica) => replica.id),
+    nonce: new Uint8Array(randomBytes(16)),
+    handlers,
+    events,
+  });
+  return config.reads === "ordered" ? orderedReads(client) : client;
+}
+
+function listening(listen: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    listen((error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+/** A random whole number in [1, 2^52). */
+function nonce(): number {
+  const bytes = randomBytes(8);
+  return Math.max(1, (bytes.readUInt32LE(0) & 0xfffff) * 2 ** 32 + bytes.readUInt32LE(4));
+}
+

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { finished, temporaryDirectory } from "./synod-process.js";
+
+const commands = ["up", "replica", "status", "bench", "doctor", "config"];
+
+describe("the program explains itself", () => {
+  test("--help names every command and exits 0", async (t) => {
+    const { code, stdout, stderr } = await finished(t, ["--help"]);
+    assert.equal(code, 0);
+    assert.equal(stderr, "");
+    for (const command of commands) assert.match(stdout, new RegExp(`^  ${command}\\b`, "m"));
+  });
+  for (const command of commands) {
+    test(`${command} --help exits 0`, async (t) => {
+      const { code, stdout } = await finished(t, [command, "--help"]);
+      assert.equal(code, 0);
+      assert.match(stdout, new RegExp(`^Usage: synod ${command}\\b`));
+    });
+  }
+  test("siblings that are not built are absent from the help", async (t) => {
+    const { stdout } = await finished(t, ["up", "--help"]);
+    assert.match(stdout, /--ordering <name>.*multi-paxos/s);
+    for (const absent of ["raft", "pbft", "zyzzyva", "sdpe", "opt-psmr", "--speculative", "--partitions", "lease"]) {
+      assert.ok(!stdout.includes(absent), absent);
+    }
+  });
+  test("--version is the package's", async (t) => {
+    const { code, stdout } = await finished(t, ["--version"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("what is wrong with the arguments is said in one line, and exits 4", () => {
+  const cases: readonly (readonly [args: readonly string[], reason: RegExp])[] = [
+    [["up", "--frobnicate"], /unknown option '--frobnicate'/],
+    [["upp"], /unknown command 'upp'/],
+    [["up", "--replicas", "three"], /--replicas.*whole number from 1 to 31/],
+    [["up", "--replicas", "0"], /--replicas.*whole number from 1 to 31/],
+    [["up", "--replicas", "32"], /--replicas.*whole number from 1 to 31/],
+    [["up", "--port", "70000"], /--port/],
+    [["up", "--durability", "maybe"], /--durability.*fsync, os, memory/],
+    [["up", "--ordering", "raft"], /raft.*not built yet/],
+    [["up", "--ordering", "paxxos"], /paxxos.*unknown/],
+    [["up", "--execution", "opt-psmr"], /opt-psmr.*not built yet/],
+    [["up", "--service", "fs"], /fs.*not built yet/],
+    [["up", "--reads", "lease"], /lease.*not built yet/],
+    [["up", "--groups", "4"], /--groups.*not built yet/],
+    [["up", "--speculative"], /--speculative.*not built yet/],
+    [["up", "--dissemination", "ring"], /--dissemination.*not built yet/],
+    [["up", "extra"], /too many arguments/],
+    [["replica"], /missing required argument 'id'/],
+    [["replica", "zero"], /id.*whole number/],
+    [["status", "--address", "nowhere"], /host:port/],
+    [["bench", "--seconds", "0"], /--seconds/],
+    [["bench", "--workload", "chaos"], /--workload.*put/],
+  ];
+  for (const [args, reason] of cases) {
+    test(`synod ${args.join(" ")}`, async (t) => {
+      const { code, stdout, stderr } = await finished(t, args);
+      assert.match(stderr, reason);
+      assert.match(stderr, /^synod: [^\n]+\n$/);
+      assert.equal(stdout, "");
+      assert.equal(code, 4);
+    });
+  }
+  test("a value of the environment is checked like a flag", async (t) => {
+    const { code, stderr } = await finished(t, ["config", "check"], { SYNOD_REPLICAS: "many" });
+    assert.match(stderr, /SYNOD_REPLICAS.*whole number/);
+    assert.equal(code, 4);
+  });
+  test("no command at all", async (t) => {
+    const { code, stderr } = await finished(t, []);
+    assert.match(stderr, /^Usage: synod/);
+    assert.equal(code, 4);
+  });
+});
+
+describe("a value comes from the flag, else the environment, else the file, else the default", () => {
+  test("config print tells each value and its source", async (t) => {
+    const file = join(temporaryDirectory(t), "synod.json");
+    writeFileSync(file, JSON.stringify({ replicas: 5, port: 9000, durability: "os", clients: 3 }));
+    const args = ["config", "print", "--json", "--config", file, "--replicas", "1"];
+    const { code, lines } = await finished(t, args, { SYNOD_PORT: "8000" });
+    assert.equal(code, 0);
+    assert.deepEqual(lines[0], {
+      config: {
+        data: "./synod-data",
+        service: "kv",
+        replicas: 1,
+        groups: 1,
+        ordering: "multi-paxos",
+        execution: "pipelined",
+        reads: "quorum",
+        durability: "os",
+        port: 8000,
+      },
+      sources: {
+        data: "default",
+        service: "default",
+        replicas: "flag",
+        groups: "default",
+        ordering: "default",
+        execution: "default",
+        reads: "default",
+        durability: file,
+        port: "SYNOD_PORT",
+      },
+    });
+  });
+  const bad: readonly (readonly [content: string, reason: RegExp])[] = [
+    ["{", /JSON/],
+    ["[]", /one JSON object/],
+    ['{"replicaz": 3}', /no command has the option "replicaz"/],
+    ['{"replicas": 99}', /"replicas": It must be a whole number/],
+    ['{"replicas": true}', /"replicas" takes a value/],
+    ['{"replicas": [3]}', /"replicas" must be a string/],
+  ];
+  for (const [content, reason] of bad) {
+    test(`a file with ${content} is refused`, async (t) => {
+      const file = join(temporaryDirectory(t), "synod.json");
+      writeFileSync(file, content);
+      const { code, stderr } = await finished(t, ["config", "check", "--config", file]);
+      assert.match(stderr, reason);
+      assert.equal(code, 4);
+    });
+  }
+});
+
+describe("the directory must be one that the command can use", () => {
+  test("files of somebody else are left alone", async (t) => {
+    const directory = temporaryDirectory(t);
+    writeFileSync(join(directory, "thesis.txt"), "years of work");
+    const { code, stderr } = await finished(t, ["up", "--data", directory, "--port", "0"]);
+    assert.match(stderr, /thesis\.txt/);
+    assert.equal(code, 4);
+    assert.equal(readFileSync(join(directory, "thesis.txt"), "utf8"), "years of work");
+  });
+  const broken: readonly (readonly [content: string, reason: RegExp])[] = [
+    ["{", /not JSON/],
+    ['{"format": 2}', /format 2.*reads format 1/],
+    ['{"format": 1}', /clusterId/],
+  ];
+  for (const [content, reason] of broken) {
+    test(`cluster.json with ${content} is refused`, async (t) => {
+      const directory = temporaryDirectory(t);
+      writeFileSync(join(directory, "cluster.json"), content);
+      for (const args of [["up"], ["replica", "1"], ["status"]]) {
+        const { code, stderr } = await finished(t, [...args, "--data", directory]);
+        assert.match(stderr, reason);
+        assert.equal(code, 4);
+      }
+    });
+  }
+  test("a directory without a cluster has no replicas and no status", async (t) => {
+    const directory = temporaryDirectory(t);
+    for (const args of [["replica", "1"], ["status"]]) {
+      const { code, stderr } = await finished(t, [...args, "--data", directory]);
+      assert.match(stderr, /holds no cluster/);
+      assert.equal(code, 4);
+    }
+  });
+});
+
+test("doctor examines the machine, one line a check", async (t) => {
+  const { lines } = await finished(t, ["doctor", "--json", "--data", temporaryDirectory(t)]);
+  const checks = ["node", "memory", "open files", "clock", "loopback", "ports", "disk space", "disk sync"];
+  assert.deepEqual(
+    lines.map((line) => line["check"]),
+    checks,
+  );
+  for (const line of lines) assert.match(String(line["verdict"]), /^(ok|warn|fail)$/);
+  assert.equal(lines.find((line) => line["check"] === "node")?.["verdict"], "ok");
+});
