@@ -1,2 +1,2 @@
 /** Gateways: the protocols by which the clients of others reach a cluster. */
-export {};
+export * from "./resp/index.js";

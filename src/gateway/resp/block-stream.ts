@@ -1,0 +1,315 @@
+// Hot file: every command passes here. Nothing may allocate per command. Watched by bench/resp.mjs.
+import { assert, Ring } from "../../base/index.js";
+import { type ClientFailure, REPLIES_BYTES_MAX, type Span } from "../../model/index.js";
+import type { BlockClient } from "../../runtime/index.js";
+import { BlockSlot, Stage, WriterStock } from "./block-slot.js";
+import type { RespLimits } from "./config.js";
+import type { Connection } from "./connection.js";
+
+/** Gives the replies of a block to its connections. `replies` null: the block failed, or fails by `failure`. */
+export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: ClientFailure | null) => void;
+
+/**
+ * The blocks of a gateway: one of ordered commands and one of reads are being built; what the cluster does not take yet
+ * waits in one queue; what it took is unanswered. Answers of ordered blocks are passed on in the order of the blocks.
+ *
+ * It decides for each command which block it joins (DESIGN, safety rule 4). A connection's commands take effect in the
+ * order sent because
+ * 1. a command that writes joins the ordered block, and only when no read of its connection is unanswered elsewhere;
+ * 2. a read joins the ordered block when its connection has unanswered ordered commands;
+ * 3. otherwise it joins the block of reads, and only when no read of its connection is unanswered in an older such block,
+ *    since blocks of reads are not ordered among each other;
+ * 4. reads which this input already put into the block of reads move to the ordered one when a write follows them.
+ */
+export class BlockStream {
+  readonly #limits: RespLimits;
+  readonly #now: () => number;
+  readonly #answer: AnswerBlock;
+  #client: BlockClient | null = null;
+
+  readonly #slots: BlockSlot[] = [];
+  readonly #free: BlockSlot[] = [];
+  readonly #writers = new WriterStock();
+  #writes: BlockSlot | null = null;
+  #reads: BlockSlot | null = null;
+  /** Complete blocks which the cluster has not taken yet, in order. */
+  readonly #waiting: Ring<BlockSlot>;
+  #waitingBytes = 0;
+  /** Ordered blocks without their answers passed on, in order; the one being built is not among them. */
+  readonly #ordered: Ring<BlockSlot>;
+
+  /** Bytes of a reply in recent blocks: rises at once, falls slowly. */
+  #replyBytes = 0;
+  /** Commands of a block, so that their replies stay below what a service answers to one block. */
+  #commandsMax: number;
+
+  // Where the block of reads ended when the present input began: what lies behind can move (rule 4).
+  #markSlot: BlockSlot | null = null;
+  #markBytes = 0;
+  #markCommands = 0;
+  #markEntries = 0;
+  #markRuns = 0;
+  #markLocals = 0;
+
+  constructor(limits: RespLimits, now: () => number, answer: AnswerBlock) {
+    this.#limits = limits;
+    this.#now = now;
+    this.#answer = answer;
+    this.#commandsMax = limits.blockCommands;
+    this.#waiting = new Ring(limits.blocksMax);
+    this.#ordered = new Ring(limits.blocksMax);
+  }
+
+  attach(client: BlockClient): void {
+    this.#client = client;
+  }
+
+  /** Begins the input of one connection. */
+  mark(): void {
+    const reads = this.#reads;
+    this.#markSlot = reads;
+    if (reads === null) return;
+    reads.closeRun();
+    this.#markBytes = reads.writer.length;
+    this.#markCommands = reads.commands;
+    this.#markEntries = reads.entries;
+    this.#markRuns = reads.runs;
+    this.#markLocals = reads.locals.length;
+  }
+
+  /** Whether another block can be begun. When it can't, connections wait until this is true again. */
+  get room(): boolean {
+    return (
+      this.#waitingBytes < this.#limits.waitingBytesMax &&
+      (this.#free.length > 0 || this.#slots.length < this.#limits.blocksMax)
+    );
+  }
+
+  /**
+   * The block that the connection's next command joins; the caller writes the command and calls `placed`. Null when it
+   * has to wait: for the answers of the connection's reads if there are any, else for room.
+   */
+  place(connection: Connection, read: boolean): BlockSlot | null {
+    if (read && connection.orderedOpen === 0) {
+      if (connection.readsOpen > 0) return connection.slot === this.#reads ? this.#reads : null;
+      return this.#buildingReads();
+    }
+    if (connection.readsOpen > 0 && !this.#canMove(connection)) return null;
+    const writes = this.#buildingWrites();
+    if (writes !== null && connection.readsOpen > 0) this.#move(connection, writes);
+    return writes;
+  }
+
+  /** A command of the connection has been written into the block that `place` chose. */
+  placed(slot: BlockSlot, connection: Connection, shape: number): void {
+    slot.append(connection, shape);
+    if (slot.commands++ === 0) slot.bornAtMs = this.#now();
+    connection.slot = slot;
+    if (slot.read) connection.readsOpen++;
+    else connection.orderedOpen++;
+    if (slot.commands >= this.#commandsMax || slot.writer.length >= this.#limits.blockBytes) {
+      this.#complete(slot);
+    }
+  }
+
+  /** Hands over what can be: at the end of the turn, and when the client opens. */
+  submit(): void {
+    const client = this.#client;
+    if (client === null) return;
+    while (client.open) {
+      const slot = this.#waiting.shift();
+      if (slot === undefined) break;
+      this.#waitingBytes -= slot.writer.length;
+      this.#send(client, slot);
+    }
+    if (this.#waiting.size > 0) return;
+    const writes = this.#writes;
+    if (writes !== null && writes.commands > 0 && client.open) {
+      this.#writes = null;
+      this.#ordered.push(writes);
+      this.#send(client, writes);
+    }
+    const reads = this.#reads;
+    if (reads !== null && reads.commands > 0 && client.open) {
+      this.#reads = null;
+      this.#send(client, reads);
+    }
+  }
+
+  /** When the oldest command that the cluster has not taken came in; Infinity if there is none. */
+  get oldestAtMs(): number {
+    const waiting = this.#waiting.at(0);
+    let oldest = waiting === undefined ? Infinity : waiting.bornAtMs;
+    for (const slot of [this.#writes, this.#reads]) {
+      if (slot !== null && slot.commands > 0) oldest = Math.min(oldest, slot.bornAtMs);
+    }
+    return oldest;
+  }
+
+  /** Fails what came in at or before `bornAtMs` and was not taken: certainly not applied. */
+  expire(bornAtMs: number): void {
+    for (;;) {
+      const slot = this.#waiting.at(0);
+      if (slot === undefined || slot.bornAtMs > bornAtMs) break;
+      this.#waiting.shift();
+      this.#waitingBytes -= slot.writer.length;
+      this.#settle(slot, null, "try-again");
+    }
+    const writes = this.#writes;
+    if (writes !== null && writes.commands > 0 && writes.bornAtMs <= bornAtMs) {
+      this.#writes = null;
+      this.#ordered.push(writes);
+      this.#settle(writes, null, "try-again");
+    }
+    const reads = this.#reads;
+    if (reads !== null && reads.commands > 0 && reads.bornAtMs <= bornAtMs) {
+      this.#reads = null;
+      this.#settle(reads, null, "try-again");
+    }
+  }
+
+  resolve(token: number, replies: Span): void {
+    this.#settle(this.#submitted(token), replies, null);
+  }
+
+  fail(token: number, failure: ClientFailure): void {
+    this.#settle(this.#submitted(token), null, failure);
+  }
+
+  #submitted(token: number): BlockSlot {
+    const slot = this.#slots[token];
+    assert(
+      slot !== undefined && slot.stage === Stage.submitted,
+      `the client answered block ${token}, which is not open`,
+    );
+    return slot;
+  }
+
+  /** Passes an answer on, unless an older ordered block is unanswered; then keeps it. */
+  #settle(slot: BlockSlot, replies: Span | null, failure: ClientFailure | null): void {
+    this.#writers.give(slot.takeWriter());
+    slot.stage = Stage.done;
+    if (replies !== null) this.#learn((replies.end - replies.start) / slot.commands);
+    if (slot.read) {
+      this.#answer(slot, replies, failure);
+      this.#release(slot);
+      return;
+    }
+    if (this.#ordered.at(0) !== slot) {
+      // Happens when a reply was lost or came by another way; the copy is bounded by what the client leaves open.
+      slot.failure = failure;
+      slot.replies = replies === null ? null : replies.bytes.slice(replies.start, replies.end);
+      return;
+    }
+    this.#ordered.shift();
+    this.#answer(slot, replies, failure);
+    this.#release(slot);
+    for (let next = this.#ordered.at(0); next?.stage === Stage.done; next = this.#ordered.at(0)) {
+      this.#ordered.shift();
+      this.#answer(next, next.replies === null ? null : spanOf(next.replies), next.failure);
+      this.#release(next);
+    }
+  }
+
+  /**
+   * A service answers errors where the replies to one block would exceed `REPLIES_BYTES_MAX`. Many connections share a
+   * block, so none of them could help it: blocks get fewer commands while replies are long. Only a sudden change from short
+   * to very long replies can still meet the error, once.
+   */
+  #learn(replyBytes: number): void {
+    this.#replyBytes = Math.max(replyBytes, this.#replyBytes * 0.95);
+    const fitting = Math.floor(REPLIES_BYTES_MAX / 2 / this.#replyBytes);
+    this.#commandsMax = Math.max(1, Math.min(this.#limits.blockCommands, fitting));
+  }
+
+  #buildingWrites(): BlockSlot | null {
+    return (this.#writes ??= this.#begin(false));
+  }
+
+  #buildingReads(): BlockSlot | null {
+    if (this.#reads === null) {
+      this.#reads = this.#begin(true);
+      // The block is as old as this input, so all of it can move.
+      this.#markSlot = this.#reads;
+      this.#markBytes = 0;
+      this.#markCommands = 0;
+      this.#markEntries = 0;
+      this.#markRuns = 0;
+      this.#markLocals = 0;
+    }
+    return this.#reads;
+  }
+
+  #begin(read: boolean): BlockSlot | null {
+    if (!this.room) return null;
+    let slot = this.#free.pop();
+    if (slot === undefined) {
+      slot = new BlockSlot(this.#slots.length);
+      this.#slots.push(slot);
+    }
+    slot.open(read, this.#writers.take());
+    return slot;
+  }
+
+  #release(slot: BlockSlot): void {
+    slot.reset();
+    this.#free.push(slot);
+  }
+
+  /** A full block leaves at once, or waits behind those that wait. */
+  #complete(slot: BlockSlot): void {
+    if (slot.read) {
+      this.#reads = null;
+    } else {
+      this.#writes = null;
+      this.#ordered.push(slot);
+    }
+    const client = this.#client;
+    if (client !== null && this.#waiting.size === 0 && client.open) {
+      this.#send(client, slot);
+    } else {
+      slot.stage = Stage.waiting;
+      this.#waiting.push(slot);
+      this.#waitingBytes += slot.writer.length;
+    }
+  }
+
+  #send(client: BlockClient, slot: BlockSlot): void {
+    slot.stage = Stage.submitted;
+    const { bytes, view, length } = slot.writer;
+    const deadline = slot.bornAtMs + this.#limits.deadlineMs;
+    client.submit(slot.token, slot.read, slot.commands, bytes, view, 0, length, deadline);
+    this.#writers.give(slot.takeWriter());
+  }
+
+  /** True if all unanswered reads of the connection came with the present input and stand at the end of the block. */
+  #canMove(connection: Connection): boolean {
+    const reads = this.#reads;
+    return (
+      reads !== null &&
+      reads === this.#markSlot &&
+      reads === connection.slot &&
+      reads.commands - this.#markCommands === connection.readsOpen
+    );
+  }
+
+  /**
+   * Moves the reads of the present input to the ordered block; commands are written alike in both. Both blocks are short
+   * of full, so what comes out holds less than two full ones, which the limits allow for.
+   */
+  #move(connection: Connection, writes: BlockSlot): void {
+    const reads = this.#reads as BlockSlot;
+    writes.writer.copy(reads.writer.bytes, this.#markBytes, reads.writer.length);
+    writes.locals.copy(reads.locals.bytes, this.#markLocals, reads.locals.length);
+    for (let i = this.#markEntries; i < reads.entries; i++) writes.append(connection, reads.shapes[i] as number);
+    writes.commands += connection.readsOpen;
+    reads.truncate(this.#markBytes, this.#markCommands, this.#markEntries, this.#markRuns, this.#markLocals);
+    connection.orderedOpen = connection.readsOpen;
+    connection.readsOpen = 0;
+    connection.slot = writes;
+  }
+}
+
+function spanOf(bytes: Uint8Array): Span {
+  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset), start: 0, end: bytes.length };
+}

@@ -1,0 +1,91 @@
+import { ByteWriter, KiB } from "../../base/index.js";
+import type { BlockSlot } from "./block-slot.js";
+import type { Protocol } from "./encoding.js";
+import { ParseProgress } from "./request.js";
+
+/** Why the next request of a connection is not executed now. Its input stays where it is. */
+export const Wait = {
+  none: 0,
+  /** Until all commands of this connection are answered (order, or too many replies kept behind them). */
+  answers: 1,
+  /** Until the cluster takes blocks again. */
+  room: 2,
+  /** Until the client has read replies. */
+  drain: 3,
+} as const;
+export type Wait = (typeof Wait)[keyof typeof Wait];
+
+/** Input buffers grown beyond this are not kept once they are empty. */
+const INPUT_BYTES_KEPT = 16 * KiB;
+
+/**
+ * What a gateway knows of one client.
+ *
+ * Invariant: not both `orderedOpen` and `readsOpen` are above 0, and unanswered reads stand in one block only. `slot` is
+ * null exactly when both are 0.
+ */
+export class Connection {
+  /** The port's name of the connection. */
+  readonly number: number;
+  /** What CLIENT ID says: 1, 2, 3, … in the order of arrival. */
+  readonly id: number;
+  readonly remote: string;
+  readonly openedAtMs: number;
+  protocol: Protocol = 2;
+  name = "";
+  libraryName = "";
+  libraryVersion = "";
+  noEvict = false;
+  noTouch = false;
+  lastCommand = "NULL";
+  lastAtMs: number;
+
+  /** Unanswered commands in blocks of the ordered stream. */
+  orderedOpen = 0;
+  /** Unanswered commands in a block of reads. */
+  readsOpen = 0;
+  /** The newest block with unanswered commands of this connection: replies made here queue up behind it. */
+  slot: BlockSlot | null = null;
+
+  wait: Wait = Wait.none;
+  /** Reading from the socket is paused. */
+  paused = false;
+  /** The last reply is on its way: further input is ignored. */
+  ending = false;
+  closed = false;
+
+  /** Input not yet executed: the beginning of a request, or, while the connection waits, requests. */
+  input: ByteWriter | null = null;
+  readonly progress = new ParseProgress();
+
+  constructor(number: number, id: number, remote: string, nowMs: number) {
+    this.number = number;
+    this.id = id;
+    this.remote = remote;
+    this.openedAtMs = nowMs;
+    this.lastAtMs = nowMs;
+  }
+
+  get inputBytes(): number {
+    return this.input === null ? 0 : this.input.length;
+  }
+
+  keepInput(bytes: Uint8Array, start: number, end: number, bytesMax: number): void {
+    this.input ??= new ByteWriter(Math.max(256, end - start), bytesMax);
+    this.input.copy(bytes, start, end);
+  }
+
+  /** Forgets the first `count` bytes of the kept input. */
+  dropInput(count: number): void {
+    const input = this.input;
+    if (input === null) return;
+    const left = input.length - count;
+    if (left > 0) {
+      input.bytes.copyWithin(0, count, input.length);
+      input.length = left;
+    } else {
+      input.clear();
+      if (input.bytes.length > INPUT_BYTES_KEPT) this.input = null;
+    }
+  }
+}

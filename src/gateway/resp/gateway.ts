@@ -1,0 +1,604 @@
+// Hot file: every chunk, request and reply passes here. Nothing may allocate per command, make a promise or a closure.
+// Watched by bench/resp.mjs.
+import { assert, ByteWriter, CapacityError } from "../../base/index.js";
+import { type ClientFailure, REPLY_HEADER_BYTES, replyCount, type Span } from "../../model/index.js";
+import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
+import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
+import { replyValueLength } from "../../service/command/index.js";
+import { type BlockSlot, Entry } from "./block-slot.js";
+import { BlockStream } from "./block-stream.js";
+import { arityFits, type CommandRow, commandRows, findCommand } from "./command-table.js";
+import { type RespLimits, resolveRespLimits } from "./config.js";
+import { Connection, Wait } from "./connection.js";
+import { type Protocol, writeError, writeServiceReply } from "./encoding.js";
+import { type LocalServer, untilNul } from "./local-command.js";
+import { argumentIs, argumentText, ParseOutcome, ParseProgress, RequestParser } from "./request.js";
+import { type InfoFields, mergedInfo, REDIS_VERSION, shownText } from "./server-info.js";
+import { storeObjection, writeStoreCommand } from "./store-command.js";
+
+/** What a gateway works with. */
+export interface RespGatewayInit {
+  /** Where the clients arrive. The gateway starts and closes it. */
+  readonly port: BytePort;
+  /** Makes the gateway's session of the cluster. The gateway closes it. */
+  readonly client: (handlers: BlockClientHandlers) => BlockClient;
+  readonly scheduler: Scheduler;
+  /** Sections of INFO, in addition to and before the gateway's own fields. Called for each INFO. */
+  readonly info: () => InfoFields;
+  readonly events: EventLog;
+  readonly limits?: Partial<RespLimits>;
+}
+
+/** Counters since the start. */
+export interface RespGatewayStatus {
+  readonly connections: number;
+  readonly connectionsTotal: number;
+  readonly connectionsRefused: number;
+  readonly requests: number;
+}
+
+/** The RESP door of a replica. */
+export interface RespGateway {
+  /** Begins to accept connections. */
+  start(): void;
+  status(): RespGatewayStatus;
+  /** Stops accepting, closes the connections and then the session. What is unanswered may or may not be applied. */
+  close(done: () => void): void;
+}
+
+const TRY_AGAIN = "TRYAGAIN the command was certainly not applied: no leader took it before its deadline";
+const INDETERMINATE = "INDETERMINATE the command may have been applied: the deadline passed before its reply came";
+
+/** While connections wait for their clients to read, this often is looked whether they have. */
+const DRAIN_POLL_MS = 50;
+
+/** A chunk is taken into kept input in steps of at least this many bytes. */
+const STEP_BYTES = 256;
+
+/** Makes a gateway; see the folder's door. Throws `ConfigError` for limits that don't fit together. */
+export function createRespGateway(init: RespGatewayInit): RespGateway {
+  return new Gateway(init, resolveRespLimits(init.limits));
+}
+
+class Gateway implements RespGateway, ByteHandlers, LocalServer {
+  readonly commands = commandRows;
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly #port: BytePort;
+  readonly #events: EventLog;
+  readonly #scheduler: Scheduler;
+  readonly #hostInfo: () => InfoFields;
+  readonly #limits: RespLimits;
+  readonly #parser: RequestParser;
+  readonly #stream: BlockStream;
+  readonly #client: BlockClient;
+  readonly #turn: Turn;
+  readonly #timer: Timer;
+  readonly #startedAtMs: number;
+
+  readonly #connections = new Map<number, Connection>();
+  #connectionsTotal = 0;
+  #connectionsRefused = 0;
+  #requests = 0;
+  #inputBytesTotal = 0;
+
+  /** Connections whose next request may be executable now. */
+  readonly #ready: Connection[] = [];
+  readonly #awaitingRoom: Connection[] = [];
+  readonly #awaitingDrain: Connection[] = [];
+  /** Connections to end after this turn's output has been handed over. */
+  readonly #ending: number[] = [];
+  /** Where the replies go of connections that are gone. */
+  readonly #discarded = new ByteWriter(4096);
+  readonly #progress = new ParseProgress();
+  /** Where the length of the local reply in progress goes, if it queues behind unanswered commands; else -1. */
+  #localAt = -1;
+  #closed = false;
+
+  constructor(init: RespGatewayInit, limits: RespLimits) {
+    this.#port = init.port;
+    this.#events = init.events;
+    this.#scheduler = init.scheduler;
+    this.#hostInfo = init.info;
+    this.#limits = limits;
+    this.#parser = new RequestParser(limits);
+    const clock = init.scheduler.clock;
+    this.#startedAtMs = clock.monotonicMs();
+    this.#stream = new BlockStream(
+      limits,
+      () => clock.monotonicMs(),
+      (slot, replies, failure) => this.#answer(slot, replies, failure),
+    );
+    this.#turn = init.scheduler.turn(() => this.#endTurn());
+    this.#timer = init.scheduler.timer(() => this.#onTimer());
+    this.parameters = parametersOf(limits);
+    this.#client = init.client({
+      resolve: (token, replies) => {
+        this.#stream.resolve(token, replies);
+        this.#proceed();
+      },
+      fail: (token, failure) => {
+        this.#stream.fail(token, failure);
+        this.#proceed();
+      },
+      opened: () => this.#turn.request(),
+    });
+    this.#stream.attach(this.#client);
+  }
+
+  start(): void {
+    this.#port.start(this);
+  }
+
+  status(): RespGatewayStatus {
+    return {
+      connections: this.#connections.size,
+      connectionsTotal: this.#connectionsTotal,
+      connectionsRefused: this.#connectionsRefused,
+      requests: this.#requests,
+    };
+  }
+
+  close(done: () => void): void {
+    this.#closed = true;
+    this.#timer.clear();
+    this.#port.close(() => this.#client.close(done));
+  }
+
+  // --- the port ---------------------------------------------------------------------------------------------------
+
+  onOpen(number: number, remote: string): void {
+    if (this.#connections.size >= this.#limits.connectionsMax) {
+      this.#connectionsRefused++;
+      const writer = this.#port.writer(number);
+      if (writer !== null) writeError(writer, "ERR max number of clients reached");
+      this.#end(number);
+      return;
+    }
+    const connection = new Connection(number, ++this.#connectionsTotal, remote, this.nowMs());
+    this.#connections.set(number, connection);
+  }
+
+  onBytes(number: number, bytes: Uint8Array, start: number, end: number): void {
+    const connection = this.#connections.get(number);
+    if (connection === undefined || connection.ending) return;
+    connection.lastAtMs = this.nowMs();
+    this.#receive(connection, bytes, start, end);
+    this.#proceed();
+  }
+
+  onClose(number: number): void {
+    const connection = this.#connections.get(number);
+    if (connection === undefined) return;
+    this.#forget(connection);
+  }
+
+  onDrain(number: number): void {
+    const connection = this.#connections.get(number);
+    if (connection === undefined || connection.wait !== Wait.drain) return;
+    this.#ready.push(connection);
+    this.#proceed();
+  }
+
+  // --- input ------------------------------------------------------------------------------------------------------
+
+  /** Executes what is complete and keeps the rest. */
+  #receive(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
+    if (connection.wait === Wait.none && this.#port.inFlightBytes(connection.number) > this.#limits.outputBytesMax) {
+      this.#await(connection, Wait.drain);
+    }
+    this.#stream.mark();
+    let at = start;
+    if (connection.wait === Wait.none && connection.inputBytes > 0)
+      at = this.#completeKept(connection, bytes, start, end);
+    if (connection.wait === Wait.none && connection.inputBytes === 0 && !connection.ending) {
+      at = this.#execute(connection, bytes, at, end, this.#progress);
+      if (at < end) {
+        connection.progress.at = this.#progress.at;
+        connection.progress.argumentsLeft = this.#progress.argumentsLeft;
+        connection.progress.bytesNeeded = this.#progress.bytesNeeded;
+      }
+    }
+    if (at < end && !connection.ending) this.#keep(connection, bytes, at, end);
+  }
+
+  /**
+   * The kept input is the beginning of one request: adds of the chunk what that request needs, executes it and returns
+   * the offset at which the next one begins.
+   */
+  #completeKept(connection: Connection, bytes: Uint8Array, start: number, end: number): number {
+    const { progress } = connection;
+    let at = start;
+    while (at < end) {
+      const missing = Math.max(progress.bytesNeeded - connection.inputBytes, STEP_BYTES);
+      const step = Math.min(missing, end - at);
+      this.#keep(connection, bytes, at, at + step);
+      at += step;
+      const input = connection.input;
+      if (input === null || connection.closed) return end;
+      if (input.length < progress.bytesNeeded) continue;
+      const outcome = this.#parser.resume(input.bytes, 0, input.length, progress);
+      if (outcome === ParseOutcome.incomplete) continue;
+      if (outcome === ParseOutcome.error) {
+        this.#refuse(connection);
+        return end;
+      }
+      const next = this.#parser.next;
+      if (this.#parser.count > 0 && !this.#executeRequest(connection)) return at;
+      // What was kept behind the request came with this chunk and is read in place.
+      at -= input.length - next;
+      this.#drop(connection, input.length);
+      return connection.ending ? end : at;
+    }
+    return at;
+  }
+
+  /**
+   * Executes the requests in `[start, end)` until the input ends, or the connection waits or ends. Returns the offset of
+   * what was not executed; `progress` tells about an incomplete request there.
+   */
+  #execute(connection: Connection, bytes: Uint8Array, start: number, end: number, progress: ParseProgress): number {
+    const parser = this.#parser;
+    let at = start;
+    while (at < end) {
+      const outcome = parser.parse(bytes, at, end, progress);
+      if (outcome === ParseOutcome.incomplete) return at;
+      if (outcome === ParseOutcome.error) {
+        this.#refuse(connection);
+        return end;
+      }
+      const next = parser.next;
+      if (parser.count > 0 && !this.#executeRequest(connection)) return at;
+      if (connection.ending) return end;
+      at = next;
+    }
+    return end;
+  }
+
+  /** Goes on with the requests kept while the connection waited. */
+  #resume(connection: Connection): void {
+    connection.wait = Wait.none;
+    const input = connection.input;
+    if (input !== null && input.length > 0) {
+      this.#stream.mark();
+      this.#drop(connection, this.#execute(connection, input.bytes, 0, input.length, connection.progress));
+    }
+    if (connection.wait === Wait.none && connection.paused && !connection.closed) {
+      connection.paused = false;
+      this.#port.resume(connection.number);
+    }
+  }
+
+  #keep(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
+    const count = end - start;
+    if (this.#inputBytesTotal + count > this.#limits.inputBytesTotalMax) {
+      this.#cut(connection, "the connections' unexecuted input exceeds its maximum");
+      return;
+    }
+    connection.keepInput(bytes, start, end, this.#limits.inputBytesTotalMax);
+    this.#inputBytesTotal += count;
+    // Input of a waiting connection is not read on; that of an incomplete request is bounded by the parser.
+    if (connection.wait !== Wait.none && !connection.paused && connection.inputBytes >= this.#limits.inputBytesMax) {
+      connection.paused = true;
+      this.#port.pause(connection.number);
+    }
+  }
+
+  #drop(connection: Connection, count: number): void {
+    const before = connection.inputBytes;
+    connection.dropInput(count);
+    this.#inputBytesTotal -= before - connection.inputBytes;
+  }
+
+  #await(connection: Connection, wait: Wait): void {
+    connection.wait = wait;
+    if (wait === Wait.room) this.#awaitingRoom.push(connection);
+    else if (wait === Wait.drain) this.#awaitingDrain.push(connection);
+    // Who waits for answers is found when they come.
+  }
+
+  // --- requests ---------------------------------------------------------------------------------------------------
+
+  /** Executes the parsed request. False if it has to wait: then nothing of it has happened. */
+  #executeRequest(connection: Connection): boolean {
+    const request = this.#parser;
+    const { spans } = request;
+    const row = findCommand(request.bytes, spans[0] as number, spans[1] as number);
+    if (row === null || !arityFits(row, request.count)) return this.#executeWrong(connection, row);
+    if (row.run !== null) return this.#executeLocal(connection, row);
+    const objection = storeObjection(row, request);
+    if (objection !== null) return this.#replyError(connection, objection);
+    const slot = this.#stream.place(connection, row.read);
+    if (slot === null) {
+      this.#await(connection, connection.readsOpen > 0 ? Wait.answers : Wait.room);
+      return false;
+    }
+    writeStoreCommand(slot.writer, row, request);
+    const shape = (connection.protocol === 3 ? Entry.resp3 : 0) | (row.read ? Entry.read : 0);
+    this.#stream.placed(slot, connection, shape);
+    connection.lastCommand = row.name;
+    this.#requests++;
+    return true;
+  }
+
+  #executeLocal(connection: Connection, row: CommandRow): boolean {
+    const out = this.#beginLocal(connection);
+    if (out === null) return false;
+    (row.run as NonNullable<CommandRow["run"]>)(this.#parser, connection, out, this);
+    this.#endLocal(connection, out);
+    connection.lastCommand = row.name;
+    this.#requests++;
+    return true;
+  }
+
+  #executeWrong(connection: Connection, row: CommandRow | null): boolean {
+    const request = this.#parser;
+    if (row !== null) return this.#replyError(connection, `ERR wrong number of arguments for '${row.name}' command`);
+    if (argumentIs(request, 0, "POST") || argumentIs(request, 0, "HOST:")) {
+      // A browser made to talk to us: what follows could be commands hidden in a request's body.
+      this.#events.warn("resp.http-request", { connection: connection.id, remote: connection.remote });
+      connection.ending = true;
+      this.#endLast(connection);
+      return true;
+    }
+    const name = untilNul(argumentText(request, 0)).slice(0, 128);
+    let shown = "";
+    for (let i = 1; i < request.count && shown.length < 128; i++) {
+      shown += `'${untilNul(argumentText(request, i)).slice(0, 128 - shown.length)}' `;
+    }
+    return this.#replyError(connection, `ERR unknown command '${name}', with args beginning with: ${shown}`);
+  }
+
+  #replyError(connection: Connection, text: string): boolean {
+    const out = this.#beginLocal(connection);
+    if (out === null) return false;
+    writeError(out, text);
+    this.#endLocal(connection, out);
+    this.#requests++;
+    return true;
+  }
+
+  /** The input is no request: the reply says why, in its turn, and the connection ends behind it. */
+  #refuse(connection: Connection): void {
+    const error = this.#parser.error;
+    this.#events.warn("resp.protocol-error", {
+      connection: connection.id,
+      remote: connection.remote,
+      error: shownText(error),
+    });
+    connection.ending = true;
+    this.#drop(connection, connection.inputBytes);
+    const out = this.#localWriter(connection);
+    writeError(out, error);
+    this.#endLocal(connection, out);
+  }
+
+  // --- replies ----------------------------------------------------------------------------------------------------
+
+  /** Where a reply made here goes, or null if too many of them wait already: then the connection waits too. */
+  #beginLocal(connection: Connection): ByteWriter | null {
+    const out = this.#localWriter(connection);
+    if (out.length < (connection.slot === null ? this.#limits.outputBytesMax : this.#limits.localBytesMax)) return out;
+    if (connection.slot !== null) out.length = this.#localAt;
+    this.#await(connection, connection.slot === null ? Wait.drain : Wait.answers);
+    return null;
+  }
+
+  /** Straight to the client if all its commands are answered, else behind the newest that is not. */
+  #localWriter(connection: Connection): ByteWriter {
+    const slot = connection.slot;
+    if (slot !== null) {
+      this.#localAt = slot.locals.skip(4);
+      return slot.locals;
+    }
+    this.#localAt = -1;
+    this.#discarded.clear();
+    return this.#port.writer(connection.number) ?? this.#discarded;
+  }
+
+  #endLocal(connection: Connection, out: ByteWriter): void {
+    const slot = connection.slot;
+    if (slot !== null) {
+      out.view.setUint32(this.#localAt, out.length - this.#localAt - 4, true);
+      slot.append(connection, connection.ending ? Entry.local | Entry.last : Entry.local);
+    } else if (connection.ending) {
+      this.#end(connection.number);
+    }
+  }
+
+  /** Ends a connection without a reply of its own, behind those it is still owed. */
+  #endLast(connection: Connection): void {
+    const out = this.#localWriter(connection);
+    this.#endLocal(connection, out);
+  }
+
+  /** Gives the replies of a block, in its order, to the connections of its commands. */
+  #answer(slot: BlockSlot, replies: Span | null, failure: ClientFailure | null): void {
+    assert(
+      replies === null || replyCount(replies.view, replies.start) === slot.commands,
+      "a block's replies are as many as its commands",
+    );
+    let entry = 0;
+    let at = replies === null ? 0 : replies.start + REPLY_HEADER_BYTES;
+    let localAt = 0;
+    const { shapes, locals } = slot;
+    for (let run = 0; run < slot.runs; run++) {
+      const connection = slot.runConnections[run] as Connection;
+      const stop = entry + (slot.runEntries[run] as number);
+      let out = connection.closed ? null : this.#port.writer(connection.number);
+      let answered = 0;
+      try {
+        for (; entry < stop; entry++) {
+          const shape = shapes[entry] as number;
+          if ((shape & Entry.local) !== 0) {
+            const length = locals.view.getUint32(localAt, true);
+            localAt += 4;
+            out?.copy(locals.bytes, localAt, localAt + length);
+            localAt += length;
+            if ((shape & Entry.last) !== 0) this.#end(connection.number);
+          } else {
+            answered++;
+            if (replies === null) {
+              if (out !== null) writeFailure(out, slot.read || (shape & Entry.read) !== 0, failure);
+            } else {
+              const here = at;
+              at += replyValueLength(replies.view, here);
+              if (out !== null) writeServiceReply(out, protocolOf(shape), replies.bytes, replies.view, here);
+            }
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof CapacityError)) throw error;
+        // The client does not read what it asked for. The rest of its run is skipped like that of a closed connection.
+        this.#cut(connection, "its unread output exceeds its maximum");
+        out = null;
+        for (entry++; entry < stop; entry++) {
+          if (((shapes[entry] as number) & Entry.local) !== 0) {
+            localAt += 4 + locals.view.getUint32(localAt, true);
+          } else {
+            answered++;
+            if (replies !== null) at += replyValueLength(replies.view, at);
+          }
+        }
+      }
+      this.#answered(slot, connection, answered);
+    }
+    this.#turn.request();
+  }
+
+  #answered(slot: BlockSlot, connection: Connection, count: number): void {
+    if (slot.read) connection.readsOpen -= count;
+    else connection.orderedOpen -= count;
+    if (connection.orderedOpen > 0 || connection.readsOpen > 0) return;
+    connection.slot = null;
+    if (connection.wait === Wait.answers) this.#ready.push(connection);
+  }
+
+  // --- turns ------------------------------------------------------------------------------------------------------
+
+  /** Lets the connections go on that can, and asks for the end of the turn. Runs behind every event. */
+  #proceed(): void {
+    this.#wakeForRoom();
+    // Resuming may make others ready; the list is taken in order until nothing is left of it.
+    for (let i = 0; i < this.#ready.length; i++) {
+      const connection = this.#ready[i] as Connection;
+      if (!connection.closed) this.#resume(connection);
+    }
+    this.#ready.length = 0;
+    this.#turn.request();
+  }
+
+  #wakeForRoom(): void {
+    if (this.#awaitingRoom.length === 0 || !this.#stream.room) return;
+    for (const connection of this.#awaitingRoom) this.#ready.push(connection);
+    this.#awaitingRoom.length = 0;
+  }
+
+  #endTurn(): void {
+    this.#stream.submit();
+    if (this.#awaitingRoom.length > 0 && this.#stream.room) {
+      this.#proceed();
+      this.#stream.submit();
+    }
+    this.#port.flush();
+    for (const number of this.#ending) this.#port.disconnect(number, null);
+    this.#ending.length = 0;
+    this.#setTimer();
+  }
+
+  /** A timer runs only while the cluster does not take blocks, or clients do not read. */
+  #setTimer(): void {
+    const oldest = this.#stream.oldestAtMs;
+    const poll = this.#awaitingDrain.length > 0 ? this.nowMs() + DRAIN_POLL_MS : Infinity;
+    const at = Math.min(oldest + this.#limits.deadlineMs, poll);
+    if (at < Infinity && !this.#closed) this.#timer.set(at);
+  }
+
+  #onTimer(): void {
+    this.#stream.expire(this.nowMs() - this.#limits.deadlineMs);
+    const waiting = this.#awaitingDrain.splice(0);
+    for (const connection of waiting) {
+      if (connection.closed || connection.wait !== Wait.drain) continue;
+      if (this.#port.inFlightBytes(connection.number) > this.#limits.outputBytesMax)
+        this.#awaitingDrain.push(connection);
+      else this.#ready.push(connection);
+    }
+    this.#proceed();
+  }
+
+  // --- the end of a connection ------------------------------------------------------------------------------------
+
+  /** Ends a connection after this turn's output. */
+  #end(number: number): void {
+    this.#ending.push(number);
+    this.#turn.request();
+  }
+
+  /** Ends a connection at once, with a line in the port's log; its commands in flight still execute. */
+  #cut(connection: Connection, reason: string): void {
+    this.#forget(connection);
+    this.#port.disconnect(connection.number, reason);
+  }
+
+  #forget(connection: Connection): void {
+    connection.closed = true;
+    connection.ending = true;
+    this.#drop(connection, connection.inputBytes);
+    this.#connections.delete(connection.number);
+  }
+
+  // --- what local commands see ------------------------------------------------------------------------------------
+
+  connections(): Iterable<Connection> {
+    return this.#connections.values();
+  }
+
+  nowMs(): number {
+    return this.#scheduler.clock.monotonicMs();
+  }
+
+  info(): InfoFields {
+    const own: InfoFields = {
+      server: {
+        redis_version: REDIS_VERSION,
+        redis_mode: "standalone",
+        uptime_in_seconds: Math.floor((this.nowMs() - this.#startedAtMs) / 1000),
+      },
+      clients: {
+        connected_clients: this.#connections.size,
+        maxclients: this.#limits.connectionsMax,
+        blocked_clients: 0,
+      },
+      persistence: { loading: 0 },
+      stats: {
+        total_connections_received: this.#connectionsTotal,
+        rejected_connections: this.#connectionsRefused,
+        total_commands_processed: this.#requests,
+      },
+      replication: { role: "master", connected_slaves: 0 },
+    };
+    return mergedInfo(own, this.#hostInfo());
+  }
+}
+
+function protocolOf(shape: number): Protocol {
+  return (shape & Entry.resp3) !== 0 ? 3 : 2;
+}
+
+/** A read has no effect that anybody could be in doubt about, whatever became of its block. */
+function writeFailure(out: ByteWriter, read: boolean, failure: ClientFailure | null): void {
+  writeError(out, read || failure === "try-again" ? TRY_AGAIN : INDETERMINATE);
+}
+
+/** What CONFIG GET shows: the parameters that clients and benchmarks ask about. None can be set. */
+function parametersOf(limits: RespLimits): ReadonlyMap<string, string> {
+  return new Map([
+    ["appendonly", "yes"],
+    ["databases", "1"],
+    ["maxclients", String(limits.connectionsMax)],
+    ["maxmemory", "0"],
+    ["maxmemory-policy", "noeviction"],
+    ["proto-max-bulk-len", String(limits.bulkBytesMax)],
+    ["save", ""],
+    ["timeout", "0"],
+  ]);
+}

@@ -1,0 +1,394 @@
+/**
+ * DESIGN safety rule 4: the commands of one connection take effect, and are answered, in the order sent, however its bytes
+ * arrive, its commands are shared out among blocks, and the cluster takes its time.
+ */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { Prng } from "#src/base/index.js";
+import type { MemoryByteClient } from "#src/platform/index.js";
+import { bytesOf, replies, request, RespWorld } from "./resp-world.js";
+
+describe("which block a command joins", () => {
+  const shape = (world: RespWorld): string[] =>
+    world.cluster.blocks.map(({ read, commands }) => `${read ? "reads" : "writes"} ${commands}`);
+
+  test("a read alone is unordered", () => {
+    const world = new RespWorld();
+    const client = world.connect();
+    assert.equal(world.ask(client, "GET a\r\nMGET a b\r\nEXISTS a\r\nSTRLEN a\r\nDBSIZE\r\n").split("\r\n").length, 8);
+    assert.deepEqual(shape(world), ["reads 5"]);
+  });
+
+  test("reads behind unanswered writes are ordered with them", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const client = world.connect();
+    world.ask(client, "SET a 1\r\n");
+    world.ask(client, "MGET a b\r\n");
+    assert.deepEqual(shape(world), ["writes 1", "writes 1"]);
+  });
+
+  test("a pipeline which mixes reads and writes is ordered as a whole, also when reads come first", () => {
+    const world = new RespWorld();
+    const client = world.connect();
+    assert.equal(world.ask(client, "SET a 1\r\nMGET a b\r\n"), "+OK\r\n*2\r\n$1\r\n1\r\n$-1\r\n");
+    assert.equal(world.ask(client, "GET a\r\nPING\r\nSET a 2\r\nGET a\r\n"), "$1\r\n1\r\n+PONG\r\n+OK\r\n$1\r\n2\r\n");
+    assert.deepEqual(shape(world), ["writes 2", "writes 3"]);
+  });
+
+  test("reads that move to the ordered block leave those of other connections where they are", () => {
+    const world = new RespWorld();
+    const [first, second] = [world.connect(), world.connect()];
+    first.write("ECHO x\r\nGET a\r\nPING\r\n");
+    second.write("GET b\r\nPING b\r\nGET b\r\nSET b 1\r\nGET b\r\n");
+    world.settle();
+    assert.deepEqual(shape(world), ["writes 4", "reads 1"]);
+    assert.equal(replies(first), "$1\r\nx\r\n$-1\r\n+PONG\r\n");
+    assert.equal(replies(second), "$-1\r\n$1\r\nb\r\n$-1\r\n+OK\r\n$1\r\n1\r\n");
+  });
+
+  test("a write waits for the unanswered reads of its connection, and for nobody else's", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const [client, other] = [world.connect(), world.connect()];
+    const { cluster } = world;
+    world.ask(client, "GET a\r\n");
+    world.ask(client, "SET a 2\r\nGET a\r\n");
+    assert.deepEqual(shape(world), ["reads 1"]);
+    world.ask(other, "SET a 1\r\n");
+    assert.deepEqual(shape(world), ["reads 1", "writes 1"]);
+    cluster.execute(cluster.blocks[0]!);
+    cluster.answer(cluster.blocks[0]!);
+    world.settle();
+    assert.deepEqual(shape(world), ["reads 1", "writes 1", "writes 2"]);
+    for (const block of cluster.blocks.slice(1)) {
+      cluster.execute(block);
+      cluster.answer(block);
+    }
+    world.settle();
+    assert.equal(replies(client), "$-1\r\n+OK\r\n$1\r\n2\r\n");
+  });
+
+  test("a read waits for the unanswered reads of its connection that are in another block", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const client = world.connect();
+    world.ask(client, "GET a\r\n");
+    world.ask(client, "GET a\r\n");
+    assert.deepEqual(shape(world), ["reads 1"]);
+    world.cluster.execute(world.cluster.blocks[0]!);
+    world.cluster.answer(world.cluster.blocks[0]!);
+    world.settle();
+    assert.deepEqual(shape(world), ["reads 1", "reads 1"]);
+  });
+
+  test("all connections of a turn share one block of writes and one of reads", () => {
+    const world = new RespWorld();
+    const clients = Array.from({ length: 20 }, () => world.connect());
+    for (const [index, client] of clients.entries()) client.write(index % 2 === 0 ? "INCR n\r\n" : "GET n\r\n");
+    world.settle();
+    assert.deepEqual(shape(world), ["writes 10", "reads 10"]);
+    assert.deepEqual(
+      clients
+        .filter((_, index) => index % 2 === 0)
+        .map(replies)
+        .sort().length,
+      10,
+    );
+  });
+
+  test("a block leaves within the turn when it is full", () => {
+    const world = new RespWorld({ limits: { blockCommands: 4, blockBytes: 1000 } });
+    const client = world.connect();
+    assert.equal(
+      world.ask(client, "INCR a\r\n".repeat(10)),
+      Array.from({ length: 10 }, (_, i) => `:${i + 1}\r\n`).join(""),
+    );
+    assert.deepEqual(shape(world), ["writes 4", "writes 4", "writes 2"]);
+    assert.equal(world.ask(client, "GET a\r\n".repeat(6)), "$2\r\n10\r\n".repeat(6));
+    assert.deepEqual(shape(world).slice(3), ["reads 4", "reads 2"]);
+    world.ask(client, request("SET", "b", "x".repeat(600)).repeat(3));
+    assert.deepEqual(shape(world).slice(5), ["writes 2", "writes 1"]);
+  });
+});
+
+describe("replies", () => {
+  test("of ordered blocks are passed on in their order, even if the cluster's come in another", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const client = world.connect();
+    const { cluster } = world;
+    world.ask(client, "INCR a\r\nPING 1\r\n");
+    world.ask(client, "INCR a\r\nPING 2\r\n");
+    world.ask(client, "INCR a\r\nPING 3\r\n");
+    for (const block of cluster.blocks) cluster.execute(block);
+    cluster.answer(cluster.blocks[2]!);
+    cluster.answer(cluster.blocks[1]!);
+    world.settle();
+    assert.equal(replies(client), "");
+    cluster.answer(cluster.blocks[0]!);
+    world.settle();
+    assert.equal(replies(client), ":1\r\n$1\r\n1\r\n:2\r\n$1\r\n2\r\n:3\r\n$1\r\n3\r\n");
+  });
+
+  test("made by the gateway wait for those of the store before them, errors and the end included", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const client = world.connect();
+    world.ask(client, "PING\r\nINCR a\r\nPING\r\nFOO\r\nGET\r\nHELLO 3\r\n*x\r\nPING\r\n");
+    assert.equal(replies(client), "");
+    const block = world.cluster.blocks[0]!;
+    world.cluster.execute(block);
+    world.cluster.answer(block);
+    world.settle();
+    const text = replies(client);
+    assert.match(
+      text,
+      /^:1\r\n\+PONG\r\n-ERR unknown command 'FOO'.*\r\n-ERR wrong number.*\r\n%7\r\n[^]*-ERR Protocol error: invalid multibulk length\r\n$/,
+    );
+    assert.ok(client.closed);
+  });
+
+  test("of a connection that is gone are dropped, and its commands executed", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const [client, other] = [world.connect(), world.connect()];
+    client.write("INCR a\r\n");
+    other.write("INCR a\r\n");
+    world.settle();
+    client.end();
+    world.settle();
+    const block = world.cluster.blocks[0]!;
+    world.cluster.execute(block);
+    world.cluster.answer(block);
+    world.settle();
+    assert.equal(replies(client), "");
+    assert.equal(replies(other), ":2\r\n");
+  });
+});
+
+describe("failures", () => {
+  test("are told apart: certainly not applied, or perhaps", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const client = world.connect();
+    const { cluster } = world;
+    for (const failure of ["try-again", "indeterminate", "session-expired", "closed"] as const) {
+      world.ask(client, "INCR a\r\nGET a\r\nPING\r\n");
+      cluster.fail(cluster.blocks.at(-1)!, failure);
+      world.settle();
+      const code = failure === "try-again" ? "TRYAGAIN" : "INDETERMINATE";
+      // A read has no effect to be in doubt about.
+      assert.match(replies(client), new RegExp(`^-${code} .*\r\n-TRYAGAIN .*\r\n\\+PONG\r\n$`), failure);
+      world.ask(client, "GET a\r\n");
+      cluster.fail(cluster.blocks.at(-1)!, failure);
+      world.settle();
+      assert.match(replies(client), /^-TRYAGAIN .*\r\n$/, failure);
+    }
+  });
+
+  test("commands that the cluster does not take are answered -TRYAGAIN at their deadline", () => {
+    const world = new RespWorld({ limits: { deadlineMs: 100 } });
+    const [client, other] = [world.connect(), world.connect()];
+    world.cluster.open = false;
+    world.ask(client, "INCR a\r\n");
+    world.pass(60);
+    assert.equal(world.ask(other, "GET a\r\n"), "");
+    world.pass(39);
+    assert.equal(replies(client), "");
+    world.pass(1);
+    world.settle();
+    assert.match(replies(client), /^-TRYAGAIN .*\r\n$/);
+    assert.equal(replies(other), "");
+    world.pass(30);
+    world.cluster.reopen();
+    world.settle();
+    assert.equal(replies(other), "$-1\r\n");
+    assert.equal(world.ask(client, "INCR a\r\n"), ":1\r\n");
+    assert.equal(world.cluster.blocks.length, 2);
+  });
+
+  test("the deadline of a block is counted from its first command", () => {
+    const world = new RespWorld({ limits: { deadlineMs: 100 } });
+    world.pass(7);
+    const client = world.connect();
+    world.cluster.open = false;
+    world.ask(client, "INCR a\r\n");
+    world.pass(50);
+    world.cluster.reopen();
+    world.settle();
+    assert.equal(replies(client), ":1\r\n");
+    assert.equal(world.cluster.blocks[0]!.deadline, 107);
+  });
+
+  test("what waits for the cluster is bounded; connections beyond it are not read", () => {
+    const world = new RespWorld({
+      limits: { waitingBytesMax: 4000, blockBytes: 1000, inputBytesMax: 1000, deadlineMs: 100_000 },
+    });
+    const clients = Array.from({ length: 10 }, () => world.connect());
+    world.cluster.open = false;
+    const input = request("INCR", "x".repeat(100)).repeat(100);
+    for (const client of clients) client.write(input);
+    for (const client of clients) client.write(input);
+    world.settle();
+    assert.equal(world.cluster.blocks.length, 0);
+    world.cluster.reopen();
+    world.settle();
+    const seen = clients.map((client) => replies(client).split("\r\n").length - 1);
+    assert.deepEqual(
+      seen,
+      clients.map(() => 200),
+    );
+    assert.equal(world.ask(clients[0]!, request("GET", "x".repeat(100))), "$4\r\n2000\r\n");
+  });
+});
+
+describe("output", () => {
+  test("a client that does not read is not served on, and nothing is lost when it reads again", () => {
+    const world = new RespWorld({ limits: { outputBytesMax: 10_000, inputBytesMax: 1000 } });
+    const client = world.connect();
+    world.ask(client, request("SET", "a", "x".repeat(5000)));
+    client.stopReading();
+    for (let i = 0; i < 100; i++) world.ask(client, "GET a\r\n");
+    world.pass(200);
+    const executed = world.gateway.status().requests;
+    assert.ok(executed < 10, `${executed} requests were executed`);
+    client.startReading();
+    world.pass(10_000);
+    assert.equal(replies(client).length, 100 * "$5000\r\n\r\n".length + 100 * 5000);
+  });
+
+  test("replies made by the gateway are bounded too", () => {
+    const world = new RespWorld({ mode: "manual", limits: { outputBytesMax: 10_000, localBytesMax: 10_000 } });
+    const client = world.connect();
+    client.write("COMMAND\r\n".repeat(100));
+    client.stopReading();
+    world.pass(100);
+    assert.ok(world.gateway.status().requests < 20);
+    client.startReading();
+    world.pass(10_000);
+    assert.equal(replies(client).split("$6\r\ngetset\r\n").length, 101);
+    // Behind an unanswered command of the store they wait as bytes, also bounded.
+    client.write(`INCR a\r\n${"COMMAND\r\n".repeat(100)}`);
+    world.settle();
+    assert.ok(world.gateway.status().requests < 120);
+    world.cluster.execute(world.cluster.blocks[0]!);
+    world.cluster.answer(world.cluster.blocks[0]!);
+    world.pass(10_000);
+    assert.equal(replies(client).split("$6\r\ngetset\r\n").length, 101);
+  });
+});
+
+/** What one connection alone would get, by a model of its own. */
+class Model {
+  readonly #values = new Map<string, string>();
+
+  reply(args: readonly string[]): string {
+    const [name, key = "", value = ""] = args;
+    const values = this.#values;
+    const bulk = (text: string | undefined): string =>
+      text === undefined ? "$-1\r\n" : `$${text.length}\r\n${text}\r\n`;
+    switch (name) {
+      case "GET":
+        return bulk(values.get(key));
+      case "SET":
+        values.set(key, value);
+        return "+OK\r\n";
+      case "APPEND":
+        values.set(key, (values.get(key) ?? "") + value);
+        return `:${values.get(key)?.length}\r\n`;
+      case "DEL": {
+        const had = values.delete(key);
+        return `:${had ? 1 : 0}\r\n`;
+      }
+      case "EXISTS":
+        return `:${values.has(key) ? 1 : 0}\r\n`;
+      case "MGET":
+        return `*${args.length - 1}\r\n${args
+          .slice(1)
+          .map((one) => bulk(values.get(one)))
+          .join("")}`;
+      case "ECHO":
+        return bulk(key);
+      default:
+        return `-ERR unknown command '${name}', with args beginning with: \r\n`;
+    }
+  }
+}
+
+describe("any pipelines, cut anywhere, over any timing", () => {
+  const NAMES = ["GET", "SET", "GET", "APPEND", "DEL", "EXISTS", "MGET", "ECHO", "NONE"];
+
+  function someRequest(prng: Prng, own: string): string[] {
+    const key = (): string => `${own}${prng.below(3)}`;
+    const name = NAMES[prng.below(NAMES.length)]!;
+    if (name === "NONE") return [name];
+    if (name === "MGET") return [name, key(), key()];
+    if (name === "SET" || name === "APPEND")
+      return [name, key(), "v".repeat(prng.below(prng.below(20) === 0 ? 700 : 6))];
+    return [name, key()];
+  }
+
+  test("each connection gets what it would get alone, and reads of a common counter never go back", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0 }), (seed) => {
+        const prng = new Prng(`orders ${seed}`);
+        const world = new RespWorld({
+          seed,
+          mode: "random",
+          openMax: 1 + prng.below(4),
+          limits: {
+            blockCommands: 1 + prng.below(20),
+            blockBytes: 200 + prng.below(2000),
+            waitingBytesMax: 500 + prng.below(4000),
+            inputBytesMax: 100 + prng.below(2000),
+            localBytesMax: 50 + prng.below(500),
+          },
+        });
+        const expected: string[] = [];
+        const got: string[] = [];
+        const clients: MemoryByteClient[] = [];
+        for (let i = 0; i < 4; i++) {
+          const client = world.connect();
+          clients.push(client);
+          const model = new Model();
+          let input = "";
+          expected[i] = "";
+          got[i] = "";
+          for (let n = prng.below(60); n > 0; n--) {
+            const args = someRequest(prng, `k${i}`);
+            // Now and then inline.
+            input += prng.below(4) === 0 && !args.includes("") ? `${args.join(" ")}\r\n` : request(...args);
+            expected[i] += model.reply(args);
+          }
+          cut(world, prng, client, input);
+        }
+        const [counter, watcher] = [world.connect(), world.connect()];
+        for (let n = 0; n < 30; n++) {
+          world.process.at(prng.below(60) / 2, () => counter.write("INCR common\r\n"));
+        }
+        cut(world, prng, watcher, request("GET", "common").repeat(40));
+        world.pass(20_000);
+        for (const [i, client] of clients.entries()) got[i] += replies(client);
+        assert.deepEqual(got, expected);
+        const seen = [...replies(watcher).matchAll(/\$(?:-1|\d+\r\n(\d+))\r\n/g)].map(([, digits]) =>
+          Number(digits ?? 0),
+        );
+        assert.equal(seen.length, 40);
+        assert.deepEqual(
+          seen,
+          seen.toSorted((a, b) => a - b),
+        );
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  /** Sends input in pieces of random length at random times, in order. */
+  function cut(world: RespWorld, prng: Prng, client: MemoryByteClient, input: string): void {
+    const bytes = bytesOf(input);
+    let at = 0;
+    let time = world.kernel.now;
+    while (at < bytes.length) {
+      const end = Math.min(bytes.length, at + 1 + prng.below(prng.below(3) === 0 ? 10 : 400));
+      const piece = bytes.slice(at, end);
+      time += prng.below(6) / 2;
+      world.process.at(time, () => client.write(piece));
+      at = end;
+    }
+  }
+});
