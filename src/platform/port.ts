@@ -124,7 +124,10 @@ export interface LogHandlers {
   onDurable(position: number): void;
   /** A write or sync failed: nothing more will be confirmed; the replica must stop (StorageError). */
   onFatal(error: Error): void;
-  /** A new segment begins: the host appends its prologue records now, synchronously. */
+  /**
+   * A new segment begins: the host appends its prologue records now, synchronously; they come first in it. Called from
+   * `start`, from `flush` and between calls, never while a record is being written. A log without segments never calls it.
+   */
   onSegment(): void;
 }
 

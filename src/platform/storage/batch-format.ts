@@ -1,0 +1,131 @@
+/**
+ * The log's format on disk. A segment file is a row of batches, each the outcome of one group commit, each beginning at a
+ * multiple of 512 bytes. Numbers are little-endian.
+ *
+ * | at | bytes | what |
+ * |---|---|---|
+ * | 0 | u32 | CRC-32 of bytes 4 to `length` |
+ * | 4 | u32 | magic, "SYWL" |
+ * | 8 | u16 | format version |
+ * | 10 | u16 | 0, reserved |
+ * | 12 | u32 | `length`: header and records, without the padding |
+ * | 16 | f64 | generation of the segment |
+ * | 24 | 8 | cluster id |
+ * | 32 | f64 | sequence: batches of one log are numbered 1, 2, 3, … without a gap, across segments and restarts |
+ * | 40 | f64 | confirmed: the highest sequence known to be synced when this batch was written |
+ * | 48 | f64 | front: the lowest sequence the log still needs; files below it may be gone |
+ * | 56 | f64 | highest instance of its records, 0 for none |
+ * | 64 | u32 | number of records |
+ * | 68 | u32 | 0, reserved |
+ * | 72 | | records, each u32 length and that many bytes |
+ *
+ * Every version keeps the first 32 bytes, so that an older program recognises a newer batch as one. A batch without
+ * records is a seal. Since the checksum covers generation, sequence and cluster, no batch is valid anywhere but in its own
+ * place: a recycled file's old content is another generation's (DESIGN section 6, rule 3).
+ */
+import { crc32 } from "node:zlib";
+import { assert, type ByteWriter } from "../../base/index.js";
+
+export const sectorBytes = 512;
+export const batchHeaderBytes = 72;
+export const batchVersion = 1;
+const magic = 0x4c575953;
+
+/** What the header of a batch says besides its lengths. */
+export interface BatchStamp {
+  generation: number;
+  sequence: number;
+  confirmed: number;
+  front: number;
+  instanceMax: number;
+  records: number;
+}
+
+export function paddedLength(length: number): number {
+  return Math.ceil(length / sectorBytes) * sectorBytes;
+}
+
+/** A cluster id's 16 hexadecimal digits as the 8 bytes that batches and checkpoints carry. */
+export function clusterIdBytes(clusterId: string): Uint8Array {
+  assert(/^[0-9a-f]{16}$/.test(clusterId), `a cluster id is 16 hexadecimal digits, got "${clusterId}"`);
+  return Uint8Array.from({ length: 8 }, (_, index) => Number.parseInt(clusterId.slice(index * 2, index * 2 + 2), 16));
+}
+
+/** The cluster id stored at `at`, as hexadecimal digits. */
+export function clusterIdAt(bytes: Uint8Array, at: number): string {
+  return Array.from(bytes.subarray(at, at + 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Completes a batch whose records stand in `writer` behind `batchHeaderBytes` skipped bytes: writes the header and pads it
+ * to whole sectors. The writer's length is then what goes to disk.
+ */
+export function sealBatch(writer: ByteWriter, stamp: BatchStamp, clusterId: Uint8Array): void {
+  const length = writer.length;
+  const padding = paddedLength(length) - length;
+  const tail = writer.skip(padding);
+  const { bytes, view } = writer;
+  bytes.fill(0, tail, tail + padding);
+  view.setUint32(4, magic, true);
+  view.setUint16(8, batchVersion, true);
+  view.setUint16(10, 0, true);
+  view.setUint32(12, length, true);
+  view.setFloat64(16, stamp.generation, true);
+  bytes.set(clusterId, 24);
+  view.setFloat64(32, stamp.sequence, true);
+  view.setFloat64(40, stamp.confirmed, true);
+  view.setFloat64(48, stamp.front, true);
+  view.setFloat64(56, stamp.instanceMax, true);
+  view.setUint32(64, stamp.records, true);
+  view.setUint32(68, 0, true);
+  view.setUint32(0, crc32(bytes.subarray(4, length)), true);
+}
+
+/**
+ * The length of the batch of this generation whose first 32 bytes stand at `at`, before its checksum has been looked at; 0
+ * if no such batch begins there or it would exceed `bytesMax`.
+ */
+export function batchLengthAt(view: DataView, at: number, generation: number, bytesMax: number): number {
+  if (view.getUint32(at + 4, true) !== magic || view.getFloat64(at + 16, true) !== generation) return 0;
+  const length = view.getUint32(at + 12, true);
+  return length >= batchHeaderBytes && length <= bytesMax ? length : 0;
+}
+
+export function batchChecksumHolds(bytes: Uint8Array, view: DataView, at: number, length: number): boolean {
+  return view.getUint32(at, true) === crc32(bytes.subarray(at + 4, at + length));
+}
+
+export function batchVersionAt(view: DataView, at: number): number {
+  return view.getUint16(at + 8, true);
+}
+
+export function readStamp(view: DataView, at: number, into: BatchStamp): void {
+  into.generation = view.getFloat64(at + 16, true);
+  into.sequence = view.getFloat64(at + 32, true);
+  into.confirmed = view.getFloat64(at + 40, true);
+  into.front = view.getFloat64(at + 48, true);
+  into.instanceMax = view.getFloat64(at + 56, true);
+  into.records = view.getUint32(at + 64, true);
+}
+
+/** Whether a sector may be the beginning of a batch of any generation; for tests and damage by the simulator. */
+export function beginsBatch(view: DataView, at: number): boolean {
+  return at + batchHeaderBytes <= view.byteLength && view.getUint32(at + 4, true) === magic;
+}
+
+const namePattern = /^(segment|spare)-(\d{12})$/;
+
+export function segmentName(generation: number): string {
+  return `segment-${String(generation).padStart(12, "0")}`;
+}
+
+export function spareName(generation: number): string {
+  return `spare-${String(generation).padStart(12, "0")}`;
+}
+
+/** Reads a file name of the log's directory; null for one that is not the log's. */
+export function parseName(name: string): { kind: "segment" | "spare"; generation: number } | null {
+  const match = namePattern.exec(name);
+  if (match === null) return null;
+  return { kind: match[1] as "segment" | "spare", generation: Number(match[2]) };
+}

@@ -1,0 +1,221 @@
+import { KiB, MiB } from "../../base/index.js";
+import { ConfigError, FormatVersionError, StorageError } from "../../model/index.js";
+import type { LogCondition } from "../port.js";
+import {
+  type BatchStamp,
+  batchChecksumHolds,
+  batchHeaderBytes,
+  batchLengthAt,
+  batchVersion,
+  batchVersionAt,
+  clusterIdAt,
+  paddedLength,
+  parseName,
+  readStamp,
+  sectorBytes,
+} from "./batch-format.js";
+import { type FileSystem, type StoredFile, storageError } from "./file-system.js";
+
+/** A segment file as a scan found it. */
+export interface ScannedSegment {
+  readonly generation: number;
+  readonly path: string;
+  readonly bytes: number;
+  /** Of its valid batches; 0 if it has none. */
+  firstSequence: number;
+  lastSequence: number;
+  instanceMax: number;
+}
+
+export interface LogScanResult {
+  readonly condition: LogCondition;
+  /** In order of generation, those without a valid batch included. */
+  readonly segments: readonly ScannedSegment[];
+  /** Paths of spare files. */
+  readonly spares: readonly string[];
+  /** Highest generation any file was made for. */
+  readonly generation: number;
+  /** The last batch there is; the next one gets the number after it. */
+  readonly sequence: number;
+  /** The highest sequence that a batch says was synced. */
+  readonly confirmed: number;
+  /** The lowest sequence the log still needs. */
+  readonly front: number;
+}
+
+type Visit = (bytes: Uint8Array, view: DataView, start: number, end: number) => void;
+
+const windowBytes = 1 * MiB;
+
+/**
+ * Reads a whole log: every segment in order of generation, every sector where a valid batch has not been found. What it
+ * cannot prove to be a torn last write counts as damage. With F the front, C the highest confirmed sequence and L the
+ * last of the newest unbroken run of sequences, the log is intact iff that run begins at or before F and L ≥ C:
+ *
+ * - a batch missing before another valid one breaks the run above F;
+ * - a batch missing at the end, which a later one or a seal had confirmed, leaves L < C;
+ * - a batch missing at the end, which nothing confirms, was the write under way when the machine stopped.
+ */
+export class LogScan {
+  readonly #fs: FileSystem;
+  readonly #directory: string;
+  readonly #clusterId: string;
+  readonly #visit: Visit;
+  readonly #done: (error: Error | null, result: LogScanResult | null) => void;
+  readonly #segments: ScannedSegment[] = [];
+  readonly #spares: string[] = [];
+  #generation = 0;
+  /** Sequences of the run of batches being read. */
+  #runFirst = 0;
+  #runLast = 0;
+  #sequenceMax = 0;
+  #confirmed = 0;
+  #front = 1;
+  readonly #stamp: BatchStamp = { generation: 0, sequence: 0, confirmed: 0, front: 0, instanceMax: 0, records: 0 };
+  /** Part of the present file: `#bytes[0, #filled)` stands at offset `#base`. */
+  #bytes = new Uint8Array(64 * KiB);
+  #view = new DataView(this.#bytes.buffer);
+  #base = 0;
+  #filled = 0;
+
+  constructor(
+    fs: FileSystem,
+    directory: string,
+    clusterId: string,
+    visit: Visit,
+    done: (error: Error | null, result: LogScanResult | null) => void,
+  ) {
+    this.#fs = fs;
+    this.#directory = directory;
+    this.#clusterId = clusterId;
+    this.#visit = visit;
+    this.#done = done;
+  }
+
+  run(): void {
+    this.#fs.list(this.#directory, (error, names) => {
+      if (error !== null) return this.#done(storageError(`cannot list ${this.#directory}`, error), null);
+      const found: { path: string; generation: number }[] = [];
+      for (const name of names.sort()) {
+        const parsed = parseName(name);
+        if (parsed === null) continue;
+        const path = `${this.#directory}/${name}`;
+        this.#generation = Math.max(this.#generation, parsed.generation);
+        if (parsed.kind === "spare") this.#spares.push(path);
+        else found.push({ path, generation: parsed.generation });
+      }
+      this.#next(found, 0);
+    });
+  }
+
+  #next(found: readonly { path: string; generation: number }[], index: number): void {
+    const entry = found[index];
+    if (entry === undefined) return this.#judge();
+    const { path, generation } = entry;
+    this.#fs.open(path, "read", (error, file, bytes) => {
+      if (error !== null || file === null) {
+        return this.#done(storageError(`cannot open ${path}`, error ?? new Error("no file")), null);
+      }
+      const segment = { generation, path, bytes, firstSequence: 0, lastSequence: 0, instanceMax: 0 };
+      this.#segments.push(segment);
+      this.#base = 0;
+      this.#filled = 0;
+      this.#read(file, segment, 0, (failure) => {
+        file.close(() => (failure === null ? this.#next(found, index + 1) : this.#done(failure, null)));
+      });
+    });
+  }
+
+  /** Looks for batches from `offset` on in what is in memory, and loads more until the file ends. */
+  #read(file: StoredFile, segment: ScannedSegment, offset: number, done: (error: Error | null) => void): void {
+    let at = offset;
+    while (segment.bytes - at >= batchHeaderBytes) {
+      const local = at - this.#base;
+      if (local + batchHeaderBytes > this.#filled) return this.#load(file, segment, at, batchHeaderBytes, done);
+      const length = batchLengthAt(this.#view, local, segment.generation, segment.bytes - at);
+      if (length === 0) {
+        at += sectorBytes;
+        continue;
+      }
+      if (local + length > this.#filled) return this.#load(file, segment, at, length, done);
+      if (!batchChecksumHolds(this.#bytes, this.#view, local, length)) {
+        at += sectorBytes;
+        continue;
+      }
+      const error = this.#accept(segment, local, length);
+      if (error !== null) return done(error);
+      at += paddedLength(length);
+    }
+    done(null);
+  }
+
+  #load(
+    file: StoredFile,
+    segment: ScannedSegment,
+    offset: number,
+    needed: number,
+    done: (error: Error | null) => void,
+  ): void {
+    const wanted = Math.min(segment.bytes - offset, Math.max(needed, windowBytes));
+    if (wanted > this.#bytes.length) {
+      this.#bytes = new Uint8Array(wanted);
+      this.#view = new DataView(this.#bytes.buffer);
+    }
+    file.read(this.#bytes, 0, wanted, offset, (error, count) => {
+      if (error !== null) return done(storageError(`cannot read ${segment.path}`, error));
+      if (count < needed) return done(new StorageError(`${segment.path} shrank while it was read`, false));
+      this.#base = offset;
+      this.#filled = count;
+      this.#read(file, segment, offset, done);
+    });
+  }
+
+  /** Takes in the valid batch at `at`: counts it and shows its records. */
+  #accept(segment: ScannedSegment, at: number, length: number): Error | null {
+    const version = batchVersionAt(this.#view, at);
+    if (version > batchVersion) {
+      return new FormatVersionError(
+        `${segment.path} was written in log format ${version}; this program reads up to ${batchVersion}`,
+      );
+    }
+    const clusterId = clusterIdAt(this.#bytes, at + 24);
+    if (clusterId !== this.#clusterId) {
+      return new ConfigError(`${segment.path} belongs to cluster ${clusterId}, not to ${this.#clusterId}`);
+    }
+    const stamp = this.#stamp;
+    readStamp(this.#view, at, stamp);
+    if (this.#runLast === 0 || stamp.sequence !== this.#runLast + 1) this.#runFirst = stamp.sequence;
+    this.#runLast = stamp.sequence;
+    this.#sequenceMax = Math.max(this.#sequenceMax, stamp.sequence);
+    this.#confirmed = Math.max(this.#confirmed, stamp.confirmed);
+    this.#front = Math.max(this.#front, stamp.front);
+    if (segment.firstSequence === 0) segment.firstSequence = stamp.sequence;
+    segment.lastSequence = stamp.sequence;
+    segment.instanceMax = Math.max(segment.instanceMax, stamp.instanceMax);
+
+    const end = at + length;
+    let from = at + batchHeaderBytes;
+    for (let record = 0; record < stamp.records; record++) {
+      const start = from + 4;
+      const bytes = start <= end ? this.#view.getUint32(from, true) : Infinity;
+      if (start + bytes > end) return new StorageError(`${segment.path}: a batch contradicts its own lengths`, false);
+      this.#visit(this.#bytes, this.#view, start, start + bytes);
+      from = start + bytes;
+    }
+    return null;
+  }
+
+  #judge(): void {
+    const empty = this.#runLast === 0;
+    const unbroken = this.#runFirst <= this.#front && this.#runLast >= this.#confirmed;
+    this.#done(null, {
+      condition: empty || unbroken ? "intact" : "damaged",
+      segments: this.#segments,
+      spares: this.#spares,
+      generation: this.#generation,
+      sequence: Math.max(this.#sequenceMax, this.#confirmed),
+      confirmed: this.#confirmed,
+      front: this.#front,
+    });
+  }
+}

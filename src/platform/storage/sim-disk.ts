@@ -1,0 +1,398 @@
+import { assert, KiB, type Prng } from "../../base/index.js";
+import type { SimKernel, SimProcess } from "../sim-kernel/index.js";
+import { batchHeaderBytes, beginsBatch, parseName, sectorBytes } from "./batch-format.js";
+import type { StorageInit } from "./config.js";
+import type { Done, FileSystem, OpenMode, StoredFile } from "./file-system.js";
+import { openStorage, type ReplicaStorage } from "./replica-storage.js";
+import { SimFile } from "./sim-file.js";
+
+export interface SimDiskOptions extends StorageInit {
+  /** Tells the disks of one world apart, in paths and in their randomness. */
+  readonly name?: string;
+}
+
+/** Range of a latency in virtual ms, drawn evenly. */
+export interface LatencyRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What the disk does to whoever uses it, from now on. Change it at any time. */
+export interface SimDiskFaults {
+  /** The next sync of a file fails with this code ("EIO"), once. */
+  failSync: string | null;
+  /** The next write to a file fails with this code, once, after a part of it. */
+  failWrite: string | null;
+  /** Files may not grow beyond this many bytes together: then ENOSPC, after the part that fits. */
+  capacityBytes: number;
+  /** Syncs are confirmed and make nothing durable: a disk with a volatile cache that ignores flushes. */
+  liesAboutSync: boolean;
+}
+
+const directory = "/replica";
+
+/** Simulated segments are small, so that runs cross many of them. */
+const simSegmentBytes = 64 * KiB;
+
+interface DirectoryChange {
+  readonly apply: (entries: Map<string, SimFile>) => void;
+}
+
+/**
+ * A disk of the simulated world. It outlives the process incarnations that are attached to it one after the other, each of
+ * which runs the same log, checkpoint and identity code as a real replica does, over the disk's simulated files.
+ *
+ * Names are subject to loss as contents are: a created, renamed or removed name is certain only once its directory was
+ * synced; a power cut keeps a random subset of the changes since.
+ */
+export class SimDisk {
+  readonly #kernel: SimKernel;
+  readonly #options: SimDiskOptions;
+  readonly prng: Prng;
+  readonly faults: SimDiskFaults = {
+    failSync: null,
+    failWrite: null,
+    capacityBytes: Infinity,
+    liesAboutSync: false,
+  };
+  /** Of syncs, and of everything else. A slow disk is one with longer ones. */
+  syncLatencyMs: LatencyRange = { min: 0.1, max: 0.3 };
+  operationLatencyMs: LatencyRange = { min: 0.01, max: 0.05 };
+  /** Syncs confirmed so far. */
+  syncs = 0;
+
+  readonly #entries = new Map<string, SimFile>();
+  readonly #durableEntries = new Map<string, SimFile>();
+  #changes: DirectoryChange[] = [];
+  #process: SimProcess | null = null;
+  /** Operations begun in an earlier epoch have no effect any more. */
+  #epoch = 0;
+  #boots = 1;
+
+  constructor(kernel: SimKernel, options: SimDiskOptions) {
+    this.#kernel = kernel;
+    this.#options = options;
+    this.prng = kernel.prng.fork(`disk ${options.name ?? ""}`);
+  }
+
+  /** Opens the storage in a new process. The one before must be dead; unless `crash` told otherwise, it alone died. */
+  attach(process: SimProcess): ReplicaStorage {
+    assert(this.#process?.alive !== true, "a disk serves one live process at a time");
+    if (this.#process !== null) this.crash("process");
+    this.#process = process;
+    return openStorage(new SimFileSystem(this, process, this.#epoch), {
+      segmentBytes: simSegmentBytes,
+      ...this.#options,
+      directory,
+      scheduler: process,
+    });
+  }
+
+  /**
+   * To be called when the attached process crashes. `power` (the default): the machine went down with it; unsynced writes
+   * and directory changes are kept, lost or torn at random, and the boot id changes. `process`: the machine lives on;
+   * only writes under way may be partial, and what was not synced is still not synced.
+   */
+  crash(kind: "power" | "process" = "power"): void {
+    this.#epoch++;
+    this.#process = null;
+    if (kind === "process") {
+      for (const file of new Set(this.#entries.values())) file.killWriter(this.prng);
+      return;
+    }
+    this.#boots++;
+    for (const change of this.#changes) if (this.prng.chance(0.5)) change.apply(this.#durableEntries);
+    this.#changes = [];
+    this.#entries.clear();
+    for (const [path, file] of this.#durableEntries) this.#entries.set(path, file);
+    for (const file of new Set(this.#entries.values())) file.cutPower(this.prng);
+  }
+
+  /** The disk is replaced by an empty one, between two processes. */
+  wipe(): void {
+    assert(this.#process?.alive !== true, "a disk is emptied while no process uses it");
+    this.#epoch++;
+    this.#process = null;
+    this.#entries.clear();
+    this.#durableEntries.clear();
+    this.#changes = [];
+  }
+
+  /** Paths and contents of all files, as a process would read them now. */
+  files(): { readonly path: string; readonly bytes: Uint8Array }[] {
+    return [...this.#entries]
+      .map(([path, file]) => ({ path, bytes: file.bytes }))
+      .sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  flipBit(path: string, offset: number, bit = 0): void {
+    const file = this.#entries.get(path);
+    assert(file !== undefined && offset < file.bytes.length, `there is no byte ${offset} in ${path}`);
+    file.flip(offset, bit);
+  }
+
+  /**
+   * Flips a random bit in the header of a random batch in the log's present segments, and says where; null if there is
+   * none. The batch may be one of a recycled file's earlier life, or the last one: then nothing of value is damaged.
+   */
+  damageLog(): { readonly path: string; readonly offset: number } | null {
+    const found: { path: string; offset: number }[] = [];
+    for (const { path, bytes } of this.files()) {
+      if (parseName(path.slice(path.lastIndexOf("/") + 1))?.kind !== "segment") continue;
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      for (let offset = 0; offset + batchHeaderBytes <= bytes.length; offset += sectorBytes) {
+        if (beginsBatch(view, offset)) found.push({ path, offset });
+      }
+    }
+    if (found.length === 0) return null;
+    const target = this.prng.pick(found);
+    const offset = target.offset + this.prng.below(batchHeaderBytes);
+    this.flipBit(target.path, offset, this.prng.below(8));
+    return { path: target.path, offset };
+  }
+
+  /** Flips a random bit of the newest checkpoint; false if there is none. */
+  damageCheckpoint(): boolean {
+    const numbered = this.files().flatMap((file) => {
+      const match = /checkpoint-(\d+)$/.exec(file.path);
+      return match === null ? [] : [{ ...file, through: Number(match[1]) }];
+    });
+    const newest = numbered.sort((a, b) => b.through - a.through)[0];
+    if (newest === undefined) return false;
+    this.flipBit(newest.path, this.prng.below(newest.bytes.length), this.prng.below(8));
+    return true;
+  }
+
+  get bootId(): string {
+    return `boot-${this.#boots}`;
+  }
+
+  /** Carries an operation of the process out after its latency, unless the process's time with the disk is over. */
+  schedule(epoch: number, process: SimProcess, latency: LatencyRange, effect: () => void, done: () => void): void {
+    this.#kernel.after(this.prng.between(latency.min, latency.max), () => {
+      if (epoch !== this.#epoch) return;
+      effect();
+      process.enter(done);
+    });
+  }
+
+  find(path: string): SimFile | undefined {
+    return this.#entries.get(path);
+  }
+
+  list(parent: string): string[] {
+    const prefix = `${parent}/`;
+    return [...this.#entries.keys()]
+      .filter((path) => path.startsWith(prefix) && !path.includes("/", prefix.length))
+      .map((path) => path.slice(prefix.length));
+  }
+
+  change(apply: (entries: Map<string, SimFile>) => void): void {
+    apply(this.#entries);
+    this.#changes.push({ apply });
+  }
+
+  /** The changes of names that a directory sync which begins now will cover. */
+  changesSoFar(): readonly DirectoryChange[] {
+    return [...this.#changes];
+  }
+
+  settleChanges(changes: readonly DirectoryChange[]): void {
+    const settled = new Set(changes);
+    for (const change of this.#changes) if (settled.has(change)) change.apply(this.#durableEntries);
+    this.#changes = this.#changes.filter((change) => !settled.has(change));
+  }
+
+  usedBytes(): number {
+    let bytes = 0;
+    for (const file of new Set(this.#entries.values())) bytes += file.bytes.length;
+    return bytes;
+  }
+}
+
+/** The disk as one process sees it. */
+class SimFileSystem implements FileSystem {
+  readonly #disk: SimDisk;
+  readonly #process: SimProcess;
+  readonly #epoch: number;
+
+  constructor(disk: SimDisk, process: SimProcess, epoch: number) {
+    this.#disk = disk;
+    this.#process = process;
+    this.#epoch = epoch;
+  }
+
+  open(
+    path: string,
+    mode: OpenMode,
+    done: (error: Error | null, file: StoredFile | null, bytes: number) => void,
+  ): void {
+    const disk = this.#disk;
+    let file: SimFile | undefined;
+    this.operate(
+      () => {
+        file = disk.find(path);
+        if (mode !== "create") return;
+        const created = new SimFile();
+        file = created;
+        disk.change((entries) => entries.set(path, created));
+      },
+      () => {
+        if (file === undefined) done(failure("ENOENT", path), null, 0);
+        else done(null, new SimStoredFile(disk, this, file, path), file.bytes.length);
+      },
+    );
+  }
+
+  rename(from: string, to: string, done: Done): void {
+    const disk = this.#disk;
+    let found = false;
+    this.operate(
+      () => {
+        const file = disk.find(from);
+        found = file !== undefined;
+        if (file === undefined) return;
+        disk.change((entries) => {
+          entries.delete(from);
+          entries.set(to, file);
+        });
+      },
+      () => done(found ? null : failure("ENOENT", from)),
+    );
+  }
+
+  remove(path: string, done: Done): void {
+    const disk = this.#disk;
+    let found = false;
+    this.operate(
+      () => {
+        found = disk.find(path) !== undefined;
+        if (found) disk.change((entries) => entries.delete(path));
+      },
+      () => done(found ? null : failure("ENOENT", path)),
+    );
+  }
+
+  list(parent: string, done: (error: Error | null, names: string[]) => void): void {
+    let names: string[] = [];
+    this.operate(
+      () => {
+        names = this.#disk.list(parent);
+      },
+      () => done(null, names),
+    );
+  }
+
+  syncDirectory(_directory: string, done: Done): void {
+    const covered = this.#disk.changesSoFar();
+    this.sync(
+      () => this.#disk.settleChanges(covered),
+      () => done(null),
+    );
+  }
+
+  makeDirectory(_directory: string, done: Done): void {
+    this.operate(
+      () => {},
+      () => done(null),
+    );
+  }
+
+  bootId(): string {
+    return this.#disk.bootId;
+  }
+
+  operate(effect: () => void, done: () => void): void {
+    this.#disk.schedule(this.#epoch, this.#process, this.#disk.operationLatencyMs, effect, done);
+  }
+
+  sync(effect: () => void, done: () => void): void {
+    this.#disk.schedule(this.#epoch, this.#process, this.#disk.syncLatencyMs, effect, done);
+  }
+}
+
+class SimStoredFile implements StoredFile {
+  readonly #disk: SimDisk;
+  readonly #fs: SimFileSystem;
+  readonly #file: SimFile;
+  readonly #path: string;
+
+  constructor(disk: SimDisk, fs: SimFileSystem, file: SimFile, path: string) {
+    this.#disk = disk;
+    this.#fs = fs;
+    this.#file = file;
+    this.#path = path;
+  }
+
+  write(bytes: Uint8Array, start: number, end: number, offset: number, done: Done): void {
+    const { faults } = this.#disk;
+    let error: Error | null = null;
+    let stop = end;
+    const growth = Math.max(0, offset + end - start - this.#file.bytes.length);
+    const room = growth === 0 ? Infinity : Math.max(0, faults.capacityBytes - this.#disk.usedBytes());
+    if (growth > room) {
+      stop = Math.max(start, end - (growth - room));
+      error = failure("ENOSPC", this.#path);
+    } else if (faults.failWrite !== null) {
+      stop = start + this.#disk.prng.below(end - start + 1);
+      error = failure(faults.failWrite, this.#path);
+      faults.failWrite = null;
+    }
+    // What the file holds from now on is the bytes as they are now; changing them before `done` would be a bug elsewhere.
+    const write = this.#file.write(offset, new Uint8Array(bytes.subarray(start, stop)));
+    this.#fs.operate(
+      () => {
+        write.landed = true;
+      },
+      () => done(error),
+    );
+  }
+
+  read(
+    into: Uint8Array,
+    start: number,
+    end: number,
+    offset: number,
+    done: (error: Error | null, count: number) => void,
+  ): void {
+    let count = 0;
+    this.#fs.operate(
+      () => {
+        const bytes = this.#file.bytes.subarray(offset, offset + end - start);
+        into.set(bytes, start);
+        count = bytes.length;
+      },
+      () => done(null, count),
+    );
+  }
+
+  sync(done: Done): void {
+    const disk = this.#disk;
+    const covered = this.#file.landed();
+    let error: Error | null = null;
+    this.#fs.sync(
+      () => {
+        if (disk.faults.failSync !== null) {
+          error = failure(disk.faults.failSync, this.#path);
+          disk.faults.failSync = null;
+          for (const write of covered) write.abandoned = true;
+          return;
+        }
+        disk.syncs++;
+        if (!disk.faults.liesAboutSync) this.#file.settle(covered);
+      },
+      () => done(error),
+    );
+  }
+
+  close(done: Done): void {
+    this.#fs.operate(
+      () => {},
+      () => done(null),
+    );
+  }
+}
+
+function failure(code: string, path: string): Error {
+  return Object.assign(new Error(`${code}, ${path}`), { code });
+}

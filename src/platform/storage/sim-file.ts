@@ -1,0 +1,130 @@
+import type { Prng } from "../../base/index.js";
+import { sectorBytes } from "./batch-format.js";
+
+/** A write that the disk has taken but not made durable. */
+export interface SimWrite {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  /** The write has called back; one that has not may still be partial when the process dies. */
+  landed: boolean;
+  /**
+   * A sync that covered it failed. The operating system then believes the pages clean: no later sync writes them, which is
+   * why a failed sync must not be tried again.
+   */
+  abandoned: boolean;
+}
+
+/** Bytes that grow; what was never written reads as zero. */
+class Content {
+  #bytes = new Uint8Array(0);
+  size = 0;
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.size);
+  }
+
+  put(offset: number, bytes: Uint8Array): void {
+    const end = offset + bytes.length;
+    if (end > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(end, 2 * this.#bytes.length, 4096));
+      grown.set(this.bytes);
+      this.#bytes = grown;
+    }
+    this.#bytes.set(bytes, offset);
+    this.size = Math.max(this.size, end);
+  }
+
+  replace(other: Content): void {
+    this.#bytes = other.#bytes.slice();
+    this.size = other.size;
+  }
+}
+
+/**
+ * A file of the simulated disk: what a reader sees now, what a power cut leaves for certain, and the writes in between, of
+ * which a power cut keeps some, loses some and tears some.
+ */
+export class SimFile {
+  readonly #live = new Content();
+  readonly #durable = new Content();
+  #unsynced: SimWrite[] = [];
+
+  get bytes(): Uint8Array {
+    return this.#live.bytes;
+  }
+
+  write(offset: number, bytes: Uint8Array): SimWrite {
+    const write = { offset, bytes, landed: false, abandoned: false };
+    this.#unsynced.push(write);
+    this.#live.put(offset, bytes);
+    return write;
+  }
+
+  /** What a sync that begins now will cover. */
+  landed(): SimWrite[] {
+    return this.#unsynced.filter((write) => write.landed);
+  }
+
+  /** The sync that covers these writes has succeeded. */
+  settle(writes: readonly SimWrite[]): void {
+    const done = new Set(writes.filter((write) => !write.abandoned));
+    for (const write of this.#unsynced) if (done.has(write)) this.#durable.put(write.offset, write.bytes);
+    this.#unsynced = this.#unsynced.filter((write) => !done.has(write));
+  }
+
+  /** Power is cut: each unsynced write is kept, lost or torn. */
+  cutPower(prng: Prng): void {
+    for (const write of this.#unsynced)
+      for (const part of fate(write, prng)) this.#durable.put(part.offset, part.bytes);
+    this.#unsynced = [];
+    this.#live.replace(this.#durable);
+  }
+
+  /** The process dies and the system lives on: what it had taken stays, the writes under way may be partial. */
+  killWriter(prng: Prng): void {
+    this.#unsynced = this.#unsynced.flatMap((write) => (write.landed ? [write] : fate(write, prng)));
+    this.#live.replace(this.#durable);
+    for (const write of this.#unsynced) this.#live.put(write.offset, write.bytes);
+  }
+
+  /** Flips one bit wherever the byte is held. */
+  flip(offset: number, bit: number): void {
+    for (const bytes of [this.#live.bytes, this.#durable.bytes]) {
+      if (offset < bytes.length) bytes[offset] = (bytes[offset] as number) ^ (1 << bit);
+    }
+    for (const write of this.#unsynced) {
+      const at = offset - write.offset;
+      if (at >= 0 && at < write.bytes.length) write.bytes[at] = (write.bytes[at] as number) ^ (1 << bit);
+    }
+  }
+}
+
+/** What remains of a write that may not have been carried out to its end. */
+function fate(write: SimWrite, prng: Prng): SimWrite[] {
+  const part = (from: number, to: number): SimWrite => ({
+    offset: write.offset + from,
+    bytes: write.bytes.slice(from, to),
+    landed: true,
+    abandoned: write.abandoned,
+  });
+  const { length } = write.bytes;
+  switch (prng.below(4)) {
+    case 0:
+      return [];
+    case 1:
+      return [part(0, length)];
+    case 2: {
+      const end = prng.below(length + 1);
+      return end === 0 ? [] : [part(0, end)];
+    }
+    default: {
+      const parts: SimWrite[] = [];
+      for (let at = 0; at < length;) {
+        const end = Math.min(length, at + sectorBytes - ((write.offset + at) % sectorBytes));
+        if (prng.chance(0.5)) parts.push(part(at, end));
+        at = end;
+      }
+      return parts;
+    }
+  }
+}
