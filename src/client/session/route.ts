@@ -17,7 +17,7 @@ export class Route {
   epoch = 1;
   /** When the target was last heard, or became the target. */
   quietSince = -Infinity;
-  /** A leader that did not answer. Until the time given it is not believed to lead, whoever says so. */
+  /** A leader that did not answer. Until the time given it is not believed to lead, unless it says something itself. */
   #suspect: ReplicaId = 0;
   #suspectUntil = -Infinity;
   /** Who to probe next, if linked then. Only every other probe follows a hint, or two that hint at each other would hide the third. */
@@ -84,6 +84,7 @@ export class Route {
     this.advance(now);
   }
 
+  /** True of a replica whose lead is not to be believed when others tell of it. */
   isSuspect(replica: ReplicaId, now: number): boolean {
     return replica === this.#suspect && now < this.#suspectUntil;
   }
@@ -97,24 +98,20 @@ export class Route {
     this.#hint = replica;
   }
 
-  /** Aims at the hinted replica, or at the next one linked, passing over a suspect if there is another. */
+  /** Aims at the hinted replica, or at the next one linked; a suspect is probed in its turn, which shows when it is back. */
   advance(now: number): void {
     const hint = this.#hint;
     this.#hint = 0;
     this.#hinted = hint !== 0 && this.isUp(hint) && !this.#hinted;
     if (this.#hinted) return this.aim(hint, now);
     const count = this.#replicas.length;
-    let fallback: ReplicaId = 0;
     for (let i = 1; i <= count; i++) {
       const index = (this.#cursor + i) % count;
       const replica = this.#replicas[index] as ReplicaId;
-      if (!this.isUp(replica)) continue;
-      if (!this.isSuspect(replica, now) && (replica !== this.target || this.#up.size === 1)) {
-        this.#cursor = index;
-        return this.aim(replica, now);
-      }
-      fallback = replica;
+      if (!this.isUp(replica) || (replica === this.target && this.#up.size > 1)) continue;
+      this.#cursor = index;
+      return this.aim(replica, now);
     }
-    this.aim(fallback, now);
+    this.aim(0, now);
   }
 }
