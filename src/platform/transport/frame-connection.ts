@@ -3,6 +3,7 @@ import type { ByteWriter } from "../../base/index.js";
 import type { Scheduler, Timer } from "../port.js";
 import type { FaultLog } from "./fault-log.js";
 import { closeFrame, FRAME_BYTES_MAX, FrameReader, openFrame, type ClusterKey, type FrameSink } from "./frame.js";
+import type { HeldPool } from "./held-pool.js";
 import { HELLO_FRAME_BYTES, HELLO_KIND, readHello, writeHello, type Hello } from "./hello.js";
 import { SocketConnection, type SocketOwner } from "./socket-connection.js";
 import type { WriterPool } from "./writer-pool.js";
@@ -40,7 +41,7 @@ export interface FrameConnectionInit {
   readonly helloTimeoutMs: number;
   /** Above the maximum of unsent bytes for this long: stalled. Infinity: for ever. */
   readonly stallMs: number;
-  readonly heldBytesKept: number;
+  readonly heldPool: HeldPool;
 }
 
 /** A TCP connection that carries frames: HELLO first, then the hosts' frames. */
@@ -75,8 +76,8 @@ export class FrameConnection implements SocketOwner, FrameSink {
     this.#inFlightBytesMax = init.inFlightBytesMax;
     this.#stallMs = init.stallMs;
     this.#cluster = init.cluster;
-    const { cluster, heldBytesKept } = init;
-    this.#reader = new FrameReader({ sink: this, cluster, lengthMax: HELLO_FRAME_BYTES, heldBytesKept });
+    const { cluster, heldPool } = init;
+    this.#reader = new FrameReader({ sink: this, cluster, lengthMax: HELLO_FRAME_BYTES, pool: heldPool });
     this.#socket = new SocketConnection(init.socket, init.remote, this, init.pool);
     this.#helloTimer = init.scheduler.timer(() => this.#helloTimedOut(init.helloTimeoutMs));
     this.#helloTimer.set(init.scheduler.clock.monotonicMs() + init.helloTimeoutMs);
@@ -195,6 +196,7 @@ export class FrameConnection implements SocketOwner, FrameSink {
 
   onClosed(cause: string): void {
     this.#silence();
+    this.#reader.close();
     this.#owner.onClosed(this, cause);
   }
 

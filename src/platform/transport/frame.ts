@@ -1,6 +1,7 @@
 // Hot file: every frame is written and read here. Nothing may be allocated per frame that lies wholly in one chunk.
-import { assert, KiB, MiB, type ByteWriter } from "../../base/index.js";
+import { assert, MiB, type ByteWriter } from "../../base/index.js";
 import { checksum } from "./checksum.js";
+import { HeldPool, type HeldBuffer } from "./held-pool.js";
 
 /**
  * A frame on the wire, little-endian:
@@ -90,8 +91,11 @@ export interface FrameSink {
   onFrame(kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): boolean;
 }
 
-/** The held buffer doubles from here as bytes arrive: a length alone, however large, makes nobody allocate. */
-const HELD_BYTES_FIRST = 4 * KiB;
+/**
+ * A held buffer is made for so many times the bytes that have arrived, or for the frame if that is shorter: a length
+ * alone, however large, makes nobody allocate, and a frame of a few chunks is rarely moved.
+ */
+const HELD_AHEAD = 4;
 
 export interface FrameReaderInit {
   readonly sink: FrameSink;
@@ -99,41 +103,40 @@ export interface FrameReaderInit {
   readonly cluster: ClusterKey | null;
   /** Longest frame taken, header included; at most, and by default, `FRAME_BYTES_MAX`. */
   readonly lengthMax?: number;
-  /** A held buffer up to this size is kept for the next straddling frame, a larger one let go with its frame. 64 KiB. */
-  readonly heldBytesKept?: number;
+  /** Where readers of one port get memory for straddling frames; without it a pool of its own. */
+  readonly pool?: HeldPool;
 }
 
 /**
  * Cuts a stream of arbitrary chunks into frames. A frame that lies wholly in one chunk is handed on in place; one that
- * straddles is gathered in a buffer that grows with what has arrived, to at most `lengthMax`. Anything that is not a valid
+ * straddles is gathered in a pooled buffer that grows with what has arrived, to at most `lengthMax` rounded up to a power of two. Anything that is not a valid
  * frame of the expected cluster is a fault, after which the reader takes nothing more.
  */
 export class FrameReader {
   readonly #sink: FrameSink;
-  readonly #heldBytesKept: number;
+  readonly #pool: HeldPool;
   /** As in `FrameReaderInit`; a connection learns its cluster, and is trusted with longer frames, as it introduces itself. */
   cluster: ClusterKey | null;
   /** Whether frames of "no cluster" are taken too. */
   takesNoCluster = false;
   lengthMax: number;
-  #held: Uint8Array | null = null;
-  #heldView: DataView | null = null;
+  #held: HeldBuffer | null = null;
   #heldLength = 0;
   #stopped = false;
   #fault: FrameFault | null = null;
 
   constructor(init: FrameReaderInit) {
-    const { sink, cluster, lengthMax = FRAME_BYTES_MAX, heldBytesKept = 64 * KiB } = init;
+    const { sink, cluster, lengthMax = FRAME_BYTES_MAX, pool = new HeldPool() } = init;
     assert(lengthMax <= FRAME_BYTES_MAX, `lengthMax ${lengthMax} exceeds ${FRAME_BYTES_MAX}`);
     this.#sink = sink;
-    this.#heldBytesKept = heldBytesKept;
+    this.#pool = pool;
     this.cluster = cluster;
     this.lengthMax = lengthMax;
   }
 
   /** Bytes of memory held for a straddling frame. */
   get heldCapacity(): number {
-    return this.#held === null ? 0 : this.#held.length;
+    return this.#held === null ? 0 : this.#held.bytes.length;
   }
 
   /** Takes the next bytes of the stream. Returns what is wrong with them, again and again once something was. */
@@ -171,39 +174,44 @@ export class FrameReader {
       this.#hold(bytes, next, next + taken);
       next += taken;
       if (this.#heldLength < boundary) return next;
-      const view = this.#heldView as DataView;
+      const { view } = this.#held as HeldBuffer;
       if (!(boundary === 4 ? this.#checkLength(view, 0) : this.#checkHeader(view, 0))) return end;
     }
-    const length = (this.#heldView as DataView).getUint32(0, true);
+    const held = this.#held as HeldBuffer;
+    const length = held.view.getUint32(0, true);
     const taken = Math.min(end - next, length - this.#heldLength);
     this.#hold(bytes, next, next + taken);
     next += taken;
     if (this.#heldLength < length) return next;
-    const held = this.#held as Uint8Array;
-    const view = this.#heldView as DataView;
+    const complete = this.#held as HeldBuffer;
+    this.#held = null;
     this.#heldLength = 0;
-    if (held.length > this.#heldBytesKept) {
-      this.#held = null;
-      this.#heldView = null;
-    }
-    this.#deliver(held, view, 0, length);
+    this.#deliver(complete.bytes, complete.view, 0, length);
+    this.#pool.give(complete);
     return next;
   }
 
   #hold(bytes: Uint8Array, start: number, end: number): void {
     const needed = this.#heldLength + end - start;
     let held = this.#held;
-    if (held === null || held.length < needed) {
-      let capacity = held === null ? HELD_BYTES_FIRST : held.length * 2;
-      while (capacity < needed) capacity *= 2;
-      const grown = new Uint8Array(Math.max(Math.min(capacity, this.lengthMax), needed));
-      if (held !== null) grown.set(held.subarray(0, this.#heldLength));
-      held = grown;
+    if (held === null || held.bytes.length < needed) {
+      held = this.#pool.take(Math.max(needed, Math.min(needed * HELD_AHEAD, this.lengthMax)));
+      if (this.#held !== null) {
+        held.bytes.set(this.#held.bytes.subarray(0, this.#heldLength));
+        this.#pool.give(this.#held);
+      }
       this.#held = held;
-      this.#heldView = new DataView(held.buffer);
     }
-    held.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#heldLength);
+    held.bytes.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#heldLength);
     this.#heldLength = needed;
+  }
+
+  /** Gives back what is held; the stream is over. */
+  close(): void {
+    this.#stopped = true;
+    this.#heldLength = 0;
+    if (this.#held !== null) this.#pool.give(this.#held);
+    this.#held = null;
   }
 
   #deliver(bytes: Uint8Array, view: DataView, at: number, length: number): void {
@@ -251,10 +259,7 @@ export class FrameReader {
 
   #fail(reason: FrameFaultReason, detail: string): false {
     this.#fault = { reason, detail };
-    this.#stopped = true;
-    this.#held = null;
-    this.#heldView = null;
-    this.#heldLength = 0;
+    this.close();
     return false;
   }
 }

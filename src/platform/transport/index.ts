@@ -35,6 +35,7 @@ export {
   type FrameReaderInit,
   type FrameSink,
 } from "./frame.js";
+export { HeldPool, type HeldBuffer } from "./held-pool.js";
 export { HELLO_KIND, HelloRole, readHello, writeHello, type Hello } from "./hello.js";
 export { MemoryBytePort, type MemoryByteClient, type MemoryBytePortOptions } from "./memory-byte-port.js";
 export { createMemoryLink, MEMORY_LINK_DEFAULTS, type MemoryLinkOptions } from "./memory-link.js";

@@ -16,6 +16,7 @@ import {
   openFrame,
   type FrameSink,
 } from "./frame.js";
+import { HeldPool } from "./held-pool.js";
 
 /** How one direction between two hosts behaves. Probabilities are per send (stream) or per frame (datagram). */
 export interface SimLinkSettings {
@@ -80,6 +81,8 @@ interface Pairing {
 
 export class SimNetwork {
   readonly kernel: SimKernel;
+  /** @internal */
+  readonly pool = new HeldPool();
   readonly #prng: Prng;
   readonly #defaults: SimLinkSettings;
   readonly #routes = new Map<string, Route>();
@@ -365,7 +368,7 @@ class SimEnd implements FrameSink {
     this.port = port;
     this.link = link;
     this.out = out;
-    this.#reader = new FrameReader({ sink: this, cluster: CLUSTER });
+    this.#reader = new FrameReader({ sink: this, cluster: CLUSTER, pool: network.pool });
   }
 
   get #takes(): boolean {

@@ -6,6 +6,7 @@ import type { EventLog, FrameHandlers, FramePort, Scheduler } from "../port.js";
 import { FaultLog } from "./fault-log.js";
 import { FrameConnection, type FrameConnectionOwner } from "./frame-connection.js";
 import { FRAME_BYTES_MAX, FRAME_KIND_MAX, type ClusterKey } from "./frame.js";
+import { HeldPool } from "./held-pool.js";
 import type { Hello } from "./hello.js";
 import type { BackoffOptions } from "./redial.js";
 import { WriterPool } from "./writer-pool.js";
@@ -52,18 +53,13 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
   protected handlers: FrameHandlers | null = null;
   protected closing = false;
   readonly #pool: WriterPool;
-  readonly #heldBytesKept: number;
+  readonly #heldPool = new HeldPool();
   readonly #stallMs: number;
   readonly #dirty: FrameConnection[] = [];
   #writing: FrameConnection | null = null;
   #onReleased: (() => void) | null = null;
 
-  protected constructor(
-    components: TcpFramePortComponents,
-    options: TcpFramePortOptions,
-    stallMs = Infinity,
-    heldBytesKept = 64 * KiB,
-  ) {
+  protected constructor(components: TcpFramePortComponents, options: TcpFramePortOptions, stallMs = Infinity) {
     assert(
       options.inFlightBytesMax >= 1 * KiB,
       `inFlightBytesMax must be at least 1 KiB, got ${options.inFlightBytesMax}`,
@@ -73,7 +69,6 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
     this.faults = new FaultLog(components.events, components.scheduler.clock);
     this.options = options;
     this.#stallMs = stallMs;
-    this.#heldBytesKept = heldBytesKept;
     // A frame is begun below the maximum and may exceed it by its own length; the spare MiB lets `end` see an oversize one.
     this.#pool = new WriterPool(options.inFlightBytesMax + FRAME_BYTES_MAX + 1 * MiB);
   }
@@ -202,7 +197,7 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
       inFlightBytesMax: this.options.inFlightBytesMax,
       helloTimeoutMs,
       stallMs: this.#stallMs,
-      heldBytesKept: this.#heldBytesKept,
+      heldPool: this.#heldPool,
     });
     this.connections.add(connection);
     return connection;

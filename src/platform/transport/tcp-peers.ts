@@ -20,7 +20,6 @@ export const TCP_PEERS_DEFAULTS: TcpFramePortOptions = Object.freeze({
 
 /** Accepted connections at most, for each peer: its present one, one that replaces it, a knock, and room for strangers. */
 const CONNECTIONS_PER_PEER_MAX = 8;
-const HELD_BYTES_KEPT = 1 * MiB;
 
 export interface TcpPeersInit extends TcpFramePortComponents {
   readonly self: ReplicaId;
@@ -71,7 +70,7 @@ export class TcpPeers extends TcpFramePort {
   readonly #connectionsMax: number;
 
   constructor(init: TcpPeersInit) {
-    super(init, { ...TCP_PEERS_DEFAULTS, ...init.options }, Infinity, HELD_BYTES_KEPT);
+    super(init, { ...TCP_PEERS_DEFAULTS, ...init.options });
     this.#self = init.self;
     this.#cluster = clusterKey(init.clusterId);
     this.#checksum = init.clusterChecksum;
