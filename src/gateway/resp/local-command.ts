@@ -59,10 +59,14 @@ export const reset: LocalCommand = (_request, connection, out) => {
   writeSimple(out, "RESET");
 };
 
+const INT_MAX = 2 ** 31 - 1;
+
 export const select: LocalCommand = (request, _connection, out) => {
   const index = wholeNumber(argumentText(request, 1));
   if (Number.isNaN(index)) writeError(out, "ERR value is not an integer or out of range");
-  else if (index !== 0) writeError(out, "ERR DB index is out of range");
+  else if (index < -INT_MAX - 1 || index > INT_MAX) {
+    writeError(out, "ERR value is out of range, value must between -2147483648 and 2147483647");
+  } else if (index !== 0) writeError(out, "ERR DB index is out of range");
   else writeSimple(out, "OK");
 };
 

@@ -1,0 +1,57 @@
+import { ByteWriter } from "#src/base/index.js";
+import { beginReply, BlockKind, emptyRun, endReply, ReplyStatus } from "#src/model/index.js";
+import type { Scheduler, Turn } from "#src/platform/index.js";
+import type { BlockClient, BlockClientHandlers } from "#src/runtime/index.js";
+import { kv } from "#src/service/index.js";
+
+/** A cluster of one in this thread: executes what came in a turn at the turn's end. */
+export class InlineCluster implements BlockClient {
+  readonly open = true;
+  readonly session = 1;
+  readonly leader = 1;
+  readonly #handlers: BlockClientHandlers;
+  readonly #turn: Turn;
+  readonly #service = kv.create();
+  readonly #run = emptyRun();
+  readonly #blocks: { token: number; read: boolean; bytes: Uint8Array }[] = [];
+
+  constructor(scheduler: Scheduler, handlers: BlockClientHandlers) {
+    this.#handlers = handlers;
+    this.#turn = scheduler.turn(() => this.#execute());
+  }
+
+  submit(
+    token: number,
+    read: boolean,
+    _commands: number,
+    bytes: Uint8Array,
+    _view: DataView,
+    start: number,
+    end: number,
+  ): void {
+    this.#blocks.push({ token, read, bytes: bytes.slice(start, end) });
+    this.#turn.request();
+  }
+
+  close(done: () => void): void {
+    done();
+  }
+
+  #execute(): void {
+    for (const { token, read, bytes } of this.#blocks.splice(0)) {
+      const run = this.#run;
+      run.bytes = bytes;
+      run.view = new DataView(bytes.buffer);
+      run.readOnly = read;
+      const offsets: number[] = [];
+      for (let at = 0; at < bytes.length; at += run.view.getUint32(at, true)) offsets.push(at);
+      run.offsets = Uint32Array.from(offsets);
+      run.count = offsets.length;
+      const writer = new ByteWriter();
+      const at = beginReply(writer, 1, 1, ReplyStatus.ok, read ? BlockKind.read : BlockKind.commands);
+      this.#service.execute(run, writer, null);
+      endReply(writer, at, run.count);
+      this.#handlers.resolve(token, { bytes: writer.bytes, view: writer.view, start: 0, end: writer.length });
+    }
+  }
+}
