@@ -84,23 +84,46 @@ export function removeAt<T>(list: T[], at: number): void {
   list.pop();
 }
 
-/** The place of the first key that is not less than `key`. */
-export function lowerBound<V>(node: Node<V>, key: string): number {
+/**
+ * The place of the first key that is not less than `key`, as the heads say: right if `key` shares the prefix of this node,
+ * anything otherwise. A search that ends at an equal key was right all the way, so that only one that finds nothing has to
+ * be repeated with the searches below.
+ */
+export function guessPlace<V>(node: Node<V>, key: string): number {
   const { keys, heads } = node;
   const head = headOf(key, node.prefix);
   let low = 0;
-  let high = keys.length;
+  let high = heads.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     const there = heads[middle] as number;
     if (there < head || (there === head && (keys[middle] as string) < key)) low = middle + 1;
     else high = middle;
   }
-  // The heads order `key` only if it shares the prefix of this node. Rather than test that first, the result is verified:
-  // an equal key proves it, and so do both neighbours.
-  const next = low < keys.length ? (keys[low] as string) : undefined;
-  if (next === key) return low;
-  if ((next === undefined || key < next) && (low === 0 || (keys[low - 1] as string) < key)) return low;
+  return low;
+}
+
+/** Which child of an inner node the key belongs to, if it shares the prefix of this node. */
+export function guessChild<V>(node: Node<V>, key: string): number {
+  const { keys, heads } = node;
+  const head = headOf(key, node.prefix);
+  let low = 0;
+  let high = heads.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const there = heads[middle] as number;
+    if (there < head || (there === head && (keys[middle] as string) <= key)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The place of the first key that is not less than `key`. */
+export function lowerBound<V>(node: Node<V>, key: string): number {
+  const { keys } = node;
+  const at = guessPlace(node, key);
+  // Rather than compare the prefix first, the guess is verified: both neighbours prove it.
+  if ((at === keys.length || key <= (keys[at] as string)) && (at === 0 || (keys[at - 1] as string) < key)) return at;
   return searchWhole(keys, key);
 }
 

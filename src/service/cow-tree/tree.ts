@@ -3,6 +3,8 @@ import { assert } from "../../base/index.js";
 import {
   childIndex,
   cloneNode,
+  guessChild,
+  guessPlace,
   insertAt,
   insertKey,
   lowerBound,
@@ -26,6 +28,8 @@ export class CowTree<V> {
   /** Inner nodes of the last descent for a change, and which child was taken in each. */
   readonly #path: Node<V>[] = [];
   readonly #taken: number[] = [];
+  /** How many of them there are; what lies behind is left over from a higher tree. */
+  #depth = 0;
 
   /** Number of keys. */
   get size(): number {
@@ -33,26 +37,31 @@ export class CowTree<V> {
   }
 
   get(key: string): V | undefined {
-    let node = this.#root;
-    while (!node.leaf) node = node.slots[childIndex(node, key)] as Node<V>;
-    const at = lowerBound(node, key);
-    return at < node.keys.length && node.keys[at] === key ? (node.slots[at] as V) : undefined;
+    const leaf = this.#guessLeaf(key);
+    const at = guessPlace(leaf, key);
+    if (at < leaf.keys.length && leaf.keys[at] === key) return leaf.slots[at] as V;
+    return isBetween(leaf.keys, at, key) ? undefined : this.#getVerified(key);
   }
 
   /** Returns the value that was there before. */
   set(key: string, value: V): V | undefined {
-    const leaf = this.#descend(key);
-    const at = lowerBound(leaf, key);
-    if (at < leaf.keys.length && leaf.keys[at] === key) {
-      const before = leaf.slots[at] as V;
-      leaf.slots[at] = value;
-      return before;
+    // No node is of a later epoch than the one above it, so that a leaf of this epoch may be changed where it is.
+    const leaf = this.#guessLeaf(key);
+    const at = guessPlace(leaf, key);
+    if (leaf.epoch === this.#epoch) {
+      if (at < leaf.keys.length && leaf.keys[at] === key) {
+        const before = leaf.slots[at] as V;
+        leaf.slots[at] = value;
+        return before;
+      }
+      if (leaf.keys.length < NODE_KEYS_MAX && isBetween(leaf.keys, at, key)) {
+        insertKey(leaf, at, key);
+        insertAt(leaf.slots, at, value);
+        this.#size++;
+        return undefined;
+      }
     }
-    insertKey(leaf, at, key);
-    insertAt(leaf.slots, at, value);
-    this.#size++;
-    if (leaf.keys.length > NODE_KEYS_MAX) this.#split(leaf, at === leaf.keys.length - 1);
-    return undefined;
+    return this.#setVerified(key, value);
   }
 
   /** Returns the value that was removed. */
@@ -91,21 +100,48 @@ export class CowTree<V> {
     assert(depths.size === 1, "the leaves differ in depth");
   }
 
+  #guessLeaf(key: string): Node<V> {
+    let node = this.#root;
+    while (!node.leaf) node = node.slots[guessChild(node, key)] as Node<V>;
+    return node;
+  }
+
+  #getVerified(key: string): V | undefined {
+    let node = this.#root;
+    while (!node.leaf) node = node.slots[childIndex(node, key)] as Node<V>;
+    const at = lowerBound(node, key);
+    return at < node.keys.length && node.keys[at] === key ? (node.slots[at] as V) : undefined;
+  }
+
+  #setVerified(key: string, value: V): V | undefined {
+    const leaf = this.#descend(key);
+    const at = lowerBound(leaf, key);
+    if (at < leaf.keys.length && leaf.keys[at] === key) {
+      const before = leaf.slots[at] as V;
+      leaf.slots[at] = value;
+      return before;
+    }
+    insertKey(leaf, at, key);
+    insertAt(leaf.slots, at, value);
+    this.#size++;
+    if (leaf.keys.length > NODE_KEYS_MAX) this.#split(leaf, at === leaf.keys.length - 1);
+    return undefined;
+  }
+
   /** Finds the leaf of `key`, makes every node on the way this epoch's own, and records the way. */
   #descend(key: string): Node<V> {
     const epoch = this.#epoch;
     let node = this.#root;
     if (node.epoch !== epoch) this.#root = node = cloneNode(node, epoch);
-    const path = this.#path;
-    const taken = this.#taken;
-    path.length = 0;
-    taken.length = 0;
+    let depth = 0;
     while (!node.leaf) {
       const at = childIndex(node, key);
-      path.push(node);
-      taken.push(at);
+      this.#path[depth] = node;
+      this.#taken[depth] = at;
+      depth++;
       node = this.#own(node, at);
     }
+    this.#depth = depth;
     return node;
   }
 
@@ -125,10 +161,10 @@ export class CowTree<V> {
     const path = this.#path;
     const taken = this.#taken;
     let edge = atEnd;
-    for (let depth = 0; edge && depth < path.length; depth++) {
+    for (let depth = 0; edge && depth < this.#depth; depth++) {
       edge = taken[depth] === (path[depth] as Node<V>).keys.length;
     }
-    let depth = path.length;
+    let depth = this.#depth;
     for (;;) {
       const [separator, right] = splitNode(node, this.#epoch, edge);
       if (depth === 0) {
@@ -148,7 +184,7 @@ export class CowTree<V> {
   /** Restores the least number of keys along the recorded path, whose leaf has too few. */
   #refill(): void {
     const path = this.#path;
-    for (let depth = path.length - 1; depth >= 0; depth--) {
+    for (let depth = this.#depth - 1; depth >= 0; depth--) {
       const parent = path[depth] as Node<V>;
       const at = this.#taken[depth] as number;
       const child = parent.slots[at] as Node<V>;
@@ -216,6 +252,11 @@ export class TreeCursor<V> {
     this.#at = 0;
     return true;
   }
+}
+
+/** True if `key` belongs between the keys at `at - 1` and `at` of one leaf, which proves that it belongs into that leaf. */
+function isBetween(keys: readonly string[], at: number, key: string): boolean {
+  return at > 0 && at < keys.length && (keys[at - 1] as string) < key && key < (keys[at] as string);
 }
 
 /** Moves the upper part of `node` to a new right neighbour; returns it and the key that separates them. */
