@@ -41,6 +41,8 @@ export class FakeCluster {
   readonly silent = new Set<ReplicaId>();
   /** The next blocks are refused although the leader leads. */
   refuseNext = 0;
+  /** The next reads are answered `retry`, as by a replica whose queue of reads is full. */
+  retryReadsNext = 0;
   readonly sessions = new Map<number, Session>();
   /** First bytes seen of every block, by name; a retransmission that differs is recorded in `altered`. */
   readonly seen = new Map<string, string>();
@@ -134,6 +136,10 @@ export class FakeCluster {
       return null;
     }
     if (block === BlockKind.read) {
+      if (this.retryReadsNext > 0) {
+        this.retryReadsNext--;
+        return this.#status(writer, session, sequence, ReplyStatus.retry, BlockKind.read);
+      }
       this.#replies(writer, body, view, session, sequence, BlockKind.read);
       return writer.toBytes();
     }
@@ -150,8 +156,14 @@ export class FakeCluster {
     return reply;
   }
 
-  #status(writer: ByteWriter, session: number, sequence: number, status: ReplyStatus): Uint8Array {
-    endReply(writer, beginReply(writer, session, sequence, status, BlockKind.commands), 0);
+  #status(
+    writer: ByteWriter,
+    session: number,
+    sequence: number,
+    status: ReplyStatus,
+    kind: BlockKind = BlockKind.commands,
+  ): Uint8Array {
+    endReply(writer, beginReply(writer, session, sequence, status, kind), 0);
     return writer.toBytes();
   }
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { ByteWriter, Prng } from "#src/base/index.js";
+import { ByteWriter, type Prng } from "#src/base/index.js";
 import { createSessionClient, sessionClientConfig, type SessionClientConfig } from "#src/client/index.js";
 import {
   BlockKind,
@@ -280,6 +280,16 @@ describe("a session client", () => {
     assert.equal(read.outcome, "resolved");
   });
 
+  test("sends a read again that a replica had no room for", () => {
+    const world = new World(3).start();
+    world.run(20);
+    world.cluster.retryReadsNext = 2;
+    const read = world.submit(1, { read: true });
+    world.settle().check();
+    assert.equal(read.outcome, "resolved");
+    assert.equal(world.cluster.received.filter((block) => block.kind === BlockKind.read).length, 3);
+  });
+
   test("retransmits after 300 to 360 ms without progress", () => {
     const world = new World(4).start();
     world.run(20);
@@ -545,12 +555,14 @@ function history(seed: number): World {
   every(500, () => world.link(prng.pick(replicas), prng.chance(0.6)));
   every(600, () => (prng.chance(0.4) ? cluster.silent.add(prng.pick(replicas)) : cluster.silent.clear()));
   every(900, () => (cluster.refuseNext = prng.below(5)));
+  every(900, () => (cluster.retryReadsNext = prng.below(5)));
   if (prng.chance(0.5)) every(2500, () => cluster.expireSessions());
   if (prng.chance(0.3)) every(800, () => cluster.sessions.forEach((session) => session.replies.clear()));
   world.run(faultsEnd);
   Object.assign(world.faults, { lose: 0, repeat: 0, delayMsMax: 2 });
   cluster.silent.clear();
   cluster.refuseNext = 0;
+  cluster.retryReadsNext = 0;
   cluster.elect(prng.pick(replicas));
   for (const replica of replicas) {
     cluster.tell(replica, cluster.leader);
@@ -576,7 +588,10 @@ describe("over random faults", () => {
           world.settle(20_000).check();
           assert.equal(second.outcome, "resolved");
         }
-        for (const { outcome } of world.submitted) outcome === "resolved" ? resolved++ : failed++;
+        for (const { outcome } of world.submitted) {
+          if (outcome === "resolved") resolved++;
+          else failed++;
+        }
       }),
       { numRuns: 150 },
     );

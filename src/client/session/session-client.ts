@@ -195,7 +195,8 @@ class SessionClient implements ClientModel {
   #onReadReply(now: number, span: Span, out: ClientSink): void {
     const { view, start } = span;
     const block = this.#reads.get(replySequence(view, start));
-    if (block === undefined) return;
+    // A replica with too many reads in its queues asks for patience: the read goes out again after the timeout.
+    if (block === undefined || replyStatus(view, start) === ReplyStatus.retry) return;
     this.#reads.delete(block.sequence);
     this.#frames.release(block);
     this.#progressed(now);

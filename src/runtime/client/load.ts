@@ -318,9 +318,8 @@ class Load {
     this.#phase = "drain";
     this.#finish = null;
     for (const timer of [this.#phaseTimer, this.#rateTimer, this.#progressTimer]) timer.clear();
-    await Promise.all(
-      this.#clients.map(({ client }) => (client === null ? null : new Promise<void>((done) => client.close(done)))),
-    );
+    const opened = this.#clients.map(({ client }) => client).filter((client) => client !== null);
+    await Promise.all(opened.map((client) => new Promise<void>((done) => client.close(done))));
   }
 
   // Answers.

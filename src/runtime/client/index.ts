@@ -1,0 +1,25 @@
+/**
+ * Clients: the host that drives a client model over a port (`BlockClient`), and what stands on it: promises, the typed kv
+ * store, `connect` over TCP, the load generator, and questions to replicas that are no commands.
+ */
+export * from "./block-client.js";
+export { createBlockClient, type BlockClientInit } from "./client-host.js";
+export { connect, connectBlockClient, type ConnectOptions } from "./connect.js";
+export { KvClient, type KvBytes, type KvSetOptions } from "./kv-client.js";
+export { LatencyHistogram } from "./latency-histogram.js";
+export { kvLoadCommands, type LoadCommands } from "./load-commands.js";
+export {
+  loadDefaults,
+  loadOptions,
+  runLoad,
+  type LoadInit,
+  type LoadOptions,
+  type LoadPhase,
+  type LoadProgress,
+  type LoadResult,
+  type LoadWorkload,
+} from "./load.js";
+export { orderedReads } from "./ordered-reads.js";
+export { PromiseClient, type DecodeReply, type PromiseClientInit } from "./promise-client.js";
+export { ReplicaLinks, type AddressPort, type ClientAddress } from "./replica-links.js";
+export { NoAnswerError, ReplicaQuery, type Welcome } from "./replica-query.js";
