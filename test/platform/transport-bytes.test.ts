@@ -299,3 +299,19 @@ test("a client above the limit is told so", async () => {
   assert.match(String(lines.of("connection-refused")[0]?.["detail"]), /the maximum is 1/);
   await closed(port);
 });
+
+test("a quiet end loses no reply although the client has sent more than was read", async () => {
+  const { port, host, connect } = await tcp({});
+  const client = await connect();
+  client.write("x");
+  await host.until(() => host.input.get(1) === "x");
+  port.pause(1);
+  for (let i = 0; i < 64; i++) client.write("more ".repeat(2000));
+  await new Promise((resolve) => setImmediate(resolve));
+  const reply = "r".repeat(300 * KiB);
+  put(port, 1, reply);
+  port.disconnect(1, null);
+  await host.until(() => client.closed);
+  assert.equal(client.output().length, reply.length);
+  await closed(port);
+});

@@ -11,6 +11,7 @@ import {
   FRAME_BYTES_MAX,
   FRAME_HEADER_BYTES,
   FrameReader,
+  HeldPool,
   NO_CLUSTER,
   openFrame,
   type ClusterKey,
@@ -123,6 +124,26 @@ describe("frames", () => {
     reader.push(bytes, new DataView(bytes.buffer), 0, bytes.length);
     assert.ok(sink.places.length === 2 && sink.places.every((place) => place === bytes));
     assert.equal(reader.heldCapacity, 0);
+  });
+
+  test("readers give their buffers back, and what is spare is bounded", () => {
+    const pool = new HeldPool();
+    const bytes = encode([{ kind: 1, body: new Uint8Array(100_000) }]);
+    for (let i = 0; i < 3; i++) {
+      const reader = new FrameReader({ sink: new Sink(), cluster, pool });
+      assert.equal(pushCut(reader, bytes, [50_000]), null);
+      assert.equal(reader.heldCapacity, 0);
+    }
+    const spare = pool.spareBytes;
+    assert.ok(spare > 0 && spare <= 2 * 131_072 + 4096, `${spare} bytes are spare after three readers in turn`);
+    const abandoned = new FrameReader({ sink: new Sink(), cluster, pool });
+    abandoned.push(bytes, new DataView(bytes.buffer), 0, 50_000);
+    assert.ok(pool.spareBytes < spare);
+    abandoned.close();
+    assert.equal(pool.spareBytes, spare);
+    const many = Array.from({ length: 8 }, () => pool.take(FRAME_BYTES_MAX));
+    for (const buffer of many) pool.give(buffer);
+    assert.ok(pool.spareBytes <= 16 * 1024 * 1024 && pool.spareBytes > 8 * 1024 * 1024);
   });
 
   test("a sink that has had enough gets nothing more", () => {

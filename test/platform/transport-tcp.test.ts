@@ -202,6 +202,29 @@ describe("a dialler", () => {
     await closed(dialler, listener, foreign);
   });
 
+  test("that knows no cluster joins whichever answers first, and only that", async () => {
+    const one = await listening();
+    const lines = new Lines();
+    const foreign = new TcpListener({
+      scheduler,
+      events: lines,
+      self: 2,
+      clusterId: otherClusterId,
+      listen: "127.0.0.1:0",
+    });
+    const addresses = [one.address, await bound(foreign)];
+    foreign.start(new Recorder());
+    // Both are dialled before either has answered.
+    const dialler = new TcpDialler({ scheduler, events: lines, clusterId: null, addresses, seed: 1 });
+    const recorder = new Recorder();
+    dialler.start(recorder);
+    while (lines.of("connection-refused").length === 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(recorder.count("up"), 1);
+    const refusal = String(lines.of("connection-refused")[0]?.["detail"]);
+    assert.ok(refusal.includes(clusterId) && refusal.includes(otherClusterId), refusal);
+    await closed(dialler, one.listener, foreign);
+  });
+
   test("follows a change of addresses and leaves the others alone", async () => {
     const [one, two, three] = [await listening(), await listening(), await listening()];
     const dialler = new TcpDialler({
