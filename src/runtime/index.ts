@@ -3,8 +3,6 @@
  * all siblings.
  */
 export * from "./client/index.js";
-export * from "./replica/api.js";
-export { replicaDefaults, replicaOptions } from "./replica/options.js";
-export { createReplica } from "./replica/replica.js";
+export * from "./replica/index.js";
 export * from "./node/index.js";
 export { builtNames, checkCombination, checkName, serviceEntry, type SiblingFamily, siblingsOf } from "./registry.js";

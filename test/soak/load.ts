@@ -16,7 +16,11 @@ export class SaturatingLoad {
     const flags = ["--clients", "8", "--window", "256", "--keys", "20000", "--workload", workload];
     this.#process = new SynodProcess([
       "bench",
-      ...["--data", directory, "--seconds", String(seconds), "--json"],
+      "--data",
+      directory,
+      "--seconds",
+      String(seconds),
+      "--json",
       ...flags,
       ...extra,
     ]);

@@ -16,7 +16,7 @@ import { CHOSEN_BALLOT } from "../instance-log/index.js";
 import { Acceptor } from "./acceptor.js";
 import { type MultiPaxosConfig, multiPaxosConfig } from "./config.js";
 import { Coordinator } from "./coordinator.js";
-import { Core, type Peer, type Sink } from "./core.js";
+import { Core, type Sink } from "./core.js";
 import { Election } from "./election.js";
 import { Learner } from "./learner.js";
 import type { MultiPaxosFree, MultiPaxosHeld, MultiPaxosMessage, MultiPaxosRecord } from "./message.js";

@@ -9,6 +9,7 @@ import type {
   Service,
   TraceCode,
 } from "../../model/index.js";
+import type { ReplicatedStateOptions } from "../../execution/index.js";
 import type { ReplicaPlatform } from "../../platform/index.js";
 
 export interface ReplicaInit {
@@ -31,7 +32,8 @@ export interface ReplicaInit {
 /** The interchangeable parts of a replica. */
 export interface ReplicaSiblings {
   readonly ordering: ProtocolModule<unknown, unknown, unknown>;
-  createExecution(service: Service): ExecutionModel;
+  /** The limits are part of the state machine: the same on all replicas for the life of the cluster. By default the model's. */
+  createExecution(service: Service, limits?: Partial<ReplicatedStateOptions>): ExecutionModel;
   createService(): Service;
 }
 

@@ -1,6 +1,8 @@
 import { ByteWriter, decodeUtf8, encodeUtf8 } from "../../base/index.js";
 import {
   beginBlock,
+  blockNonceHigh,
+  blockNonceLow,
   BlockKind,
   BLOCK_HEADER_BYTES,
   endBlock,
@@ -95,9 +97,10 @@ export class ControlFrames {
       return { ordered: this.#actions.order(digestBlock(nonce)), leader };
     }
     if (want === "digestOf") {
-      const high = Number.parseInt(nonce.slice(0, 8), 16);
-      const low = Number.parseInt(nonce.slice(8, 16), 16);
-      return this.#digests.get(nonceKey(high, low)) ?? { position: null, hex: null };
+      const { buffer } = digestBlock(nonce);
+      const view = new DataView(buffer);
+      const key = nonceKey(blockNonceHigh(view, 0), blockNonceLow(view, 0));
+      return this.#digests.get(key) ?? { position: null, hex: null };
     }
     return null;
   }
@@ -109,9 +112,9 @@ export class ControlFrames {
   }
 }
 
-/** Digests are told apart by the first 8 bytes of their nonce, read big-endian. */
+/** Digests are told apart by both halves of their nonce, as execution reads them from the block. */
 function nonceKey(high: number, low: number): string {
-  return `${high >>> 0}:${low >>> 0}`;
+  return `${high}:${low}`;
 }
 
 function digestBlock(nonce: string): Uint8Array {
