@@ -86,10 +86,7 @@ function makeBatch(writer, perBlock, next) {
   return arena.build(writer.bytes, 0, writer.length, blocks, commandsPerBatch, 2);
 }
 
-for (const [name, create] of [
-  ["sequential", createSequential],
-  ["pipelined", createPipelined],
-]) {
+for (const [name, create] of Object.entries({ sequential: createSequential, pipelined: createPipelined })) {
   for (const perBlock of [1, 16, 256]) {
     const host = makeHost(create(kv.create()));
     const clients = 64;

@@ -559,6 +559,26 @@ export function executionSuite(name: string, create: Create): void {
       assert.equal(target.digest, replica.digest);
     });
 
+    test("the age of replies survives a restore although their sessions are in another order", () => {
+      const limits = { sessionReplyBytesMax: 1000, replyBytesMax: 1000 };
+      const replica = new Replica(create(kv.create(), limits));
+      const [a, b, c] = [replica.open(1), replica.open(1), replica.open(1)];
+      replica.run(2, [{ session: c, sequence: 1, commands: [set("k", "v".repeat(400))] }]);
+      const blockOf = (session: number, sequence: number): Block => ({ session, sequence, commands: [get("k")] });
+      // The reply to a is the oldest, and a is active after b.
+      replica.run(3, [blockOf(a, 1), blockOf(b, 1), blockOf(a, 7)]);
+      const through = replica.model.inspect().executed;
+      const restored = new Replica(create(kv.create(), limits));
+      restoreInto(restored.model.restore(through), snapshotOf(replica.model.snapshot()));
+      restored.decidedThrough = through;
+      for (const one of [replica, restored]) {
+        one.run(4, [blockOf(c, 2)]);
+        const statuses = one.run(5, [blockOf(a, 1), blockOf(b, 1), blockOf(c, 2)]).map(({ status }) => status);
+        assert.deepEqual(statuses, ["stale", "ok", "ok"]);
+      }
+      assert.equal(restored.digest, replica.digest);
+    });
+
     test("restoring drops what was queued and goes on behind the snapshot", () => {
       const replica = counting();
       const session = replica.open(1);

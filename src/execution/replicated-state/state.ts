@@ -215,7 +215,7 @@ export class ReplicatedState {
     out.trace(TraceCode.commandsSkipped, session.id, first, last + 1);
     // A retransmission may be acknowledged in the very block: its own reply is looked up before replies are freed.
     const remembered = first + count - 1 <= last ? session.replyTo(first, count) : null;
-    this.#table.advance(session, last, Math.min(last, blockAcknowledged(view, at)), this.#time, position);
+    this.#table.advance(session, last, blockAcknowledged(view, at), this.#time, position);
     if (remembered !== null) {
       const writer = out.replies();
       const reply = writer.length;
