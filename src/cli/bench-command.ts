@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { LOG_LEVELS, type LogLevel } from "./log-level.js";
-import { addClusterOptions, addConfigOption, oneOf, option, positive, whole } from "./option.js";
+import { addClusterOptions } from "./cluster-option.js";
+import { addConfigOption, oneOf, option, positive, whole } from "./option.js";
 import type { ClusterFlags } from "./up-command.js";
 
 export const WORKLOADS = ["put", "get", "mixed"] as const;
@@ -25,16 +26,20 @@ export function benchCommand(): Command {
     .addOption(option("--data <dir>", "directory of a running cluster"))
     .addOption(option("--address <host:port>", "client address of any replica of a running cluster"))
     .addOption(
-      option("--workload <name>", `what is asked: ${WORKLOADS.join("|")} (mixed: half reads)`, oneOf(WORKLOADS)).default(
-        "mixed",
-      ),
+      option(
+        "--workload <name>",
+        `what is asked: ${WORKLOADS.join("|")} (mixed: half reads)`,
+        oneOf(WORKLOADS),
+      ).default("mixed"),
     )
     .addOption(option("--clients <n>", "number of clients", whole(1, 1024)).default(1))
     .addOption(option("--window <w>", "commands that each client has outstanding", whole(1, 65_536)).default(64))
     .addOption(option("--keys <n>", "number of keys", whole(1, 100_000_000)).default(100_000))
     .addOption(option("--value-size <bytes>", "bytes of a value", whole(1, 1024 * 1024)).default(8))
     .addOption(option("--seconds <s>", "how long is measured", positive(86_400)).default(10))
-    .addOption(option("--rate <r>", "commands per second, each due at its time (default: as fast as possible)", positive(1e8)));
+    .addOption(
+      option("--rate <r>", "commands per second, each due at its time (default: as fast as possible)", positive(1e8)),
+    );
   addClusterOptions(command)
     .option("--json", "one JSON object on stdout")
     .addOption(option("--log-level <level>", `what is logged on stderr: ${LOG_LEVELS.join("|")}`, oneOf(LOG_LEVELS)));

@@ -89,7 +89,15 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
   const service = target.config?.service ?? "kv";
   if (service !== "kv") throw new ConfigError(`there is no load for service ${service}; use --service kv`);
   const { workload, clients, window, keys, seconds } = flags;
-  const options = loadOptions({ workload, clients, window, keys, seconds, rate: flags.rate ?? null, seed: randomInt(2 ** 31) });
+  const options = loadOptions({
+    workload,
+    clients,
+    window,
+    keys,
+    seconds,
+    rate: flags.rate ?? null,
+    seed: randomInt(2 ** 31),
+  });
   const scheduler = new SystemScheduler();
   const addresses = target.replicas.map((replica) => replica.client);
   const readings = new Map<LoadPhase, Reading>();
@@ -105,7 +113,7 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
     onProgress: (progress) => output.progress(progressLine(progress)),
   });
   output.progress("");
-  const standing = await standingOf(target.replicas, target.pidOf);
+  const standing = await standingOf(target.replicas, (id) => target.pidOf(id));
   const report = await reportOf(flags, target, result, readings, standing);
   output.event(report);
   sayReport(output, report);
@@ -186,7 +194,9 @@ function sayReport(output: Output, report: BenchReport): void {
   const ms = (value: number): string => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
   const good = report.errors === 0 && report.digests_equal;
   output.line(`${painted(output, good ? "green" : "red", good ? "✔" : "✖")} ${grouped(report.throughput)} commands/s`);
-  output.line(`  latency   p50 ${ms(latency.p50)}  p95 ${ms(latency.p95)}  p99 ${ms(latency.p99)}  p99.9 ${ms(latency.p999)}  max ${ms(latency.max)}`);
+  output.line(
+    `  latency   p50 ${ms(latency.p50)}  p95 ${ms(latency.p95)}  p99 ${ms(latency.p99)}  p99.9 ${ms(latency.p999)}  max ${ms(latency.max)}`,
+  );
   output.line(`  commands  ${grouped(report.commands)} in ${report.seconds} s, ${grouped(report.errors)} errors`);
   const replicas = cpu.replicas === null ? "unknown" : `${cpu.replicas.toFixed(2)} s`;
   output.line(`  CPU per million commands  replicas ${replicas}, client ${cpu.client.toFixed(2)} s`);

@@ -130,10 +130,7 @@ export function digestsEqual(standing: ClusterStanding): boolean {
 }
 
 /** Lends a query on these client addresses and closes it afterwards. */
-export async function withQuery<T>(
-  addresses: readonly string[],
-  use: (query: ReplicaQuery) => Promise<T>,
-): Promise<T> {
+export async function withQuery<T>(addresses: readonly string[], use: (query: ReplicaQuery) => Promise<T>): Promise<T> {
   const scheduler = new SystemScheduler();
   const seed = randomBytes(4).readUInt32LE();
   const port = new TcpDialler({ scheduler, events: silentLog, clusterId: null, addresses, seed });

@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { ConfigError, ExitCode } from "../model/index.js";
 import { checkCombination, CLUSTER_DEFAULTS } from "../runtime/index.js";
-import { addClusterOptions, addConfigOption, option } from "./option.js";
+import { addClusterOptions } from "./cluster-option.js";
+import { addConfigOption, option } from "./option.js";
 import { createOutput } from "./output.js";
 import type { UpFlags } from "./up-command.js";
 
@@ -65,6 +66,5 @@ function sourceOf(command: Command, name: string): string {
   const source = command.getOptionValueSource(name);
   if (source === "cli") return "flag";
   if (source === "env") return `SYNOD_${name.toUpperCase()}`;
-  return source === "config" ? (command.opts<{ config: string }>().config) : "default";
+  return source === "config" ? command.opts<{ config: string }>().config : "default";
 }
-

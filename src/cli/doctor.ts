@@ -6,7 +6,13 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { MiB } from "../base/index.js";
 import { ExitCode } from "../model/index.js";
-import { firstTakenAddress, holdsCluster, listenedAddresses, loadCluster, RESP_PORT_DEFAULT } from "../runtime/index.js";
+import {
+  firstTakenAddress,
+  holdsCluster,
+  listenedAddresses,
+  loadCluster,
+  RESP_PORT_DEFAULT,
+} from "../runtime/index.js";
 import type { DoctorFlags } from "./doctor-command.js";
 import { messageOf } from "./exit.js";
 import { createOutput, painted } from "./output.js";

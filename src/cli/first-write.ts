@@ -1,6 +1,5 @@
 import { setTimeout } from "node:timers/promises";
 import type { ReplicaAddress } from "../model/index.js";
-import { connectBlockClient } from "../runtime/index.js";
 import { RespConnection, type RespReply } from "./resp-connection.js";
 
 const RETRY_MS = 10;
@@ -39,6 +38,7 @@ async function firstRespWrite(address: string): Promise<void> {
 
 /** For services without RESP: the replica's client port answers, and a session is opened, which is an ordered write. */
 async function firstSession(address: string): Promise<void> {
+  const { connectBlockClient } = await import("../runtime/index.js");
   const handlers = { resolve: () => undefined, fail: () => undefined, opened: () => undefined };
   let client = await connectBlockClient({ addresses: [address], handlers }).catch(() => null);
   while (client === null) client = await connectBlockClient({ addresses: [address], handlers }).catch(() => null);

@@ -2,16 +2,20 @@ import { Command, CommanderError } from "commander";
 import { readFileSync } from "node:fs";
 import { ExitCode } from "../model/index.js";
 import { exitCodeOf, messageOf } from "./exit.js";
-import { applyConfigFile } from "./option.js";
-import { benchCommand } from "./bench-command.js";
-import { configCommand } from "./config-command.js";
-import { doctorCommand } from "./doctor-command.js";
-import { replicaCommand } from "./replica-command.js";
-import { statusCommand } from "./status-command.js";
-import { upCommand } from "./up-command.js";
+import { applyConfigFile, optionNames } from "./option.js";
 
-/** The program: every command with its options. What a command does is loaded when it runs. */
-function program(): Command {
+/** Every command with its options. What a command does, in turn, is loaded when it runs. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import("./up-command.js")).upCommand(),
+  replica: async () => (await import("./replica-command.js")).replicaCommand(),
+  status: async () => (await import("./status-command.js")).statusCommand(),
+  bench: async () => (await import("./bench-command.js")).benchCommand(),
+  doctor: async () => (await import("./doctor-command.js")).doctorCommand(),
+  config: async () => (await import("./config-command.js")).configCommand(),
+};
+
+/** The program with the command that is asked for; with all of them when none is, for the help and for typing errors. */
+async function program(asked: string | undefined): Promise<Command> {
   const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
     version: string;
   };
@@ -19,29 +23,45 @@ function program(): Command {
     .description("Replicates any deterministic service: ordered, durable, on all cores.")
     .version(manifest.version)
     .helpCommand(false)
-    .hook("preAction", (_synod, command) => applyConfigFile(command));
-  const commands = [upCommand(), replicaCommand(), statusCommand(), benchCommand(), doctorCommand(), configCommand()];
-  for (const command of commands) synod.addCommand(command);
-  for (const command of [synod, ...commands, ...commands.flatMap((each) => each.commands)]) {
-    command.exitOverride().configureOutput({ outputError: () => undefined });
-    command.showHelpAfterError(false);
-  }
+    .hook("preAction", async (_synod, command) => {
+      if (command.getOptionValue("config") !== undefined) applyConfigFile(command, new Set(await allOptionNames()));
+    });
+  const load = commands[asked ?? ""];
+  for (const each of load === undefined ? Object.values(commands) : [load]) synod.addCommand(await each());
+  silence(synod);
   return synod;
 }
 
+async function allOptionNames(): Promise<string[]> {
+  const loaded = await Promise.all(Object.values(commands).map((load) => load()));
+  return loaded.flatMap(optionNames);
+}
+
+/** Errors are thrown to us, who say them in one line. */
+function silence(command: Command): void {
+  command.exitOverride().configureOutput({ outputError: () => undefined });
+  for (const below of command.commands) silence(below);
+}
+
+async function main(): Promise<void> {
+  const [, , asked] = process.argv;
+  const synod = await program(asked);
+  if (asked !== undefined) {
+    await synod.parseAsync();
+    return;
+  }
+  // There is nothing to do: the help says what there is, and the exit code that something was missing.
+  synod.outputHelp({ error: true });
+  process.exitCode = ExitCode.usage;
+}
+
 try {
-  const synod = program();
-  // Without a command there is nothing to do: the help says what there is, and the exit code that something was missing.
-  if (process.argv.length <= 2) synod.outputHelp({ error: true });
-  if (process.argv.length <= 2) process.exitCode = ExitCode.usage;
-  else await synod.parseAsync();
+  await main();
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
-    if (error.exitCode !== 0) {
-      const reason = messageOf(error).replace(/^error: /, "");
-      process.stderr.write(`synod: ${reason}; see synod --help\n`);
-    }
+    const reason = messageOf(error).replace(/^error: /, "");
+    if (error.exitCode !== 0) process.stderr.write(`synod: ${reason}; see synod --help\n`);
   } else {
     process.exitCode = exitCodeOf(error);
     process.stderr.write(`synod: ${messageOf(error)}\n`);

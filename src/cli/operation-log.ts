@@ -26,7 +26,7 @@ export function createOperationLog(level: LogLevel, bindings: Readonly<Record<st
 function readable(line: string): string {
   const { level, time, pid: _pid, replica, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const clock = new Date(Number(time)).toISOString().slice(11, 23);
-  const who = replica === undefined ? "" : ` r${String(replica)}`;
+  const who = replica === undefined ? "" : ` r${JSON.stringify(replica)}`;
   const details = Object.entries(fields).map(
     ([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
   );

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError } from "../model/index.js";
-import { builtNames, checkName, type SiblingFamily } from "../runtime/index.js";
 
 /**
  * Options and where their values come from: flags, then `SYNOD_*` of the environment, then the file of `--config`, then
@@ -39,65 +38,12 @@ export function oneOf<T extends string>(words: readonly T[]): (text: string) => 
   };
 }
 
-/** The name of a sibling that this version has built. */
-function sibling(family: SiblingFamily): (text: string) => string {
-  return (text) => {
-    try {
-      checkName(family, text);
-    } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
-    }
-    return text;
-  };
-}
-
 /** An option that may also come from `SYNOD_NAME` and from the config file. */
 export function option(flags: string, description: string, parse?: (text: string) => unknown): Option {
   const made = new Option(flags, description);
   made.env(`SYNOD_${made.name().replaceAll("-", "_").toUpperCase()}`);
   if (parse !== undefined) made.argParser(parse);
   return made;
-}
-
-function siblingOption(family: SiblingFamily, what: string, fallback: string): Option {
-  const names = builtNames(family).join("|");
-  return option(`--${family} <name>`, `${what}: ${names} (default: ${fallback})`, sibling(family));
-}
-
-/** An option of the product contract that this version has not built: known, absent from the help, refused. */
-function unbuilt(flags: string, accepted?: string): Option {
-  const made = new Option(flags).hideHelp();
-  return made.argParser((text: string) => {
-    if (text === accepted) return text;
-    const there = accepted === undefined ? "" : ` There is only ${accepted}.`;
-    throw new InvalidArgumentError(`This is not built yet.${there}`);
-  });
-}
-
-/** The options that say what a cluster is: of `up`, and of `bench` for its own. */
-export function addClusterOptions(command: Command): Command {
-  return command
-    .addOption(option("--replicas <n>", "number of replicas (default: 3)", whole(1, 31)))
-    .addOption(
-      option("--port <port>", "first Redis-protocol port, 0 takes free ports (default: 7379)", whole(0, 65_535 - 31)),
-    )
-    .addOption(siblingOption("service", "what is replicated", "kv"))
-    .addOption(siblingOption("ordering", "ordering protocol", "multi-paxos"))
-    .addOption(siblingOption("execution", "execution model", "pipelined"))
-    .addOption(siblingOption("reads", "how reads are made linearizable", "quorum"))
-    .addOption(
-      option(
-        "--durability <kind>",
-        "what a vote waits for: fsync|os|memory (default: fsync)",
-        oneOf(["fsync", "os", "memory"]),
-      ),
-    )
-    .addOption(unbuilt("--groups <k>", "1"))
-    .addOption(unbuilt("--speculative"))
-    .addOption(unbuilt("--partitions <p>", "1"))
-    .addOption(unbuilt("--merge <how>"))
-    .addOption(unbuilt("--barrier <where>"))
-    .addOption(unbuilt("--dissemination <how>", "star"));
 }
 
 export function addConfigOption(command: Command): Command {
@@ -107,13 +53,12 @@ export function addConfigOption(command: Command): Command {
 }
 
 /**
- * Fills in, from the file of `--config`, what neither a flag nor the environment gave. Throws `ConfigError` for a file that
- * is unreadable, malformed, or names an option that no command has.
+ * Fills in, from the file of `--config`, what neither a flag nor the environment gave; `known` are the options of all
+ * commands. Throws `ConfigError` for a file that is unreadable, malformed, or names an option that no command has.
  */
-export function applyConfigFile(command: Command): void {
+export function applyConfigFile(command: Command, known: ReadonlySet<string>): void {
   const file = command.opts<{ config?: string }>().config;
   if (file === undefined) return;
-  const known = new Set(optionNames(rootOf(command)));
   for (const [name, value] of Object.entries(readConfigFile(file))) {
     if (!known.has(name) || name === "config") throw new ConfigError(`${file}: no command has the option "${name}"`);
     const found = command.options.find((candidate) => candidate.name() === name);
@@ -126,11 +71,8 @@ export function applyConfigFile(command: Command): void {
   }
 }
 
-function rootOf(command: Command): Command {
-  return command.parent === null ? command : rootOf(command.parent);
-}
-
-function optionNames(command: Command): string[] {
+/** The names of the options of a command and of those below it. */
+export function optionNames(command: Command): string[] {
   return [...command.options.map((each) => each.name()), ...command.commands.flatMap(optionNames)];
 }
 

@@ -1,11 +1,12 @@
-import { ExitCode } from "../model/index.js";
-import { addressOf, type FromReplicaThread, loadCluster, startReplicaThread } from "../runtime/index.js";
+import { ExitCode, type ReplicaAddress } from "../model/index.js";
+import type { FromReplicaThread } from "../runtime/index.js";
 import { firstWrite } from "./first-write.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOperationLog } from "./operation-log.js";
 import { createOutput, painted } from "./output.js";
 import type { ReplicaFlags } from "./replica-command.js";
 import type { ReplicaReport } from "./replica-report.js";
+import { startReplicaThread } from "./replica-thread.js";
 import { onStopSignal } from "./stop-signal.js";
 
 /** A graceful stop that takes longer is given up: the log on disk is complete at every moment. */
@@ -17,20 +18,17 @@ const ORPHAN_STOP_MS_MAX = 1000;
  * The process of one replica: this thread has signals, output and the log of operation, the other one the replica. Resolves with
  * the exit code when the replica has ended.
  */
-export async function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
+export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
   const supervised = flags.supervised === true;
   const output = createOutput(flags.json === true);
   const log = createOperationLog(flags.logLevel ?? defaultLogLevel(), { replica: id });
-  const config = await loadCluster(flags.data);
-  const own = addressOf(config, id);
 
   return new Promise((resolve) => {
     let exitCode: number | null = null;
     let stopping = false;
 
     const thread = startReplicaThread(
-      new URL("./replica-thread-main.js", import.meta.url),
-      { self: id, directory: flags.data, options: {} },
+      { self: id, directory: flags.data, checked: supervised, options: {} },
       { onMessage, onExit: () => resolve(exitCode ?? (stopping ? ExitCode.ok : ExitCode.fatal)) },
     );
 
@@ -41,10 +39,10 @@ export async function runReplica(id: number, flags: ReplicaFlags): Promise<numbe
           break;
         case "recovered":
           log.info("recovered");
-          void firstWrite(own).then(() => {
+          void firstWrite(message.address).then(() => {
             if (stopping || exitCode !== null) return;
             report({ kind: "ready" });
-            sayReady();
+            sayReady(message.address);
           });
           break;
         case "leader":
@@ -84,11 +82,13 @@ export async function runReplica(id: number, flags: ReplicaFlags): Promise<numbe
       if (process.connected === true) process.send?.(what, undefined, undefined, () => undefined);
     }
 
-    function sayReady(): void {
+    function sayReady(own: ReplicaAddress): void {
       const entry = { id, pid: process.pid, resp: own.resp, client: own.client };
       output.event({ event: "ready", dashboard: null, ...entry, replicas: [entry] });
       const where = own.resp === null ? `clients ${own.client}` : `redis-cli -p ${own.resp.split(":").at(-1)}`;
-      output.line(`${painted(output, "green", "✔")} replica r${id} ready in ${process.uptime().toFixed(1)} s · ${where}`);
+      output.line(
+        `${painted(output, "green", "✔")} replica r${id} ready in ${process.uptime().toFixed(1)} s · ${where}`,
+      );
     }
 
     if (supervised) {

@@ -124,12 +124,7 @@ function parseReply(bytes: Buffer, at: number, depth: number): { reply: RespRepl
   }
 }
 
-function parseArray(
-  bytes: Buffer,
-  at: number,
-  count: number,
-  depth: number,
-): { reply: RespReply; end: number } | null {
+function parseArray(bytes: Buffer, at: number, count: number, depth: number): { reply: RespReply; end: number } | null {
   if (count < 0) return { reply: null, end: at };
   if (depth === DEPTH_MAX) throw malformed("arrays in arrays without end");
   const replies: RespReply[] = [];

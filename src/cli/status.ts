@@ -9,12 +9,15 @@ import type { StatusFlags } from "./status-command.js";
 export async function runStatus(flags: StatusFlags): Promise<number> {
   const output = createOutput(flags.json === true);
   const standing = flags.address === undefined ? await ofDirectory(flags.data) : await ofAddress(flags);
-  output.event(({ replicas: standing.replicas }));
+  output.event({ replicas: standing.replicas });
   for (const replica of standing.replicas) {
     const colour = replica.role === "down" ? "red" : replica.role === "leader" ? "green" : "dim";
     const group = replica.groups[0];
     const progress = group === undefined ? "" : `  decided ${group.decided}  executed ${group.executed}`;
-    const digest = replica.digest === null ? "" : `  digest ${replica.digest.hex.slice(0, 12)}… at ${replica.digest.positions.join(",")}`;
+    const digest =
+      replica.digest === null
+        ? ""
+        : `  digest ${replica.digest.hex.slice(0, 12)}… at ${replica.digest.positions.join(",")}`;
     const pid = replica.pid === null ? "" : `  pid ${replica.pid}`;
     output.line(`r${replica.id}  ${painted(output, colour, replica.role.padEnd(10))}${pid}${progress}${digest}`);
   }
@@ -23,7 +26,9 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
     return ExitCode.failed;
   }
   const reached = standing.replicas.filter((replica) => replica.digest !== null).length;
-  output.line(`state digests ${digestsEqual(standing) ? "equal" : "differ or are missing"} on ${reached}/${standing.replicas.length}`);
+  output.line(
+    `state digests ${digestsEqual(standing) ? "equal" : "differ or are missing"} on ${reached}/${standing.replicas.length}`,
+  );
   return ExitCode.ok;
 }
 

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { LOG_LEVELS, type LogLevel } from "./log-level.js";
-import { addClusterOptions, addConfigOption, oneOf, option } from "./option.js";
+import { addClusterOptions } from "./cluster-option.js";
+import { addConfigOption, oneOf, option } from "./option.js";
 
 /** What a cluster is asked to be, as flags. Absent ones take what the directory records. */
 export interface ClusterFlags {
@@ -21,7 +22,9 @@ export interface UpFlags extends ClusterFlags {
 
 export function upCommand(): Command {
   const command = new Command("up")
-    .description("Starts a local cluster, each replica its own process, and continues from its directory if it holds one.")
+    .description(
+      "Starts a local cluster, each replica its own process, and continues from its directory if it holds one.",
+    )
     .addOption(option("--data <dir>", "the cluster's directory").default("./synod-data"));
   addClusterOptions(command)
     .option("--json", "one JSON object a line on stdout")

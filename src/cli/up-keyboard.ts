@@ -68,8 +68,8 @@ class Console {
       return this.#bad(`killing r${leader} would leave ${living.length - 1} of the ${needed} that a quorum needs`);
     }
     const witness = this.#supervisor.replicas.find((each) => each.address.id !== leader && each.ready && !each.paused);
-    const address = witness?.address.resp;
-    if (address == null) return this.#bad("no other replica is ready");
+    const address = witness?.address.resp ?? null;
+    if (address === null) return this.#bad("no other replica is ready");
     const result = await killDrill(address, () => this.#supervisor.kill(leader));
     if (result.outageMs === null) return this.#bad(`r${leader} killed, and no write succeeded since`);
     const next = this.#supervisor.leader;

@@ -1,5 +1,5 @@
-import { type ClusterConfig, ExitCode, ListenError, type ReplicaId } from "../model/index.js";
-import { assertUnlocked, firstTakenAddress, listenedAddresses, openCluster, replicaDirectory } from "../runtime/index.js";
+import { type ClusterConfig, ExitCode, type ReplicaId } from "../model/index.js";
+import { assertUnlocked, assertPortsFree, listenedAddresses, openCluster, replicaDirectory } from "../runtime/index.js";
 import { ExitError } from "./exit.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOutput, type Output, painted } from "./output.js";
@@ -12,20 +12,8 @@ export async function runUp(flags: UpFlags): Promise<number> {
   const output = createOutput(flags.json === true);
   const { config } = await openCluster(flags.data, flags);
   assertUnlocked(config.replicas.map(({ id }) => replicaDirectory(flags.data, id)));
-  await assertPortsFree(config);
+  await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   return runCluster(flags, config, output);
-}
-
-/** Throws `ListenError` naming the first port that is taken: better before anything runs than by a replica's death. */
-async function assertPortsFree(config: ClusterConfig): Promise<void> {
-  const taken = await firstTakenAddress(config.replicas.flatMap(listenedAddresses));
-  if (taken === null) return;
-  const { host, port, reason } = taken;
-  throw new ListenError(
-    reason === "EADDRINUSE"
-      ? `port ${port} on ${host} is in use; stop what uses it or choose another with --port`
-      : `port ${port} on ${host} can't be used (${reason})`,
-  );
 }
 
 function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Promise<number> {
@@ -33,6 +21,8 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
     let ready = false;
     let ending = false;
     let stopKeyboard = (): Promise<void> => Promise.resolve();
+    // This process outlives all its replicas, also when nothing else keeps its loop busy.
+    const vigil = setInterval(() => undefined, 2 ** 30);
 
     const supervisor = new Supervisor(flags.data, config, flags.logLevel ?? defaultLogLevel(), {
       onReady(id) {
@@ -70,6 +60,7 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
     function end(failure: ExitError | null): void {
       if (ending) return;
       ending = true;
+      clearInterval(vigil);
       stopKeyboard()
         .then(() => supervisor.stop())
         .then((graceful) => {
@@ -104,6 +95,7 @@ function sayReady(output: Output, config: ClusterConfig, supervisor: Supervisor,
     ].join(" · "),
   );
   const [first] = replicas;
-  if (first?.resp != null) output.line(`  store   redis-cli -p ${first.resp.split(":").at(-1)}`);
+  const resp = first?.resp ?? null;
+  if (resp !== null) output.line(`  store   redis-cli -p ${resp.split(":").at(-1)}`);
   else output.line(`  ${config.service.padEnd(7)} synod status --address ${first?.client}`);
 }

@@ -30,7 +30,8 @@ export class SynodProcess {
   #ended = false;
 
   constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    this.child = spawn(process.execPath, [program, ...args], { env: { ...cleanEnvironment(), ...env } });
+    // Not in the checkout: a command that is wrongly obeyed leaves nothing there.
+    this.child = spawn(process.execPath, [program, ...args], { env: { ...cleanEnvironment(), ...env }, cwd: tmpdir() });
     this.child.stdin.end();
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
     createInterface(this.child.stdout).on("line", (line) => {
@@ -55,7 +56,10 @@ export class SynodProcess {
   async line(fits: (line: JsonLine) => boolean, from = 0): Promise<JsonLine> {
     for (let at = from; ; at++) {
       while (at >= this.lines.length) {
-        assert.ok(!this.#ended, `synod ended without the awaited line; stdout:\n${this.stdout}\nstderr:\n${this.stderr}`);
+        assert.ok(
+          !this.#ended,
+          `synod ended without the awaited line; stdout:\n${this.stdout}\nstderr:\n${this.stderr}`,
+        );
         await new Promise<void>((resolve) => (this.#onLine = resolve));
       }
       const line = this.lines[at] as JsonLine;
@@ -79,7 +83,11 @@ export class SynodProcess {
 }
 
 /** Starts `synod`; at the end of the test it is stopped, and killed if it does not stop. */
-export function synod(test: TestContext, args: readonly string[], env: Readonly<Record<string, string>> = {}): SynodProcess {
+export function synod(
+  test: TestContext,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): SynodProcess {
   const made = new SynodProcess(args, env);
   test.after(async () => {
     if (made.ended) return;

@@ -13,7 +13,7 @@ import {
   type ReplicaId,
 } from "../../model/index.js";
 import { checkCombination, serviceEntry } from "../registry.js";
-import { freePorts } from "./free-port.js";
+import { assertPortsFree, freePorts, type HostPort } from "./free-port.js";
 import { writeFirstIdentity } from "./replica-store.js";
 
 /**
@@ -56,8 +56,11 @@ export const CLUSTER_DEFAULTS = Object.freeze({
 
 export const replicaDirectory = (directory: string, id: ReplicaId): string => join(directory, `replica-${id}`);
 
-/** Reads and checks `DIRECTORY/cluster.json`. Throws `ConfigError`. */
-export async function loadCluster(directory: string): Promise<ClusterConfig> {
+/**
+ * Reads and checks `DIRECTORY/cluster.json`. Throws `ConfigError`. With `shapeChecked` only what the values mean is checked,
+ * not whether they are there and of their types: for a process whose starter has done that a moment ago.
+ */
+export async function loadCluster(directory: string, shapeChecked = false): Promise<ClusterConfig> {
   const file = join(directory, CLUSTER_FILE);
   let text: string;
   try {
@@ -72,11 +75,15 @@ export async function loadCluster(directory: string): Promise<ClusterConfig> {
   } catch {
     throw new ConfigError(`${file} is not JSON`);
   }
-  // Checking shapes is loaded late: it takes longer than everything else that a replica's main thread loads.
-  const { parseClusterFile } = await import("./cluster-schema.js");
-  const config = checkClusterConfig(parseClusterFile(file, value));
+  const config = checkClusterConfig(shapeChecked ? (value as ClusterConfig) : await checkedShape(file, value));
   checkCombination(config);
   return config;
+}
+
+async function checkedShape(file: string, value: unknown): Promise<ClusterConfig> {
+  // Loaded when needed: the schema's library costs more time at a start than most of what a replica loads.
+  const { parseClusterFile } = await import("./cluster-schema.js");
+  return parseClusterFile(file, value);
 }
 
 /**
@@ -167,6 +174,8 @@ async function createCluster(directory: string, request: ClusterRequest): Promis
     durability: wanted.durability,
     replicas: await placeReplicas(wanted.replicas, wanted.port, serviceEntry(wanted.service).resp),
   });
+  // Nothing is left behind by a creation that could not run.
+  await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   mkdirSync(directory, { recursive: true });
   syncDirectory(dirname(resolve(directory)));
   const marker = join(directory, CREATION_MARKER);
@@ -255,7 +264,7 @@ export function addressOf(config: ClusterConfig, id: ReplicaId): ReplicaAddress 
 }
 
 /** The addresses of one replica, and its RESP port if it has one, as hosts and ports to listen on. */
-export function listenedAddresses(replica: ReplicaAddress): { host: string; port: number }[] {
+export function listenedAddresses(replica: ReplicaAddress): HostPort[] {
   return [replica.peer, replica.client, replica.resp].filter((address) => address !== null).map(parseAddress);
 }
 

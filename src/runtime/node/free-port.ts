@@ -1,11 +1,16 @@
 import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
-import { ListenError, SynodError } from "../../model/index.js";
+import { ListenError } from "../../model/index.js";
 
 /** The lowest port that `freePorts` hands out; below it live the well-known services. */
 const PORT_MIN = 10_240;
 const ATTEMPTS_MAX = 2000;
+
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
 
 /**
  * Finds `count` different ports of 127.0.0.1 on which nothing listens, and that `avoid` does not hold.
@@ -20,7 +25,7 @@ export async function freePorts(count: number, avoid: ReadonlySet<number> = new 
   const ports: number[] = [];
   try {
     for (let attempt = 0; ports.length < count; attempt++) {
-      if (attempt === ATTEMPTS_MAX) throw new SynodError("SYNOD_PORT", `no ${count} free ports below ${limit}`);
+      if (attempt === ATTEMPTS_MAX) throw new ListenError(`no ${count} free ports below ${limit}`);
       const port = randomInt(PORT_MIN, limit);
       if (avoid.has(port) || ports.includes(port)) continue;
       const server = await listenOn("127.0.0.1", port).catch(() => null);
@@ -34,10 +39,22 @@ export async function freePorts(count: number, avoid: ReadonlySet<number> = new 
   return ports;
 }
 
+/** Throws `ListenError` naming the first port that is taken: better before anything runs than by a replica's death. */
+export async function assertPortsFree(addresses: readonly HostPort[]): Promise<void> {
+  const taken = await firstTakenAddress(addresses);
+  if (taken === null) return;
+  const { host, port, reason } = taken;
+  throw new ListenError(
+    reason === "EADDRINUSE"
+      ? `port ${port} on ${host} is in use; stop what uses it or choose another with --port`
+      : `port ${port} on ${host} can't be used (${reason})`,
+  );
+}
+
 /** The first address of the list on which this process could not listen now, with the reason; null if all are free. */
 export async function firstTakenAddress(
-  addresses: readonly { readonly host: string; readonly port: number }[],
-): Promise<{ readonly host: string; readonly port: number; readonly reason: string } | null> {
+  addresses: readonly HostPort[],
+): Promise<(HostPort & { readonly reason: string }) | null> {
   for (const { host, port } of addresses) {
     try {
       await closed(await listenOn(host, port));

@@ -3,8 +3,7 @@
  * thread on the real platform (TCP, files, the machine's clocks).
  */
 export * from "./cluster-directory.js";
-export { firstTakenAddress, freePorts } from "./free-port.js";
+export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
 export * from "./replica-store.js";
-export * from "./replica-thread.js";
 export * from "./run-replica.js";
 export * from "./thread-message.js";

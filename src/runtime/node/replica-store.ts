@@ -13,7 +13,7 @@ import {
 /** A replica's storage together with its lock. */
 export interface LockedStore extends ReplicaStorage {
   /** Lets go of the directory; nothing of the storage may be used afterwards. */
-  unlock(): void;
+  readonly unlock: () => void;
 }
 
 /** Takes the lock of a replica's directory and opens what it stores. Throws `LockedError` while a live process has it. */

@@ -27,8 +27,7 @@ import type { Replica } from "../replica/api.js";
 import { createReplica } from "../replica/replica.js";
 import { addressOf, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { openReplicaStore } from "./replica-store.js";
-import { failureOf } from "./replica-thread.js";
-import type { FromReplicaThread, ReplicaThreadData, ToReplicaThread } from "./thread-message.js";
+import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
 
 /** How often the thread looks whom its replica believes to lead, in ms. */
 const LEADER_POLL_MS = 50;
@@ -91,7 +90,7 @@ class RunningReplica {
   }
 
   async open(data: ReplicaThreadData, openGateways: (init: GatewayInit) => readonly Gateway[]): Promise<void> {
-    const config = await loadCluster(data.directory);
+    const config = await loadCluster(data.directory, data.checked);
     const { self } = data;
     const address = addressOf(config, self);
     const scheduler = this.#scheduler;
@@ -140,7 +139,7 @@ class RunningReplica {
     await Promise.all(this.#gateways.map((gateway) => listening((done) => gateway.listen(done))));
     this.#watchLeader(replica);
     await recovered;
-    this.#say({ kind: "recovered" });
+    this.#say({ kind: "recovered", address });
   }
 
   stop(): void {
@@ -216,4 +215,3 @@ function nonce(): number {
   const bytes = randomBytes(8);
   return Math.max(1, (bytes.readUInt32LE(0) & 0xfffff) * 2 ** 32 + bytes.readUInt32LE(4));
 }
-

@@ -1,4 +1,12 @@
-import type { ReplicaId } from "../../model/index.js";
+import { AssertionError } from "../../base/index.js";
+import {
+  ConfigError,
+  ExitCode,
+  type ReplicaAddress,
+  type ReplicaId,
+  StorageError,
+  SynodError,
+} from "../../model/index.js";
 import type { ReplicaOptions } from "../replica/api.js";
 
 /** What a replica's thread is started with. */
@@ -6,6 +14,8 @@ export interface ReplicaThreadData {
   readonly self: ReplicaId;
   /** The cluster's directory; the replica's own is `replica-ID` in it. */
   readonly directory: string;
+  /** True if whoever started this process has just checked the shape of `cluster.json`. */
+  readonly checked: boolean;
   readonly options: Partial<ReplicaOptions>;
 }
 
@@ -23,9 +33,26 @@ export type FromReplicaThread =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   /** The replica takes part, and its ports are open. */
-  | { readonly kind: "recovered" }
+  | { readonly kind: "recovered"; readonly address: ReplicaAddress }
   /** The replica believes that this one leads; 0 if it knows of none. */
   | { readonly kind: "leader"; readonly leader: ReplicaId }
   /** It can't go on or never began; the process ends with this exit code. */
   | { readonly kind: "failed"; readonly exitCode: number; readonly message: string; readonly stack: string }
   | { readonly kind: "stopped" };
+
+/** An error as a message; `exitCode` is for errors that the product contract does not name. */
+export function failureOf(error: unknown, exitCode: number): FromReplicaThread {
+  return {
+    kind: "failed",
+    exitCode: contractExitCode(error) ?? exitCode,
+    message: error instanceof Error ? error.message : String(error),
+    stack: error instanceof Error ? (error.stack ?? "") : "",
+  };
+}
+
+function contractExitCode(error: unknown): number | null {
+  if (error instanceof ConfigError) return ExitCode.usage;
+  if (error instanceof StorageError) return error.diskFull ? ExitCode.diskFull : ExitCode.fatal;
+  if (error instanceof AssertionError) return ExitCode.fatal;
+  return error instanceof SynodError ? ExitCode.failed : null;
+}

@@ -1,0 +1,57 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { builtNames, checkName, type SiblingFamily } from "../runtime/index.js";
+import { oneOf, option, whole } from "./option.js";
+
+/** The name of a sibling that this version has built. */
+function sibling(family: SiblingFamily): (text: string) => string {
+  return (text) => {
+    try {
+      checkName(family, text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+    return text;
+  };
+}
+
+function siblingOption(family: SiblingFamily, what: string, fallback: string): Option {
+  const names = builtNames(family).join("|");
+  return option(`--${family} <name>`, `${what}: ${names} (default: ${fallback})`, sibling(family));
+}
+
+/** An option of the product contract that this version has not built: known, absent from the help, refused. */
+function unbuilt(flags: string, accepted?: string): Option {
+  // A flag without a value is parsed too, given a preset one.
+  const made = new Option(flags).preset("").hideHelp();
+  return made.argParser((text: string) => {
+    if (text === accepted) return text;
+    const there = accepted === undefined ? "" : ` There is only ${accepted}.`;
+    throw new InvalidArgumentError(`This is not built yet.${there}`);
+  });
+}
+
+/** The options that say what a cluster is: of `up`, and of `bench` for its own. */
+export function addClusterOptions(command: Command): Command {
+  return command
+    .addOption(option("--replicas <n>", "number of replicas (default: 3)", whole(1, 31)))
+    .addOption(
+      option("--port <port>", "first Redis-protocol port, 0 takes free ports (default: 7379)", whole(0, 65_535 - 31)),
+    )
+    .addOption(siblingOption("service", "what is replicated", "kv"))
+    .addOption(siblingOption("ordering", "ordering protocol", "multi-paxos"))
+    .addOption(siblingOption("execution", "execution model", "pipelined"))
+    .addOption(siblingOption("reads", "how reads are made linearizable", "quorum"))
+    .addOption(
+      option(
+        "--durability <kind>",
+        "what a vote waits for: fsync|os|memory (default: fsync)",
+        oneOf(["fsync", "os", "memory"]),
+      ),
+    )
+    .addOption(unbuilt("--groups <k>", "1"))
+    .addOption(unbuilt("--speculative"))
+    .addOption(unbuilt("--partitions <p>", "1"))
+    .addOption(unbuilt("--merge <how>"))
+    .addOption(unbuilt("--barrier <where>"))
+    .addOption(unbuilt("--dissemination <how>", "star"));
+}
