@@ -3,14 +3,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  SimDisk,
-  type SimDiskOptions,
   openFileStorage,
   openMemoryStorage,
+  type Scheduler,
+  SimDisk,
+  type SimDiskOptions,
+  SimKernel,
+  type SimProcess,
   SystemScheduler,
+  type Timer,
+  type Turn,
 } from "#src/platform/index.js";
-import { SimKernel, type SimProcess } from "#src/platform/sim-kernel/index.js";
-import type { Scheduler, Timer, Turn } from "#src/platform/index.js";
 import type { Durability } from "#src/model/index.js";
 import { clusterId, type StorageWorld } from "./storage.suite.js";
 

@@ -5,10 +5,10 @@ import { StorageError } from "../../model/index.js";
  * for the real one under the very same code.
  *
  * Every operation calls back exactly once and never inside the call itself. Errors carry the operating system's `code`.
- * Nothing written is durable before `sync`; no created, renamed or removed name is durable before `syncDirectory`.
+ * Nothing written is durable before `sync`, unless the file was opened so; no created, renamed or removed name is durable before `syncDirectory`.
  */
 export interface FileSystem {
-  /** `create` makes the file or empties it, `write` and `read` need it to exist. `bytes` is its length. */
+  /** `create` makes the file or empties it, the others need it to exist. `bytes` is its length. */
   open(path: string, mode: OpenMode, done: (error: Error | null, file: StoredFile | null, bytes: number) => void): void;
   /** Replaces what `to` names. */
   rename(from: string, to: string, done: Done): void;
@@ -22,7 +22,11 @@ export interface FileSystem {
   bootId(): string;
 }
 
-export type OpenMode = "read" | "write" | "create";
+/**
+ * `synced`: each write calls back only when it is durable, along with the length the file needs for it. One such write is
+ * one trip to the thread pool, where a write and a sync are two.
+ */
+export type OpenMode = "read" | "write" | "create" | "write synced" | "create synced";
 export type Done = (error: Error | null) => void;
 
 export interface StoredFile {

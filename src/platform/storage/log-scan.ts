@@ -52,9 +52,10 @@ const windowBytes = 1 * MiB;
  * cannot prove to be a torn last write counts as damage. With F the front, C the highest confirmed sequence and L the
  * last of the newest unbroken run of sequences, the log is intact iff that run begins at or before F and L ≥ C:
  *
- * - a batch missing before another valid one breaks the run above F;
- * - a batch missing at the end, which a later one or a seal had confirmed, leaves L < C;
- * - a batch missing at the end, which nothing confirms, was the write under way when the machine stopped.
+ * - a batch missing before another valid one, be that a seal, begins a run above F;
+ * - a batch missing at the end, which nothing follows, was the write under way when the machine stopped, since the next
+ *   write begins only when the one before is synced;
+ * - L < C, which every batch excludes by itself (it confirms only earlier ones), would be files of different runs mixed.
  */
 export class LogScan {
   readonly #fs: FileSystem;

@@ -3,6 +3,17 @@ import * as fs from "node:fs";
 import { dirname } from "node:path";
 import type { Done, FileSystem, OpenMode, StoredFile } from "./file-system.js";
 
+const { O_CREAT, O_DSYNC, O_RDONLY, O_RDWR, O_TRUNC } = fs.constants;
+// Where the system has no O_DSYNC, O_SYNC does more than is needed.
+const synced = (O_DSYNC as number | undefined) ?? fs.constants.O_SYNC;
+const flagsOf: Readonly<Record<OpenMode, number>> = {
+  read: O_RDONLY,
+  write: O_RDWR,
+  create: O_RDWR | O_CREAT | O_TRUNC,
+  "write synced": O_RDWR | synced,
+  "create synced": O_RDWR | O_CREAT | O_TRUNC | synced,
+};
+
 /** The machine's own files, through the callback functions of `node:fs` (their work runs in the thread pool). */
 export class NodeFileSystem implements FileSystem {
   readonly #bootId = readBootId();
@@ -12,8 +23,7 @@ export class NodeFileSystem implements FileSystem {
     mode: OpenMode,
     done: (error: Error | null, file: StoredFile | null, bytes: number) => void,
   ): void {
-    const flags = mode === "create" ? "w+" : mode === "write" ? "r+" : "r";
-    fs.open(path, flags, 0o640, (error, descriptor) => {
+    fs.open(path, flagsOf[mode], 0o640, (error, descriptor) => {
       if (error !== null) return done(error, null, 0);
       fs.fstat(descriptor, (failure, stats) => {
         if (failure === null) return done(null, new NodeFile(descriptor), stats.size);

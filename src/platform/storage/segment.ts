@@ -1,5 +1,5 @@
 import { assert, KiB } from "../../base/index.js";
-import type { Done, FileSystem, StoredFile } from "./file-system.js";
+import type { Done, FileSystem, OpenMode, StoredFile } from "./file-system.js";
 
 /** Zeros are written ahead in pieces of this size, each synced by itself, so that a log's own sync waits for one at most. */
 const pieceBytesMax = 256 * KiB;
@@ -23,7 +23,7 @@ export class Segment {
   used = 0;
   /** Bytes that exist in the file. */
   allocated = 0;
-  /** Writes and syncs of batches and zeros under way; the file is closed only at 0. */
+  /** Writes of batches and zeros under way; the file is closed only at 0. */
   #underWay = 0;
   #file: StoredFile | null = null;
   readonly #synced: boolean;
@@ -60,7 +60,8 @@ export class Segment {
       this.#onError(`cannot create ${this.path}`, error);
     };
     const open = (): void => {
-      fs.open(this.path, spare === null ? "create" : "write", (error, file, bytes) => {
+      const mode: OpenMode = `${spare === null ? "create" : "write"}${this.#synced ? " synced" : ""}`;
+      fs.open(this.path, mode, (error, file, bytes) => {
         if (error !== null || file === null) return fail(error ?? new Error("no file"));
         fs.syncDirectory(directory, (failure) => {
           this.#file = file;
@@ -82,6 +83,11 @@ export class Segment {
     if (!this.#extending && this.#file !== null) this.#extend();
   }
 
+  /** The log has failed: no more space is taken. */
+  stopExtending(): void {
+    this.#target = 0;
+  }
+
   #extend(): void {
     const step = Math.max(4 * KiB, Math.floor(this.#segmentBytes / 16));
     const piece = Math.min(pieceBytesMax, step, this.#segmentBytes - this.allocated);
@@ -96,19 +102,15 @@ export class Segment {
       const waiting = this.#afterPiece;
       this.#afterPiece = null;
       this.#settle();
-      if (error !== null) this.#onError(`cannot allocate ${this.path}`, error);
-      else this.allocated += piece;
+      if (error === null) this.allocated += piece;
+      else this.#onError(`cannot allocate ${this.path}`, error);
       if (waiting !== null) waiting(error);
-      else if (error !== null) return;
-      else if (this.#whenIdle === null) this.#extend();
+      else if (error === null && this.#whenIdle === null) this.#extend();
     };
-    file.write(zeros, 0, piece, this.allocated, (error) => {
-      if (error === null && this.#synced) file.sync(end);
-      else end(error);
-    });
+    file.write(zeros, 0, piece, this.allocated, end);
   }
 
-  /** Writes a batch behind the last one, and syncs it where the log's durability asks for it. */
+  /** Writes a batch behind the last one; `done` when it is as durable as the log was opened to make it. */
   append(bytes: Uint8Array, length: number, done: Done): void {
     const file = this.#file;
     assert(file !== null, "a batch goes into an open segment");
@@ -121,10 +123,7 @@ export class Segment {
     };
     const write = (): void => {
       this.allocated = Math.max(this.allocated, offset + length);
-      file.write(bytes, 0, length, offset, (error) => {
-        if (error === null && this.#synced) file.sync(end);
-        else end(error);
-      });
+      file.write(bytes, 0, length, offset, end);
     };
     if (offset + length <= this.allocated || !this.#extending) write();
     else this.#afterPiece = (error) => (error === null ? write() : end(error));

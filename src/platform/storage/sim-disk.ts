@@ -232,14 +232,14 @@ class SimFileSystem implements FileSystem {
     this.operate(
       () => {
         file = disk.find(path);
-        if (mode !== "create") return;
+        if (!mode.startsWith("create")) return;
         const created = new SimFile();
         file = created;
         disk.change((entries) => entries.set(path, created));
       },
       () => {
         if (file === undefined) done(failure("ENOENT", path), null, 0);
-        else done(null, new SimStoredFile(disk, this, file, path), file.bytes.length);
+        else done(null, new SimStoredFile(disk, this, file, path, mode.endsWith("synced")), file.bytes.length);
       },
     );
   }
@@ -316,12 +316,14 @@ class SimStoredFile implements StoredFile {
   readonly #fs: SimFileSystem;
   readonly #file: SimFile;
   readonly #path: string;
+  readonly #synced: boolean;
 
-  constructor(disk: SimDisk, fs: SimFileSystem, file: SimFile, path: string) {
+  constructor(disk: SimDisk, fs: SimFileSystem, file: SimFile, path: string, synced: boolean) {
     this.#disk = disk;
     this.#fs = fs;
     this.#file = file;
     this.#path = path;
+    this.#synced = synced;
   }
 
   write(bytes: Uint8Array, start: number, end: number, offset: number, done: Done): void {
@@ -344,7 +346,10 @@ class SimStoredFile implements StoredFile {
       () => {
         write.landed = true;
       },
-      () => done(error),
+      () => {
+        if (error === null && this.#synced) this.sync(done);
+        else done(error);
+      },
     );
   }
 

@@ -466,6 +466,8 @@ export class Wal implements LogStorage {
     this.#failure = storageError(what, error);
     this.#idle.clear();
     this.#filling.clear();
+    this.#active?.stopExtending();
+    this.#next?.stopExtending();
     this.#handlers?.onFatal(this.#failure);
     this.#finishClose();
   }
