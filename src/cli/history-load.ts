@@ -12,6 +12,8 @@ const PAUSE_MS = 1;
 const CONNECT_MS_MAX = 1000;
 /** After a lost connection, before the next attempt. */
 const RECONNECT_MS = 50;
+/** How long `stop` waits for what is unanswered. */
+const LAST_ANSWER_MS_MAX = 1000;
 /** The load stops by itself at this length: a history is checked as a whole and kept in memory. */
 export const LOAD_OPERATIONS_MAX = 200_000;
 
@@ -24,6 +26,7 @@ export class HistoryLoad {
   readonly #prefix = `synod:load:${randomBytes(4).toString("hex")}:`;
   readonly #recorder = new HistoryRecorder();
   readonly #clients: Promise<void>[] = [];
+  readonly #connections = new Set<RespConnection>();
   #running = false;
   #written = 0;
 
@@ -54,10 +57,20 @@ export class HistoryLoad {
     }
   }
 
-  /** Resolves when every client has its last answer. */
+  /** Resolves when every client has its last answer, or has given up on it: a paused replica answers nothing. */
   async stop(): Promise<void> {
     this.#running = false;
-    await Promise.all(this.#clients.splice(0));
+    const ended = Promise.all(this.#clients.splice(0));
+    const patience = new AbortController();
+    const impatient = setTimeout(LAST_ANSWER_MS_MAX, undefined, { signal: patience.signal }).then(
+      () => {
+        for (const connection of this.#connections) connection.close();
+      },
+      () => undefined,
+    );
+    await ended;
+    patience.abort();
+    await impatient;
   }
 
   /** Deletes the load's keys, so that nothing of it stays in the store. The history can't be continued after that. */
@@ -81,16 +94,18 @@ export class HistoryLoad {
     while (this.#running && this.#recorder.operations.length < LOAD_OPERATIONS_MAX) {
       try {
         connection ??= await RespConnection.open(address, CONNECT_MS_MAX);
+        this.#connections.add(connection);
       } catch {
         await setTimeout(RECONNECT_MS);
         continue;
       }
       if (!(await this.#operate(client, connection, prng))) {
-        connection.close();
+        this.#connections.delete(connection);
         connection = null;
       }
       await setTimeout(PAUSE_MS);
     }
+    if (connection !== null) this.#connections.delete(connection);
     connection?.close();
     if (this.#recorder.operations.length >= LOAD_OPERATIONS_MAX) this.#running = false;
   }

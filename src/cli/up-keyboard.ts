@@ -19,6 +19,8 @@ class Console {
   #load: HistoryLoad | null = null;
   /** One action at a time: keys pressed meanwhile are dropped. */
   #busy = false;
+  /** The replica that a drill kills: the drill itself tells of its death and of the new leader. 0 outside a drill. */
+  drilled: ReplicaId = 0;
 
   constructor(config: ClusterConfig, supervisor: Supervisor, output: Output) {
     this.#config = config;
@@ -70,7 +72,8 @@ class Console {
     const witness = this.#supervisor.replicas.find((each) => each.address.id !== leader && each.ready && !each.paused);
     const address = witness?.address.resp ?? null;
     if (address === null) return this.#bad("no other replica is ready");
-    const result = await killDrill(address, () => this.#supervisor.kill(leader));
+    this.drilled = leader;
+    const result = await killDrill(address, () => this.#supervisor.kill(leader)).finally(() => (this.drilled = 0));
     if (result.outageMs === null) return this.#bad(`r${leader} killed, and no write succeeded since`);
     const next = this.#supervisor.leader;
     const lost = result.lost === 0 ? "0 acknowledged writes lost" : `${result.lost} ACKNOWLEDGED WRITES LOST`;
@@ -147,13 +150,21 @@ class Console {
   }
 }
 
-/** Reads keys from the terminal until the returned function is called, which clears up before the cluster stops. */
+/** The keys of a terminal, while they are listened to. */
+export interface Keyboard {
+  /** The replica whose death, and whose successor, a key's action tells of by itself; 0 for none. */
+  readonly drilled: ReplicaId;
+  /** Listens no more, and resolves when what the keys had begun is cleared up. */
+  close(): Promise<void>;
+}
+
+/** Reads keys from the terminal. */
 export function startKeyboard(
   config: ClusterConfig,
   supervisor: Supervisor,
   output: Output,
   quit: () => void,
-): () => Promise<void> {
+): Keyboard {
   const desk = new Console(config, supervisor, output);
   const names = new Map([
     ["k", "[k]ill leader"],
@@ -176,11 +187,16 @@ export function startKeyboard(
   stdin.setEncoding("utf8");
   stdin.on("data", onData);
   stdin.resume();
-  return () => {
-    // Cooked mode first: from here on Ctrl-C is a signal again, and so a second one ends the wait.
-    stdin.setRawMode(false);
-    stdin.off("data", onData);
-    stdin.pause();
-    return desk.close();
+  return {
+    get drilled() {
+      return desk.drilled;
+    },
+    close() {
+      // Cooked mode first: from here on Ctrl-C is a signal again, and so a second one ends the wait.
+      stdin.setRawMode(false);
+      stdin.off("data", onData);
+      stdin.pause();
+      return desk.close();
+    },
   };
 }

@@ -6,6 +6,7 @@ import { createOutput, type Output, painted } from "./output.js";
 import { onStopSignal } from "./stop-signal.js";
 import { Supervisor } from "./supervisor.js";
 import type { UpFlags } from "./up-command.js";
+import type { Keyboard } from "./up-keyboard.js";
 
 /** Runs a local cluster until a signal or [q] ends it. Resolves with the exit code when every child is reaped. */
 export async function runUp(flags: UpFlags): Promise<number> {
@@ -20,7 +21,7 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
   return new Promise((resolve, reject) => {
     let ready = false;
     let ending = false;
-    let stopKeyboard = (): Promise<void> => Promise.resolve();
+    let keyboard: Keyboard | null = null;
     // This process outlives all its replicas, also when nothing else keeps its loop busy.
     const vigil = setInterval(() => undefined, 2 ** 30);
 
@@ -37,10 +38,11 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
       },
       onLeader(leader) {
         output.event({ event: "leader", id: leader });
-        if (ready && !ending) output.line(`  r${leader} leads`);
+        if (ready && !ending && (keyboard?.drilled ?? 0) === 0) output.line(`  r${leader} leads`);
       },
       onDeath(id, reason, exitCode) {
         output.event({ event: "died", id, reason });
+        if (ready && keyboard?.drilled === id) return;
         if (ready) output.line(`${painted(output, "red", "✖")} r${id} died: ${reason}`);
         else end(new ExitError(exitCode === 0 ? ExitCode.failed : exitCode, `replica ${id}: ${reason}`));
       },
@@ -49,7 +51,7 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
     /** The keys bring load and checkers with them, which are loaded after everything is ready. */
     async function listenToKeys(): Promise<void> {
       const { startKeyboard } = await import("./up-keyboard.js");
-      if (!ending) stopKeyboard = startKeyboard(config, supervisor, output, stop);
+      if (!ending) keyboard = startKeyboard(config, supervisor, output, stop);
     }
 
     function stop(): void {
@@ -61,7 +63,8 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
       if (ending) return;
       ending = true;
       clearInterval(vigil);
-      stopKeyboard()
+      const cleared = keyboard?.close() ?? Promise.resolve();
+      cleared
         .then(() => supervisor.stop())
         .then((graceful) => {
           if (failure !== null) throw failure;
