@@ -125,7 +125,7 @@ function measure(pipeline, reply, write) {
     const ns = Number(process.hrtime.bigint() - begin);
     if (repetition >= 0) figures.push(ns / (gateway.status().requests - before));
   }
-  return figures.sort((a, b) => a - b)[0];
+  return figures.sort((a, b) => a - b)[figures.length >> 1];
 }
 
 const workloads = [

@@ -7,6 +7,7 @@ import {
   endCommand,
   writeArgument,
   writeArgumentLatin1,
+  writeArguments,
 } from "../../service/command/index.js";
 import { SetFlag } from "../../service/kv/index.js";
 import { type CommandRow, Mapping } from "./command-table.js";
@@ -58,7 +59,7 @@ export function writeStoreCommand(writer: ByteWriter, row: CommandRow, request: 
     added = 1;
   }
   const at = beginCommand(writer, row.operation, flags, count - 1 + added);
-  for (let i = 1; i < count; i++) writeArgument(writer, bytes, spans[2 * i] as number, spans[2 * i + 1] as number);
+  writeArguments(writer, bytes, spans, 1, count);
   if (added > 0) {
     if (mapping === Mapping.plusOne) writeArgumentLatin1(writer, "1");
     else if (mapping === Mapping.minusOne) writeArgumentLatin1(writer, "-1");
