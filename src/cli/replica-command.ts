@@ -6,6 +6,7 @@ export interface ReplicaFlags {
   readonly data: string;
   readonly json?: boolean;
   readonly supervised?: boolean;
+  readonly insecureNetwork?: boolean;
   readonly logLevel?: (typeof LOG_LEVELS)[number];
 }
 
@@ -16,6 +17,9 @@ export function replicaCommand(): Command {
     .addOption(option("--data <dir>", "the cluster's directory").default("./synod-data"))
     .option("--json", "one JSON object a line on stdout")
     .addOption(option("--log-level <level>", `what is logged on stderr: ${LOG_LEVELS.join("|")}`, oneOf(LOG_LEVELS)))
+    .addOption(
+      option("--insecure-network", "allow addresses beyond this machine, without encryption or authentication"),
+    )
     // Set by `synod up` for its children: they report over the channel to it and end when it does.
     .addOption(new Option("--supervised").hideHelp());
   return addConfigOption(command).action(async (id: number, flags: ReplicaFlags) => {

@@ -28,7 +28,13 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
     let stopping = false;
 
     const thread = startReplicaThread(
-      { self: id, directory: flags.data, checked: supervised, options: {} },
+      {
+        self: id,
+        directory: flags.data,
+        checked: supervised,
+        insecureNetwork: flags.insecureNetwork === true,
+        options: {},
+      },
       { onMessage, onExit: () => resolve(exitCode ?? (stopping ? ExitCode.ok : ExitCode.fatal)) },
     );
 

@@ -26,8 +26,8 @@ export interface SupervisorHandlers {
   onReady(id: ReplicaId): void;
   /** The leader in the belief of most replicas changed; never 0. */
   onLeader(leader: ReplicaId): void;
-  /** A process ended that was not asked to. */
-  onDeath(id: ReplicaId, reason: string, exitCode: number): void;
+  /** A process ended that was not asked to; `exitCode` is null if a signal ended it. */
+  onDeath(id: ReplicaId, reason: string, exitCode: number | null): void;
 }
 
 interface Child extends SupervisedReplica {
@@ -179,7 +179,7 @@ export class Supervisor {
     if (this.#stopping) return;
     const { failure } = child;
     const reason = failure?.message ?? (signal === null ? `exit code ${code}` : signal);
-    this.#handlers.onDeath(child.address.id, reason, failure?.exitCode ?? code ?? 1);
+    this.#handlers.onDeath(child.address.id, reason, failure?.exitCode ?? code);
   }
 
   /** A leader is one whom a majority of the living names: a replica cut off may name another for a while. */

@@ -30,7 +30,7 @@ export async function startThrowawayCluster(flags: ClusterFlags, logLevel: LogLe
         },
         onLeader: () => undefined,
         onDeath: (id, reason, code) => {
-          reject(new ExitError(code === 0 ? ExitCode.failed : code, `replica ${id}: ${reason}`));
+          reject(new ExitError(code || ExitCode.failed, `replica ${id}: ${reason}`));
         },
       });
       supervisor = made;

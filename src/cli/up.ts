@@ -41,10 +41,10 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
         if (ready && !ending && (keyboard?.drilled ?? 0) === 0) output.line(`  r${leader} leads`);
       },
       onDeath(id, reason, exitCode) {
-        output.event({ event: "died", id, reason });
+        output.event({ event: "died", id, reason, exit_code: exitCode });
         if (ready && keyboard?.drilled === id) return;
         if (ready) output.line(`${painted(output, "red", "✖")} r${id} died: ${reason}`);
-        else end(new ExitError(exitCode === 0 ? ExitCode.failed : exitCode, `replica ${id}: ${reason}`));
+        else end(new ExitError(exitCode || ExitCode.failed, `replica ${id}: ${reason}`));
       },
     });
 

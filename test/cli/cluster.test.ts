@@ -231,6 +231,19 @@ describe("a directory is continued only as what it is", () => {
 });
 
 describe("ports", () => {
+  test("a replica refuses to listen beyond this machine unless told that nothing there is secure", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const up = synod(t, ["up", "--data", data, "--port", "0", "--replicas", "1", "--json"]);
+    await up.ready();
+    up.kill("SIGTERM");
+    await up.exit();
+    const file = join(data, "cluster.json");
+    writeFileSync(file, readFileSync(file, "utf8").replace(/"client": "127\.0\.0\.1/, '"client": "0.0.0.0'));
+    const { code, stderr } = await finished(t, ["replica", "1", "--data", data, "--log-level", "silent"]);
+    assert.match(stderr, /0\.0\.0\.0:\d+ is not a loopback address.*--insecure-network/);
+    assert.equal(code, 4);
+  });
+
   test("one that is taken is named, and exits 1 without leaving a cluster behind", async (t) => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

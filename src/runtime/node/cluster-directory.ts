@@ -263,6 +263,16 @@ export function addressOf(config: ClusterConfig, id: ReplicaId): ReplicaAddress 
   throw new ConfigError(`there is no replica ${id} in this cluster; it has 1 to ${config.replicas.length}`);
 }
 
+/** Throws `ConfigError` naming the first address that other machines could reach: nothing there is encrypted yet. */
+export function assertLoopback(config: ClusterConfig): void {
+  for (const { host, port } of config.replicas.flatMap(listenedAddresses)) {
+    if (host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host)) continue;
+    throw new ConfigError(
+      `${host}:${port} is not a loopback address; without TLS, which is not built yet, it needs --insecure-network`,
+    );
+  }
+}
+
 /** The addresses of one replica, and its RESP port if it has one, as hosts and ports to listen on. */
 export function listenedAddresses(replica: ReplicaAddress): HostPort[] {
   return [replica.peer, replica.client, replica.resp].filter((address) => address !== null).map(parseAddress);

@@ -25,7 +25,7 @@ import { createBlockClient } from "../client/client-host.js";
 import { orderedReads } from "../client/ordered-reads.js";
 import type { Replica } from "../replica/api.js";
 import { createReplica } from "../replica/replica.js";
-import { addressOf, loadCluster, replicaDirectory } from "./cluster-directory.js";
+import { addressOf, assertLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { openReplicaStore } from "./replica-store.js";
 import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
 
@@ -92,9 +92,11 @@ class RunningReplica {
   async open(data: ReplicaThreadData, openGateways: (init: GatewayInit) => readonly Gateway[]): Promise<void> {
     const config = await loadCluster(data.directory, data.checked);
     const { self } = data;
-    const address = addressOf(config, self);
-    const scheduler = this.#scheduler;
     const events = this.#events;
+    const address = addressOf(config, self);
+    if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
+    else assertLoopback(config);
+    const scheduler = this.#scheduler;
     const { unlock, ...storage } = openReplicaStore(replicaDirectory(data.directory, self), config, scheduler, events);
     this.#unlock = unlock;
 

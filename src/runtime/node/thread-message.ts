@@ -16,6 +16,8 @@ export interface ReplicaThreadData {
   readonly directory: string;
   /** True if whoever started this process has just checked the shape of `cluster.json`. */
   readonly checked: boolean;
+  /** Allows addresses beyond this machine, on which anybody can read and write everything. */
+  readonly insecureNetwork: boolean;
   readonly options: Partial<ReplicaOptions>;
 }
 
