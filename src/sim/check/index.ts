@@ -1,0 +1,27 @@
+/**
+ * Checkers: they decide whether what a cluster did was right. `checkHistory` looks at what clients saw, `ClusterChecker` at
+ * what replicas did. Simulator, real-process tests and `synod check` use the same two.
+ */
+export {
+  formatHistoryLine,
+  HISTORY_LINE_BYTES_MAX,
+  HISTORY_OPERATIONS_MAX,
+  HistoryBuilder,
+  HistoryError,
+  type HistoryEvent,
+  HistoryRecorder,
+  operationEvents,
+  type Operation,
+  type Outcome,
+  parseHistoryLine,
+  type Process,
+  readHistory,
+} from "./history.js";
+export {
+  BEFORE_PROCESS,
+  checkDefaults,
+  checkHistory,
+  type CheckOptions,
+  type Verdict,
+  type Violation,
+} from "./linearizability.js";
