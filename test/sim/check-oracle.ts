@@ -91,7 +91,7 @@ export function bruteForce(operations: readonly Operation[], initial: State = ne
   const failed = new Set<string>();
   const visit = (left: readonly number[], state: State): boolean => {
     if (left.every((index) => (relevant[index] as Operation).outcome === "info")) return true;
-    const name = JSON.stringify([left, [...state].sort()]);
+    const name = JSON.stringify([left, [...state].sort(([a], [b]) => (a < b ? -1 : 1))]);
     if (failed.has(name)) return false;
     failed.add(name);
     return left.some((index) => {

@@ -258,8 +258,9 @@ export async function readHistory(
   const builder = new HistoryBuilder();
   let line = 0;
   let total = 0;
-  /** Bytes of a line whose end has not been read. */
-  let rest: Buffer = Buffer.alloc(0);
+  /** Pieces of a line whose end has not been read; joined once it has. */
+  let rest: Buffer[] = [];
+  let restBytes = 0;
   const take = (bytes: Buffer): void => {
     for (const text of bytes.toString("utf8").split("\n")) {
       line++;
@@ -273,14 +274,20 @@ export async function readHistory(
     total += chunk.length;
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const end = bytes.lastIndexOf(10);
-    if (end >= 0) take(Buffer.concat([rest, bytes.subarray(0, end)]));
-    rest = end >= 0 ? Buffer.from(bytes.subarray(end + 1)) : Buffer.concat([rest, bytes]);
-    if (rest.length > HISTORY_LINE_BYTES_MAX) {
+    if (end >= 0) {
+      take(Buffer.concat([...rest, bytes.subarray(0, end)]));
+      rest = [];
+      restBytes = 0;
+    }
+    // Copied, because whoever gives the chunks may use their memory again.
+    rest.push(Buffer.from(bytes.subarray(end + 1)));
+    restBytes += bytes.length - end - 1;
+    if (restBytes > HISTORY_LINE_BYTES_MAX) {
       throw new HistoryError(`longer than ${HISTORY_LINE_BYTES_MAX} bytes`, line + 1);
     }
     onBytes?.(total);
   }
-  if (rest.length > 0) take(rest);
+  if (restBytes > 0) take(Buffer.concat(rest));
   return builder.operations;
 }
 

@@ -1,0 +1,152 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { ExitCode } from "../model/index.js";
+import {
+  checkHistory,
+  formatHistoryLine,
+  HistoryError,
+  type Operation,
+  operationEvents,
+  readHistory,
+  type Verdict,
+} from "../sim/index.js";
+import { grouped } from "./output.js";
+
+/** Where `checkCommand` writes; each text is one or more whole lines, except for progress. */
+export interface CheckStreams {
+  out(text: string): void;
+  error(text: string): void;
+  /** True if a person watches the error stream, so that a line of progress may be drawn there. */
+  readonly terminal: boolean;
+}
+
+const processStreams: CheckStreams = {
+  out: (text) => process.stdout.write(text),
+  error: (text) => process.stderr.write(text),
+  terminal: process.stderr.isTTY,
+};
+
+/** Progress is not shown before the check has taken this long, in ms. */
+const QUIET_MS = 1000;
+/** Operations of a contradicting part that are written for people; `--json` has all of them. */
+const SHOWN_MAX = 50;
+
+/**
+ * `synod check HISTORY.jsonl [--json]`: says whether a history is linearizable.
+ *
+ * Exit codes: 0 linearizable, 5 violation, 1 unknown or the file can't be read, 4 the history is malformed (the line is
+ * named on the error stream). With `json`, one object: `verdict`, `operations`, `keys`, `ms`, for a violation also `part`
+ * (events in the history's own format, a history in itself), for unknown also `reasons`.
+ */
+export async function checkCommand(
+  file: string,
+  options: { readonly json: boolean },
+  streams: CheckStreams = processStreams,
+): Promise<number> {
+  const started = performance.now();
+  const progress = new Progress(streams, started);
+  let verdict: Verdict;
+  try {
+    const { size } = await stat(file);
+    const operations = await readHistory(createReadStream(file, { highWaterMark: 1024 * 1024 }), (bytes) =>
+      progress.show(`read ${Math.min(99, Math.floor((100 * bytes) / Math.max(1, size)))} %`),
+    );
+    verdict = checkHistory(operations, {
+      onProgress: (checked, total) => progress.show(`checked ${grouped(checked)} of ${grouped(total)} operations`),
+    });
+  } catch (error) {
+    progress.clear();
+    if (error instanceof HistoryError) {
+      streams.error(`synod: ${file}: ${error.message}\n`);
+      return ExitCode.usage;
+    }
+    if (error instanceof Error && "syscall" in error) {
+      streams.error(`synod: can't read ${file}: ${error.message}\n`);
+      return ExitCode.failed;
+    }
+    throw error;
+  }
+  progress.clear();
+  const ms = Math.round(performance.now() - started);
+  if (options.json) streams.out(`${JSON.stringify(reportOf(verdict, ms))}\n`);
+  else for (const line of wordsOf(verdict, ms)) streams.out(`${line}\n`);
+  const codes = { linearizable: ExitCode.ok, violation: ExitCode.verdict, unknown: ExitCode.failed };
+  return codes[verdict.verdict];
+}
+
+function reportOf(verdict: Verdict, ms: number): object {
+  const { operations, keys, violation, reasons } = verdict;
+  return {
+    verdict: verdict.verdict,
+    operations,
+    keys,
+    ms,
+    ...(violation === null ? {} : { part: eventsOf(violation.part).map((line) => JSON.parse(line) as object) }),
+    ...(verdict.verdict === "unknown" ? { reasons } : {}),
+  };
+}
+
+/** The lines of a part as a history of its own, in order of time. The sort is stable, so each process's order stays. */
+function eventsOf(part: readonly Operation[]): string[] {
+  const events = part.flatMap(operationEvents).sort((a, b) => a.tNs - b.tNs);
+  return events.map(formatHistoryLine);
+}
+
+function wordsOf(verdict: Verdict, ms: number): string[] {
+  const counts = `${grouped(verdict.operations)} operations, ${grouped(verdict.keys)} keys, ${grouped(ms)} ms`;
+  if (verdict.violation !== null) {
+    const { part, keys } = verdict.violation;
+    const hidden = part.length - SHOWN_MAX;
+    return [
+      `✖ violation: ${counts}`,
+      `  These operations on ${keys.map((key) => JSON.stringify(key)).join(", ")} have no order that explains them:`,
+      ...part.slice(-SHOWN_MAX).map((operation) => `  ${sentenceOf(operation)}`),
+      ...(hidden > 0 ? [`  and ${grouped(hidden)} operations before these (--json writes all)`] : []),
+    ];
+  }
+  if (verdict.verdict === "linearizable") return [`✔ linearizable: ${counts}`];
+  const shown = verdict.reasons.slice(0, 10);
+  return [
+    `? unknown: ${counts}`,
+    ...shown.map((reason) => `  ${reason}`),
+    ...(shown.length < verdict.reasons.length ? [`  and ${verdict.reasons.length - shown.length} more reasons`] : []),
+  ];
+}
+
+function sentenceOf(operation: Operation): string {
+  const { process, op, args, result, outcome, invokedNs, completedNs } = operation;
+  const call = `${op} ${args.map((argument) => clipped(argument)).join(" ")}`.trimEnd();
+  const told = outcome === "ok" ? clipped(result) : "outcome unknown";
+  const until = completedNs === Infinity ? "…" : String(completedNs);
+  return `[${invokedNs}, ${until}] ns  process ${process}: ${call} → ${told}`;
+}
+
+function clipped(value: unknown): string {
+  const text = JSON.stringify(value) ?? "null";
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+/** One line that replaces itself, drawn at most ten times a second once the check has taken a while. */
+class Progress {
+  readonly #streams: CheckStreams;
+  #nextMs: number;
+  #shown = false;
+
+  constructor(streams: CheckStreams, startedMs: number) {
+    this.#streams = streams;
+    this.#nextMs = startedMs + QUIET_MS;
+  }
+
+  show(text: string): void {
+    if (!this.#streams.terminal) return;
+    const now = performance.now();
+    if (now < this.#nextMs) return;
+    this.#nextMs = now + 100;
+    this.#shown = true;
+    this.#streams.error(`\r\u001b[2K${text}`);
+  }
+
+  clear(): void {
+    if (this.#shown) this.#streams.error("\r\u001b[2K");
+  }
+}
