@@ -184,6 +184,27 @@ describe("log recovery", () => {
     }
   });
 
+  test("a reset interrupted by a power cut leaves a log that is whole, empty or damaged, never one that seems whole", async () => {
+    const outcomes = new Set<string>();
+    for (let seed = 1; seed <= 60; seed++) {
+      const world = simWorld(seed);
+      await writeGroups(
+        world,
+        Array.from({ length: 60 }, (_, index) => [text(900, index)]),
+      );
+      const { log } = world.open();
+      await recover(world, log);
+      log.reset(() => {});
+      await world.elapse(seed / 30);
+      world.cutPower();
+      const { records, condition } = await recover(world, world.open().log);
+      const outcome = condition === "damaged" ? "damaged" : `intact with ${records.length}`;
+      assert.ok(["damaged", "intact with 0", "intact with 60"].includes(outcome), `seed ${seed}: ${outcome}`);
+      outcomes.add(outcome);
+    }
+    assert.equal(outcomes.size, 3, [...outcomes].join());
+  });
+
   test("a recycled segment's old records are in the file and never come back", async () => {
     const world = simWorld();
     const first = await startLog(world, world.open().log, () => "prologue");

@@ -1,5 +1,5 @@
 /** The worlds in which storage is tested: real files in a temporary directory, memory, a simulated disk. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -47,24 +47,37 @@ class MortalScheduler implements Scheduler {
 const small = { segmentBytes: 16 * 1024, sealAfterIdleMs: 50 };
 
 export interface RealWorld extends StorageWorld {
+  /** Of the present process. */
   readonly directory: string;
 }
 
+/**
+ * Real files. The code of a killed process can't be stopped inside this one: what it has under way goes on, and would write
+ * into files that its successor reuses, as no dead process can. So the successor gets a copy, taken at the kill.
+ */
 export function fileWorld(durability: Durability = "fsync"): RealWorld {
-  const directory = mkdtempSync(join(tmpdir(), "synod-storage-"));
+  const root = mkdtempSync(join(tmpdir(), "synod-storage-"));
+  let processes = 0;
+  let directory = join(root, "process-0");
+  mkdirSync(directory);
   let scheduler = new MortalScheduler();
   return {
-    directory,
+    get directory() {
+      return directory;
+    },
     open: (options) => openFileStorage({ directory, clusterId, durability, scheduler, ...small, ...options }),
     kill: () => {
       scheduler.kill();
       scheduler = new MortalScheduler();
+      const copy = join(root, `process-${++processes}`);
+      cpSync(directory, copy, { recursive: true });
+      directory = copy;
     },
     wait: (start) => new Promise(start),
     elapse: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     dispose: () => {
       scheduler.kill();
-      rmSync(directory, { recursive: true, force: true });
+      rmSync(root, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }

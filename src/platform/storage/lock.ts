@@ -70,7 +70,7 @@ function isAlive(match: RegExpExecArray, boot: string): boolean {
   return match[3] === boot && startOf(Number(match[1])) === match[2];
 }
 
-/** When a live process began, in clock ticks since boot; null if there is none with that pid, or only its zombie. */
+/** When a live process began, in clock ticks since boot; null if there is none with that pid, or nothing of it runs. */
 function startOf(pid: number): string | null {
   let stat: string;
   try {
@@ -80,8 +80,32 @@ function startOf(pid: number): string | null {
   }
   // The second field is the program's name in parentheses, which may hold blanks and parentheses itself.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const state = fields[0];
-  return state === "Z" || state === "X" ? null : (fields[19] ?? "0");
+  return isDead(fields[0]) && !hasLiveThread(pid) ? null : (fields[19] ?? "0");
+}
+
+function isDead(state: string | undefined): boolean {
+  return state === "Z" || state === "X";
+}
+
+/**
+ * A killed process is a zombie as soon as its main thread is gone, while a thread of its pool may still be inside a write
+ * to the log. Taking the lock then would let that write land in a file that the next process already uses.
+ */
+function hasLiveThread(pid: number): boolean {
+  let threads: string[];
+  try {
+    threads = fs.readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return false;
+  }
+  return threads.some((thread) => {
+    try {
+      const stat = fs.readFileSync(`/proc/${pid}/task/${thread}/stat`, "latin1");
+      return !isDead(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[0]);
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Without /proc every live process counts as the one that began at "0": a pid given away again blocks until removed. */

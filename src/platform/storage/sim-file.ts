@@ -1,4 +1,4 @@
-import type { Prng } from "../../base/index.js";
+import { assert, type Prng } from "../../base/index.js";
 import { sectorBytes } from "./batch-format.js";
 
 /** A write that the disk has taken but not made durable. */
@@ -53,7 +53,13 @@ export class SimFile {
     return this.#live.bytes;
   }
 
+  /** Writes that are under way together may not overlap: which of them a real system carries out last is left to chance. */
   write(offset: number, bytes: Uint8Array): SimWrite {
+    for (const other of this.#unsynced) {
+      const apart =
+        other.landed || other.offset + other.bytes.length <= offset || offset + bytes.length <= other.offset;
+      assert(apart, `a write at ${offset} overlaps one under way at ${other.offset}`);
+    }
     const write = { offset, bytes, landed: false, abandoned: false };
     this.#unsynced.push(write);
     this.#live.put(offset, bytes);
