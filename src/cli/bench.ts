@@ -17,7 +17,6 @@ import {
 } from "../runtime/index.js";
 import type { BenchFlags } from "./bench-command.js";
 import { type ClusterStanding, commandsOf, digestsEqual, discover, standingOf } from "./cluster-status.js";
-import { defaultLogLevel } from "./log-level.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import { cpuSeconds } from "./process-time.js";
 import { onStopSignal } from "./stop-signal.js";
@@ -65,7 +64,7 @@ export async function runBench(flags: BenchFlags): Promise<number> {
     },
   );
   output.progress("starting a cluster");
-  cluster = await startThrowawayCluster(flags, flags.logLevel ?? (flags.json === true ? "warn" : defaultLogLevel()));
+  cluster = await startThrowawayCluster(flags, flags.logLevel ?? "warn");
   try {
     const { config, supervisor } = cluster;
     const pidOf = (id: ReplicaId): number | null => supervisor.replica(id).pid;
