@@ -10,6 +10,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   replica: async () => (await import("./replica-command.js")).replicaCommand(),
   status: async () => (await import("./status-command.js")).statusCommand(),
   bench: async () => (await import("./bench-command.js")).benchCommand(),
+  check: async () => (await import("./check-command.js")).checkHistoryCommand(),
   doctor: async () => (await import("./doctor-command.js")).doctorCommand(),
   config: async () => (await import("./config-command.js")).configCommand(),
 };

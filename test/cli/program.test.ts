@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { finished, temporaryDirectory } from "./synod-process.js";
 
-const commands = ["up", "replica", "status", "bench", "doctor", "config"];
+const commands = ["up", "replica", "status", "bench", "check", "doctor", "config"];
 
 describe("the program explains itself", () => {
   test("--help names every command and exits 0", async (t) => {
@@ -163,6 +163,29 @@ describe("the directory must be one that the command can use", () => {
       assert.equal(code, 4);
     }
   });
+});
+
+describe("check", () => {
+  const event = (process: string, type: string, rest: object, tNs: number): string =>
+    JSON.stringify({ process, type, op: "get", args: ["k"], ...rest, t_ns: tNs });
+  const written = [
+    JSON.stringify({ process: "a", type: "invoke", op: "set", args: ["k", "v"], t_ns: 1 }),
+    JSON.stringify({ process: "a", type: "ok", op: "set", args: ["k", "v"], result: "OK", t_ns: 2 }),
+    event("b", "invoke", {}, 3),
+  ];
+  const cases: readonly (readonly [last: string, code: number, verdict: string])[] = [
+    [event("b", "ok", { result: "v" }, 4), 0, "linearizable"],
+    [event("b", "ok", { result: null }, 4), 5, "violation"],
+  ];
+  for (const [last, expected, verdict] of cases) {
+    test(`a history that is a ${verdict} exits ${expected}`, async (t) => {
+      const file = join(temporaryDirectory(t), "history.jsonl");
+      writeFileSync(file, [...written, last].join("\n"));
+      const { code, lines } = await finished(t, ["check", file, "--json"]);
+      assert.equal(lines[0]?.["verdict"], verdict);
+      assert.equal(code, expected);
+    });
+  }
 });
 
 test("doctor examines the machine, one line a check", async (t) => {
