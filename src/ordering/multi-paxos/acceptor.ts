@@ -31,10 +31,15 @@ export class Acceptor {
     return true;
   }
 
-  /** Phase 1b in chunks of bounded size: every value accepted above the prefix that is known to be decided. */
+  /**
+   * Phase 1b in chunks of bounded size: every value accepted above the prefix that this replica has delivered. What it has
+   * delivered it can serve; what it merely knows to be decided it reports like any accepted value, since nobody else may
+   * still hold it.
+   */
   #promise(to: ReplicaId, ballot: Ballot): HeldSend<MultiPaxosMessage>[] {
     const core = this.#core;
     const held: HeldSend<MultiPaxosMessage>[] = [];
+    const delivered = Math.max(core.decided, core.log.trimmed);
     let entries: Accepting[] = [];
     let bytes = 0;
     const close = (last: boolean): void => {
@@ -43,7 +48,7 @@ export class Acceptor {
         ballot,
         chunk: held.length,
         last,
-        decided: Math.max(core.known, core.log.trimmed),
+        decided: delivered,
         trimmed: core.log.trimmed,
         wallMs: core.wallMs(),
         incarnations: [...core.incarnations],
@@ -53,7 +58,7 @@ export class Acceptor {
       entries = [];
       bytes = 0;
     };
-    for (let i = Math.max(core.known, core.log.trimmed) + 1; i <= core.log.highest; i++) {
+    for (let i = delivered + 1; i <= core.log.highest; i++) {
       const entry = core.log.get(i);
       if (entry === undefined) continue;
       const size = entry.batch.end - entry.batch.start;

@@ -48,6 +48,11 @@ export class Coordinator {
   #prepareSentAt = -Infinity;
   readonly #promises = new Map<ReplicaId, PromiseState>();
   readonly #values = new Map<Instance, Value>();
+  /** A member of the promise quorum has delivered through here: nothing is proposed at or below, it is fetched. */
+  #base: Instance = 0;
+  /** How far the prefix had come, and since when, for a coordinator that fetches what is below its base. */
+  #movedTo: Instance = 0;
+  #movedAt = -Infinity;
   /** Values of earlier ballots are proposed again through here before anything new. */
   #reproposeThrough: Instance = 0;
   #openInstances = 0;
@@ -107,14 +112,14 @@ export class Coordinator {
     this.ballot = ballot;
     core.promised = ballot;
     core.leader = 0;
-    this.#preparedFrom = Math.max(core.known, core.log.trimmed) + 1;
+    this.#preparedFrom = Math.max(core.decided, core.log.trimmed) + 1;
     this.#reset();
     core.persist({ kind: "promised", ballot }, [], () => {
       if (this.phase !== "preparing" || this.ballot !== ballot) return;
       this.#promises.set(core.self, {
         nextChunk: 1,
         complete: true,
-        decided: Math.max(core.known, core.log.trimmed),
+        decided: Math.max(core.decided, core.log.trimmed),
         wallMs: core.wallMs(),
         incarnations: [...core.incarnations],
       });
@@ -179,8 +184,9 @@ export class Coordinator {
     const quorum = this.#promised();
     if (quorum.length < core.majority || !quorum.includes(core.self)) return;
     const states = quorum.map((id) => this.#promises.get(id) as PromiseState);
-    // Nothing is proposed where a member of the quorum knows a decision: those values are fetched.
-    const decided = Math.max(core.known, core.log.trimmed, ...states.map((state) => state.decided));
+    // Nothing is proposed where a member of the quorum has delivered: those values are fetched. What is known to be decided
+    // beyond is among the values that the quorum reported, and proposing it again is how it is learnt.
+    const decided = Math.max(core.decided, core.log.trimmed, ...states.map((state) => state.decided));
     if (decided > core.known) core.known = decided;
     let highest = Math.max(decided, core.log.highest);
     for (const instance of this.#values.keys()) if (instance > highest) highest = instance;
@@ -194,6 +200,9 @@ export class Coordinator {
     this.phase = "leading";
     core.leader = core.self;
     this.next = decided + 1;
+    this.#base = decided;
+    this.#movedTo = core.decided;
+    this.#movedAt = core.now;
     this.#reproposeThrough = highest;
     const wallMs = Math.min(...states.map((state) => state.wallMs));
     this.#timeBaseMs = Math.max(Math.floor(wallMs), this.#lastTimeMs);
@@ -339,11 +348,32 @@ export class Coordinator {
     }
   }
 
-  /** True if this instance is open, or not yet opened, in the present ballot: nobody else can know it decided while we lead. */
-  claims(instance: Instance): boolean {
-    if (this.phase !== "leading") return false;
-    if (instance >= this.next) return instance > this.#reproposeThrough;
-    return this.#core.log.get(instance)?.ballot === this.ballot;
+  /**
+   * Somebody knows that this instance is decided. Where this coordinator proposes values of earlier ballots again that may
+   * be; where it has proposed something new, its ballot is not what it believes.
+   */
+  onChosen(instance: Instance): void {
+    if (this.phase === "leading" && instance > Math.max(this.#base, this.#reproposeThrough)) this.stepDown();
+  }
+
+  /** Some open instances may have been learnt from others: they are not open any more. */
+  recount(): void {
+    const core = this.#core;
+    if (this.phase !== "leading") return;
+    this.#openInstances = 0;
+    this.#openBytes = 0;
+    for (let instance = core.decided + 1; instance < this.next; instance++) {
+      const entry = core.log.get(instance);
+      if (entry === undefined || entry.ballot !== this.ballot) continue;
+      this.#openInstances++;
+      this.#openBytes += entry.batch.end - entry.batch.start;
+    }
+    this.#repropose();
+  }
+
+  /** A state was installed: where it covers what this coordinator has proposed, others have gone on without it. */
+  onInstalled(through: Instance): void {
+    if (this.phase === "leading" && through > this.#base) this.stepDown();
   }
 
   #vote(from: ReplicaId, instance: Instance): void {
@@ -461,6 +491,21 @@ export class Coordinator {
     if (core.now >= this.#heartbeatAt || core.now >= this.#commitDueAt) this.heartbeat();
     if (core.now >= this.#retransmitAt) this.#retransmit();
     this.#continueHandover();
+    this.#checkBase();
+  }
+
+  /**
+   * What the promise quorum had delivered may have gone with the memory of the member that had it. Phase 1 of another ballot
+   * finds such values among the accepted ones, so a coordinator that can't fetch them makes way for one.
+   */
+  #checkBase(): void {
+    const core = this.#core;
+    if (core.decided >= this.#base || core.decided > this.#movedTo || this.#learner.fetching) {
+      this.#movedTo = core.decided;
+      this.#movedAt = core.now;
+    } else if (core.now - this.#movedAt > 2 * core.config.electionTimeoutMs + core.config.retransmitMs) {
+      this.stepDown();
+    }
   }
 
   wakeAt(): number {

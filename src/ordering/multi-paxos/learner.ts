@@ -27,6 +27,11 @@ export class Learner {
     this.#core = core;
   }
 
+  /** True while a peer's state is being fetched. */
+  get fetching(): boolean {
+    return this.#fetching !== 0;
+  }
+
   /** A coordinator announced its decided prefix. A value accepted in its own ballot at or below is the chosen one. */
   hear(ballot: Ballot, decided: Instance): void {
     if (ballot !== this.#heardBallot) {
@@ -59,16 +64,22 @@ export class Learner {
       if (core.now >= this.#renewAt) this.#renew();
       return;
     }
-    if (core.known <= core.decided || core.logFull) return;
-    if (core.now < this.#askedAt + core.config.retransmitMs) return;
+    if (!this.#mayAsk || core.now < this.#askedAt + core.config.retransmitMs) return;
     this.#ask();
+  }
+
+  /** Something is missing, there is room for it, and there is somebody to ask. */
+  get #mayAsk(): boolean {
+    const core = this.#core;
+    return core.known > core.decided && !core.logFull && core.peers.some((peer) => peer.up);
   }
 
   /** When `pursue` wants to run again. */
   wakeAt(): number {
     const core = this.#core;
     if (this.#fetching !== 0) return this.#renewAt;
-    if (core.known <= core.decided) return Infinity;
+    // A time that `pursue` would let pass without asking would come again at once, for ever.
+    if (!this.#mayAsk) return Infinity;
     return this.#askedAt + core.config.retransmitMs;
   }
 

@@ -144,7 +144,7 @@ export interface Promise1b {
   /** 0, 1, 2, …; the last chunk says so. */
   readonly chunk: number;
   readonly last: boolean;
-  /** Instances through here are known to be decided, whether or not the sender still holds them. */
+  /** The sender has delivered through here: it holds these values, or a checkpoint instead of them. */
   readonly decided: Instance;
   readonly trimmed: Instance;
   /** The sender's wall clock in ms since the epoch. */

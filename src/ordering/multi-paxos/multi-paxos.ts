@@ -156,7 +156,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#learner.trim();
         return;
       case "installed":
-        if (this.#coordinator.claims(event.through)) this.#coordinator.stepDown();
+        this.#coordinator.onInstalled(event.through);
         this.#learner.onInstalled(event.through);
         return;
       case "fetchFailed":
@@ -297,8 +297,9 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#learner.onCatchUp(peer, message);
         return;
       case "chosen":
-        if (this.#coordinator.claims(message.instance)) this.#coordinator.stepDown();
+        this.#coordinator.onChosen(message.instance);
         this.#learner.onChosen(from, message);
+        this.#coordinator.recount();
         return;
       case "catchUpRefuse":
         this.#learner.onCatchUpRefuse(from, message);

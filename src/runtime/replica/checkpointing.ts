@@ -53,12 +53,15 @@ export class Checkpointing {
   #write(source: SnapshotSource, writer: CheckpointWriter, through: Instance, digest: string): void {
     this.#slice.clear();
     const more = source.next(this.#slice, this.#sliceBytes);
-    writer.write(this.#slice.bytes, 0, this.#slice.length, (error) => {
+    const written = (error: Error | null): void => {
       if (error === null && more) return this.#write(source, writer, through, digest);
       source.close();
       if (error !== null) return this.#finish(error, through, digest, 0);
       writer.commit(digest, (failure, info) => this.#finish(failure, through, digest, info?.bytes ?? 0));
-    });
+    };
+    // The last slice may be empty, and an empty chunk is none.
+    if (this.#slice.length === 0) written(null);
+    else writer.write(this.#slice.bytes, 0, this.#slice.length, written);
   }
 
   #finish(error: Error | null, through: Instance, digest: string, bytes: number): void {

@@ -31,7 +31,11 @@ interface Fetching {
   through: Instance;
   digest: string;
   writer: CheckpointWriter | null;
+  /** The chunk that must arrive next. */
   next: number;
+  /** Chunks that have arrived and wait for the store, which takes one at a time; null ends the checkpoint. */
+  readonly waiting: { readonly index: number; readonly chunk: Uint8Array | null }[];
+  storing: boolean;
   touchedAt: number;
   readonly transfer: number;
 }
@@ -73,7 +77,18 @@ export class StateTransfer {
   fetch(from: ReplicaId, wanted: Instance): void {
     if (this.#fetching !== null) return;
     const transfer = ++this.#transfers;
-    this.#fetching = { from, wanted, through: 0, digest: "", writer: null, next: 0, touchedAt: this.#now(), transfer };
+    this.#fetching = {
+      from,
+      wanted,
+      through: 0,
+      digest: "",
+      writer: null,
+      next: 0,
+      waiting: [],
+      storing: false,
+      touchedAt: this.#now(),
+      transfer,
+    };
     const body = this.#peers.begin(from, FrameKind.stateRequest);
     if (body === null) return;
     body.u32(transfer);
@@ -187,31 +202,49 @@ export class StateTransfer {
     } else if (through !== fetching.through || digest !== fetching.digest) {
       return this.#fail("the checkpoint changed under way");
     }
+    // The sender never has more chunks on their way than its window, so neither do more wait here; the copy is theirs.
+    if (fetching.waiting.length > WINDOW_CHUNKS) return this.#fail("more chunks than were asked for");
     fetching.next++;
     fetching.touchedAt = this.#now();
+    fetching.waiting.push({ index, chunk: last ? null : bytes.slice(start + 49, end) });
+    this.#storeNext(fetching);
+  }
+
+  /** Gives the store one chunk after the other, each when it has taken the last; then commits. */
+  #storeNext(fetching: Fetching): void {
     const writer = fetching.writer as CheckpointWriter;
-    if (last) {
-      writer.commit(digest, (error, info) => {
+    const next = fetching.storing ? undefined : fetching.waiting.shift();
+    if (next === undefined) return;
+    fetching.storing = true;
+    const { index, chunk } = next;
+    if (chunk === null) {
+      writer.commit(fetching.digest, (error, info) => {
         if (this.#fetching !== fetching) return;
         this.#fetching = null;
-        this.#done(error, from, info);
+        this.#done(error, fetching.from, info);
       });
       return;
     }
-    writer.write(bytes, start + 49, end, (error) => {
+    writer.write(chunk, 0, chunk.length, (error) => {
       if (this.#fetching !== fetching) return;
+      fetching.storing = false;
       if (error !== null) {
         this.#fetching = null;
-        this.#done(error, from, null);
+        this.#done(error, fetching.from, null);
         return;
       }
-      const body = this.#peers.begin(from, FrameKind.stateAcknowledge);
-      if (body === null) return;
-      body.u32(fetching.transfer);
-      body.u32(index);
-      this.#peers.end();
-      this.#peers.flush();
+      this.#acknowledge(fetching, index);
+      this.#storeNext(fetching);
     });
+  }
+
+  #acknowledge(fetching: Fetching, index: number): void {
+    const body = this.#peers.begin(fetching.from, FrameKind.stateAcknowledge);
+    if (body === null) return;
+    body.u32(fetching.transfer);
+    body.u32(index);
+    this.#peers.end();
+    this.#peers.flush();
   }
 
   #fail(reason: string): void {
