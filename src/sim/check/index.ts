@@ -2,6 +2,7 @@
  * Checkers: they decide whether what a cluster did was right. `checkHistory` looks at what clients saw, `ClusterChecker` at
  * what replicas did. Simulator, real-process tests and `synod check` use the same two.
  */
+export { ClusterChecker, type ClusterCheckerOptions, type Invariant, type InvariantViolation } from "./cluster.js";
 export {
   formatHistoryLine,
   HISTORY_LINE_BYTES_MAX,
