@@ -29,9 +29,6 @@ import { addressOf, assertLoopback, loadCluster, replicaDirectory } from "./clus
 import { openReplicaStore } from "./replica-store.js";
 import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
 
-/** How often the thread looks whom its replica believes to lead, in ms. */
-const LEADER_POLL_MS = 50;
-
 /** What a gateway in the replica's thread works with. */
 export interface GatewayInit {
   readonly self: ReplicaId;
@@ -78,7 +75,6 @@ class RunningReplica {
   #replica: Replica | null = null;
   #gateways: readonly Gateway[] = [];
   #unlock: () => void = () => undefined;
-  #leader: ReplicaId = 0;
   #stopping = false;
 
   constructor(say: (message: FromReplicaThread) => void) {
@@ -125,6 +121,7 @@ class RunningReplica {
         options: { seed: randomInt(2 ** 31), ...data.options },
         onFatal: (error) => this.#say(failureOf(error, ExitCode.fatal)),
         onRecovered: resolve,
+        onLeader: (leader) => this.#say({ kind: "leader", leader }),
       });
     });
     const replica = this.#replica as unknown as Replica;
@@ -139,7 +136,6 @@ class RunningReplica {
       client: (handlers) => localClient(self, config, link.dialler, scheduler, events, handlers),
     });
     await Promise.all(this.#gateways.map((gateway) => listening((done) => gateway.listen(done))));
-    this.#watchLeader(replica);
     await recovered;
     this.#say({ kind: "recovered", address });
   }
@@ -161,20 +157,6 @@ class RunningReplica {
         if (--open === 0) closed();
       });
     }
-  }
-
-  #watchLeader(replica: Replica): void {
-    const { clock } = this.#scheduler;
-    const timer = this.#scheduler.timer(() => {
-      if (this.#stopping) return;
-      const { leader } = replica.status();
-      if (leader !== this.#leader) {
-        this.#leader = leader;
-        this.#say({ kind: "leader", leader });
-      }
-      timer.set(clock.monotonicMs() + LEADER_POLL_MS);
-    });
-    timer.set(clock.monotonicMs());
   }
 }
 

@@ -21,6 +21,8 @@ export interface ReplicaInit {
   onFatal(error: Error): void;
   /** Recovered, or rejoined as a voter: the replica takes part. */
   onRecovered?(): void;
+  /** The replica believed to lead changed; 0: none is known. */
+  onLeader?(leader: ReplicaId): void;
   /** The typed trace stream, for checkers, metrics and experiments. */
   onTrace?(code: TraceCode, a: number, b: number, c: number): void;
   /** Hash every decided batch for the trace stream; costs about 1 ns a byte. Default false. */

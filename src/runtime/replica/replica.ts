@@ -443,6 +443,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const { leader, role } = this.#protocol.inspect();
     if (leader !== this.#leaderTold) {
       this.#leaderTold = leader;
+      this.#init.onLeader?.(leader);
       this.#platform.events.info("leader changed", { leader, ballot: this.#protocol.inspect().ballot });
       if (leader !== 0) for (const route of this.#routes.links) this.#misdirected.add(route);
     }
