@@ -315,6 +315,8 @@ export class ClusterChecker {
   }
 
   #onTrimmed(replica: ReplicaId, through: Instance): void {
+    // Nothing is trimmed yet, so nothing need be covered.
+    if (through === 0) return;
     const own = this.#checkpoints.get(replica) ?? 0;
     let holders = 0;
     for (const checkpoint of this.#checkpoints.values()) if (checkpoint >= through) holders++;
