@@ -32,8 +32,8 @@ export interface MultiPaxosConfig {
 
 export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
   heartbeatMs: 50,
-  electionTimeoutMs: 500,
-  electionJitterMs: 300,
+  electionTimeoutMs: 400,
+  electionJitterMs: 200,
   retransmitMs: 200,
   commitDelayMs: 2,
   windowInstancesMax: 64,

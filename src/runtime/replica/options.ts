@@ -6,8 +6,8 @@ const MiB = 1024 * 1024;
 export const replicaDefaults: ReplicaOptions = Object.freeze({
   seed: 1,
   heartbeatMs: 50,
-  electionTimeoutMs: 500,
-  electionJitterMs: 300,
+  electionTimeoutMs: 400,
+  electionJitterMs: 200,
   windowInstancesMax: 64,
   windowBytesMax: 16 * MiB,
   batchBytesMax: 1 * MiB,
