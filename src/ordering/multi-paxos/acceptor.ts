@@ -18,7 +18,7 @@ export class Acceptor {
   /** Phase 1a. Returns true if the ballot was promised. */
   onPrepare(from: ReplicaId, message: Prepare): boolean {
     const core = this.#core;
-    if (!core.voter || ballotProposer(message.ballot) !== from) return false;
+    if (!core.mayPromise || ballotProposer(message.ballot) !== from) return false;
     if (message.ballot < core.promised) {
       core.out.send(from, { kind: "refuse", promised: core.promised });
       return false;

@@ -75,6 +75,8 @@ export class Core {
   floorInstance: Instance = 0;
   floorBallot: Ballot = 0;
   rejoinedNonce = 0;
+  /** Values through here were trimmed or installed away: this log can't say what this replica voted for below. */
+  forgottenThrough: Instance = 0;
 
   wallBaseMs = 0;
   wallBaseAt = 0;
@@ -131,9 +133,19 @@ export class Core {
     for (const { durable } of this.#waiting.splice(0, done)) durable();
   }
 
+  /**
+   * True if a promise of this replica may count: it reports what was accepted above the delivered prefix, so that prefix has
+   * to reach past everything whose votes it no longer holds. It does unless the checkpoint that covered them was lost.
+   */
+  get mayPromise(): boolean {
+    return (
+      this.voter && Math.max(this.decided, this.log.trimmed) >= Math.max(this.floorInstance, this.forgottenThrough)
+    );
+  }
+
   /** True if a vote of this replica for the instance in the ballot may leave it. */
   mayVote(instance: Instance, ballot: Ballot): boolean {
-    return this.voter && instance > this.floorInstance && ballot >= this.floorBallot;
+    return this.voter && instance > Math.max(this.floorInstance, this.forgottenThrough) && ballot >= this.floorBallot;
   }
 
   /** Takes up a coordinator's ballot, which implies promising it. Nothing is sent, so nothing need be durable. */

@@ -89,7 +89,7 @@ export class Election {
       return;
     }
     if (core.now < this.#deadline) return;
-    if (!core.voter) {
+    if (!core.mayPromise) {
       this.#deadline = core.now + this.#timeout();
       return;
     }

@@ -19,6 +19,11 @@ export class Learner {
   #heardDecided: Instance = 0;
   #asked: ReplicaId = 0;
   #askedAt = -Infinity;
+  #askedFrom: Instance = 0;
+  /** The peer asked last has not answered yet; an answer that arrives twice counts once. */
+  #waiting = false;
+  /** Refusals in this round of asking. */
+  #refusals = 0;
   #fetching: ReplicaId = 0;
   #fetchThrough: Instance = 0;
   #renewAt = Infinity;
@@ -65,6 +70,7 @@ export class Learner {
       return;
     }
     if (!this.#mayAsk || core.now < this.#askedAt + core.config.retransmitMs) return;
+    this.#refusals = 0;
     this.#ask();
   }
 
@@ -87,10 +93,17 @@ export class Learner {
     const core = this.#core;
     const peer = this.#nextPeer();
     if (peer === undefined) return;
-    this.#asked = peer.id;
-    this.#askedAt = core.now;
     core.out.trace(TraceCode.catchUp, core.decided + 1, peer.id, core.known);
-    core.out.send(peer.id, { kind: "catchUp", from: core.decided + 1, through: core.known });
+    this.#request(peer.id);
+  }
+
+  #request(peer: ReplicaId): void {
+    const core = this.#core;
+    this.#asked = peer;
+    this.#askedAt = core.now;
+    this.#askedFrom = core.decided + 1;
+    this.#waiting = true;
+    core.out.send(peer, { kind: "catchUp", from: core.decided + 1, through: core.known });
   }
 
   /** Peers take turns; the coordinator, which has most to do, comes last among those that are up. */
@@ -149,19 +162,18 @@ export class Learner {
       }
       this.advance();
     }
-    if (message.last && from === this.#asked) {
-      // The same peer answers well: go on with it at once.
-      this.#askedAt = -Infinity;
-      if (core.known > core.decided && !core.logFull) {
-        this.#askedAt = core.now;
-        core.out.send(from, { kind: "catchUp", from: core.decided + 1, through: core.known });
-      }
-    }
+    // An answer that arrives twice is followed up once: else every duplicate would start a catch-up of its own.
+    if (!message.last || from !== this.#asked || !this.#waiting || message.instance < this.#askedFrom) return;
+    this.#waiting = false;
+    this.#askedAt = -Infinity;
+    // The same peer answers well: go on with it at once.
+    if (core.known > core.decided && !core.logFull) this.#request(from);
   }
 
   onCatchUpRefuse(from: ReplicaId, message: CatchUpRefuse): void {
     const core = this.#core;
-    if (from !== this.#asked || this.#fetching !== 0) return;
+    if (from !== this.#asked || !this.#waiting || this.#fetching !== 0) return;
+    this.#waiting = false;
     if (message.decided > core.known) core.known = message.decided;
     if (message.trimmed > core.decided && message.checkpoint > core.decided) {
       this.#fetching = from;
@@ -170,9 +182,8 @@ export class Learner {
       core.out.fetchState(from, message.trimmed, null);
       return;
     }
-    this.#ask();
-    // A peer that has nothing for us answers at once: asking round without pause would be a busy loop between two of them.
-    this.#askedAt = core.now;
+    // Each peer is asked once without a pause: asking on and on would be a busy loop between those that have nothing.
+    if (++this.#refusals < core.peers.filter((peer) => peer.up).length) this.#ask();
   }
 
   #renew(): void {

@@ -232,6 +232,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     // accepted in the deciding ballot or later, or was written as chosen before the hint. That holds only above what was
     // installed or trimmed: if the checkpoint that covered it is gone, state has to come from a peer.
     core.known = Math.max(core.known, hint, trimmed);
+    core.forgottenThrough = trimmed;
     for (let next = core.decided + 1; next <= hint && core.decided >= trimmed; next++) {
       const entry = core.log.get(next);
       if (entry === undefined) break;
@@ -323,7 +324,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#rejoin.onRejoinReply(from, message);
         return;
       case "handover":
-        if (message.ballot === core.promised && from === core.leader && core.voter) this.#election.prepare();
+        if (message.ballot === core.promised && from === core.leader && core.mayPromise) this.#election.prepare();
         return;
       default:
         unreachable(message);

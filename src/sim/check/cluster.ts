@@ -132,7 +132,7 @@ export class ClusterChecker {
         if (life.executed < a) this.#report("order", `replica ${replica} has a checkpoint ahead of its state, at ${a}`);
         return this.#checkpointed(replica, a);
       case TraceCode.trimmed:
-        return this.#onTrimmed(replica, a);
+        return this.#onTrimmed(replica, life, a);
       case TraceCode.commandsExecuted:
       case TraceCode.commandsSkipped:
       case TraceCode.sessionOpened:
@@ -314,7 +314,7 @@ export class ClusterChecker {
     this.#checkpoints.set(replica, Math.max(through, this.#checkpoints.get(replica) ?? 0));
   }
 
-  #onTrimmed(replica: ReplicaId, through: Instance): void {
+  #onTrimmed(replica: ReplicaId, life: Life, through: Instance): void {
     // Nothing is trimmed yet, so nothing need be covered.
     if (through === 0) return;
     const own = this.#checkpoints.get(replica) ?? 0;
@@ -323,7 +323,8 @@ export class ClusterChecker {
     const needed = majority(this.#replicas);
     if (this.#startsKnown && own < through) {
       this.#report("durability", `replica ${replica} trims through ${through}, its checkpoint is at ${own}`);
-    } else if (this.#startsKnown && holders < needed) {
+    } else if (this.#startsKnown && holders < needed && through > life.installed) {
+      // An installed checkpoint, durable here, stands for the part of the log that it replaces.
       const message = `replica ${replica} trims through ${through}, which ${holders} durable checkpoints cover`;
       this.#report("durability", `${message}; it needs at least ${needed}`);
     }

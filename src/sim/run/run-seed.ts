@@ -1,0 +1,136 @@
+import { AssertionError } from "../../base/index.js";
+import { TraceCode } from "../../model/index.js";
+import { checkHistory } from "../check/index.js";
+import { Nemesis } from "../faults/index.js";
+import { drawScenario, type Scenario, type SimArguments } from "../scenario/index.js";
+import { type Disguise, SimWorld, WorldViolation } from "../world/index.js";
+
+/** Steps of the search for a linear order; histories of a run need a few thousand. */
+const CHECK_STEPS_MAX = 30_000_000;
+
+/** What became of one seed. */
+export interface SeedResult {
+  readonly seed: number;
+  readonly passed: boolean;
+  /** Equal for equal seeds and arguments, whatever the machine. */
+  readonly traceDigest: string;
+  /** The invariant that does not hold, and what was seen; null for a seed that passed. */
+  readonly invariant: string | null;
+  readonly message: string | null;
+  /** Operations of the clients' history. */
+  readonly operations: number;
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly elections: number;
+  readonly rejoins: number;
+  readonly installs: number;
+  readonly checkpoints: number;
+  readonly scenario: Scenario;
+  /** What happened in the world, one line each: the log of a failed seed. */
+  readonly notes: readonly string[];
+}
+
+/** Runs one world from its creation to the verdict over it. Throws only for bad arguments (`ConfigError`). */
+export function runSeed(wanted: SimArguments, disguise: Disguise = {}): SeedResult {
+  const scenario = drawScenario(wanted);
+  const world = new SimWorld(scenario, disguise);
+  let failure: WorldViolation | null = null;
+  try {
+    live(world);
+  } catch (error) {
+    failure = violationOf(error);
+  }
+  const count = (code: number): number => world.traced.get(code) ?? 0;
+  return {
+    seed: wanted.seed,
+    passed: failure === null,
+    traceDigest: world.kernel.trace.hex(),
+    invariant: failure?.invariant ?? null,
+    message: failure?.message ?? null,
+    operations: world.history.operations.length,
+    virtualMs: Math.round(world.kernel.now),
+    events: world.kernel.events,
+    elections: count(TraceCode.elected),
+    rejoins: count(TraceCode.rejoined),
+    installs: count(TraceCode.installed),
+    checkpoints: count(TraceCode.checkpointed),
+    scenario,
+    notes: world.notes,
+  };
+}
+
+function violationOf(error: unknown): WorldViolation {
+  if (error instanceof WorldViolation) return error;
+  if (error instanceof AssertionError) return new WorldViolation("assertion", error.stack ?? error.message);
+  if (error instanceof Error) return new WorldViolation("exception", error.stack ?? error.message);
+  throw error;
+}
+
+/** Safety phase, liveness phase, verdict. Throws `WorldViolation` for whatever does not hold. */
+function live(world: SimWorld): void {
+  const { scenario } = world;
+  const nemesis = new Nemesis(world);
+  world.start();
+  nemesis.start();
+  world.run(scenario.safetyMs);
+  nemesis.stop();
+  for (const client of world.clients) client.finish(scenario.workload.lastCommands);
+  const bound = world.kernel.now + scenario.livenessMs;
+  within(
+    world,
+    bound,
+    "clients-finish",
+    () => world.clients.every((client) => client.idle),
+    () =>
+      world.clients
+        .filter((client) => !client.idle)
+        .map((client) => client.waitsFor)
+        .join("; "),
+  );
+  readEverything(world, bound);
+  within(
+    world,
+    bound,
+    "replicas-catch-up",
+    () => caughtUp(world),
+    () => "they stand apart",
+  );
+  world.finish();
+  const { verdict, violation, reasons } = checkHistory(world.history.operations, { stepsMax: CHECK_STEPS_MAX });
+  if (verdict === "linearizable") return;
+  if (verdict === "unknown") throw new WorldViolation("checkable", reasons.join("; "));
+  throw new WorldViolation("linearizability", JSON.stringify(violation));
+}
+
+function within(world: SimWorld, bound: number, invariant: string, done: () => boolean, missing: () => string): void {
+  world.run(bound, done);
+  if (done()) return;
+  throw new WorldViolation(
+    invariant,
+    `not within ${world.scenario.livenessMs} ms after the faults had ended: ${missing()}; ${world.describe()}`,
+  );
+}
+
+/** Ordered reads of every key by a client of its own: they show the state that all acknowledged commands left. */
+function readEverything(world: SimWorld, bound: number): void {
+  let answered = false;
+  const reader = world.client("reader");
+  reader.finish(0);
+  reader.ask(world.source.finalReads(), () => {
+    answered = true;
+  });
+  within(
+    world,
+    bound,
+    "clients-finish",
+    () => answered,
+    () => reader.waitsFor,
+  );
+}
+
+function caughtUp(world: SimWorld): boolean {
+  const executed = world.replicas.map((replica) => replica.replica?.status());
+  const [first] = executed;
+  if (first === undefined) return false;
+  return executed.every((status) => status?.executed === first.executed && status.role !== "recovering");
+}

@@ -1,0 +1,9 @@
+/** The scenario of a seed: which siblings run, with which limits, under which faults and load. A pure function of the seed. */
+export { type FaultName, faultNames, parseFaults } from "./fault-name.js";
+export {
+  drawScenario,
+  type OrderingKnobs,
+  type Scenario,
+  type SimArguments,
+  type WorkloadScenario,
+} from "./scenario.js";

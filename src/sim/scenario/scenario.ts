@@ -1,0 +1,199 @@
+import { KiB, MiB, Prng } from "../../base/index.js";
+import type { Durability } from "../../model/index.js";
+import type { SimLinkSettings } from "../../platform/index.js";
+import { checkCombination, type ReplicaOptions } from "../../runtime/index.js";
+import { type FaultName, faultNames } from "./fault-name.js";
+
+/** What the caller of a run fixes; everything else follows from the seed. */
+export interface SimArguments {
+  readonly seed: number;
+  readonly ordering?: string | undefined;
+  readonly execution?: string | undefined;
+  readonly service?: string | undefined;
+  readonly durability?: Durability | undefined;
+  readonly replicas?: number | undefined;
+  /** Exactly these faults are enabled; by default the seed draws a subset. */
+  readonly faults?: readonly FaultName[] | undefined;
+}
+
+/** Knobs of an ordering beyond those that replicas are configured with; small here, so that their bounds are met. */
+export interface OrderingKnobs {
+  readonly executeLagMax: number;
+  readonly logInstancesMax: number;
+  readonly catchUpBytes: number;
+  readonly promiseChunkBytes: number;
+  readonly candidateLagMax: number;
+}
+
+export interface WorkloadScenario {
+  readonly clients: number;
+  /** Commands each client has open at once, at most: one a lane. */
+  readonly lanes: number;
+  readonly keys: number;
+  /** Mean pause of a lane between two commands, in ms. */
+  readonly thinkMs: number;
+  /** A lane sends up to this many commands as one block. */
+  readonly blockCommandsMax: number;
+  /** Share of reads among the commands, and share of those that are sent unordered. */
+  readonly reads: number;
+  readonly unordered: number;
+  /** Bytes that a written value is filled up with, at most. */
+  readonly valueBytesMax: number;
+  readonly deadlineMs: number;
+  /** Commands that each lane completes after the faults have ended. */
+  readonly lastCommands: number;
+}
+
+/** One simulated world before it runs: a pure function of its arguments. */
+export interface Scenario {
+  readonly seed: number;
+  readonly ordering: string;
+  readonly execution: string;
+  readonly service: string;
+  readonly durability: Durability;
+  readonly replicas: number;
+  /** Length of the safety phase in virtual ms. */
+  readonly safetyMs: number;
+  /** Virtual ms after the end of all faults within which everything must have completed. */
+  readonly livenessMs: number;
+  readonly network: Partial<SimLinkSettings>;
+  /** Enabled faults. The number is the mean time between two events in ms; 0 for those that hold all the time. */
+  readonly faults: ReadonlyMap<FaultName, number>;
+  readonly options: Partial<ReplicaOptions>;
+  readonly knobs: OrderingKnobs;
+  /** Limits of the replicated state, the same on all replicas. */
+  readonly limits: { readonly sessionIdleMs: number; readonly sessionRepliesMax: number };
+  readonly segmentBytes: number;
+  readonly workload: WorkloadScenario;
+}
+
+/** Faults whose place is the network's settings rather than a point in time. */
+const standing: ReadonlySet<FaultName> = new Set(["loss", "delay", "duplicate", "reorder"]);
+
+/** Virtual time that a cluster and its clients have for healing. Bounds everything that backs off, times out or rejoins. */
+const LIVENESS_MS = 40_000;
+
+/** Draws the world of a seed. Throws `ConfigError` for siblings that are not there or do not go together. */
+export function drawScenario(wanted: SimArguments): Scenario {
+  const prng = new Prng(`scenario ${wanted.seed}`);
+  // Every number is drawn whether or not an argument overrides it, so that an argument changes nothing but itself.
+  const drawn = {
+    execution: prng.chance(0.7) ? "pipelined" : "sequential",
+    service: prng.chance(0.9) ? "kv" : "counter",
+    durability: prng.pick<Durability>(["fsync", "fsync", "fsync", "fsync", "fsync", "fsync", "os", "memory"]),
+    replicas: prng.pick([3, 3, 3, 3, 3, 5, 5, 4, 2, 1]),
+    faults: drawFaults(prng.fork("faults")),
+  };
+  const replicas = wanted.replicas ?? drawn.replicas;
+  const durability = wanted.durability ?? drawn.durability;
+  const rates = drawn.faults.rates;
+  const enabled = wanted.faults ?? drawn.faults.enabled;
+  const faults = new Map(
+    enabled.filter((fault) => isPossible(fault, durability)).map((fault) => [fault, rates.get(fault) ?? 0]),
+  );
+  const options = drawOptions(prng.fork("options"));
+  const scenario: Scenario = {
+    seed: wanted.seed,
+    ordering: wanted.ordering ?? "multi-paxos",
+    execution: wanted.execution ?? drawn.execution,
+    service: wanted.service ?? drawn.service,
+    durability,
+    replicas,
+    safetyMs: Math.floor(prng.between(3000, 9000)),
+    livenessMs: LIVENESS_MS,
+    network: drawNetwork(prng.fork("network"), faults),
+    faults,
+    options,
+    knobs: drawKnobs(prng.fork("knobs"), options.checkpointInstances),
+    limits: { sessionIdleMs: prng.pick([4000, 20_000, 600_000]), sessionRepliesMax: prng.pick([4, 64, 1024]) },
+    segmentBytes: prng.pick([4, 8, 16, 64]) * KiB,
+    workload: drawWorkload(prng.fork("workload")),
+  };
+  checkCombination({ ...scenario, reads: "quorum", groups: 1 });
+  return scenario;
+}
+
+/** Swarm testing: each seed has its own subset of faults, each at its own rate; what hides a bug in one is off in another. */
+function drawFaults(prng: Prng): { enabled: FaultName[]; rates: Map<FaultName, number> } {
+  const share = prng.pick([0.1, 0.3, 0.3, 0.5, 0.7]);
+  const rates = new Map<FaultName, number>();
+  const enabled: FaultName[] = [];
+  for (const fault of faultNames) {
+    if (prng.chance(share)) enabled.push(fault);
+    // Means from several a second to one in the whole phase, evenly on a logarithmic scale.
+    rates.set(fault, standing.has(fault) ? 0 : Math.round(250 * 2 ** prng.between(0, 5)));
+  }
+  return { enabled, rates };
+}
+
+/** Faults that forget are bounded by who may forget (`ReplicaBudget`); these have no meaning, or would lose what was promised. */
+function isPossible(fault: FaultName, durability: Durability): boolean {
+  if (durability === "memory" && ["crash-all", "damage", "slow-disk", "disk-error"].includes(fault)) return false;
+  if (durability === "os" && ["crash-all", "disk-error"].includes(fault)) return false;
+  return true;
+}
+
+function drawNetwork(prng: Prng, faults: ReadonlyMap<FaultName, number>): Partial<SimLinkSettings> {
+  const reorder = faults.has("reorder") || faults.has("duplicate");
+  const far = prng.chance(0.2);
+  const spikes = { spikeProbability: prng.pick([0.01, 0.05, 0.2]), spikeMaxMs: prng.pick([20, 200, 1000]) };
+  const loss = prng.pick([0.005, 0.02, 0.1]);
+  const duplicates = prng.pick([0.01, 0.1]);
+  return {
+    mode: reorder ? "datagram" : "stream",
+    delayMinMs: far ? 5 : 0.05,
+    delayMaxMs: far ? 15 : faults.has("reorder") ? 5 : 0.5,
+    ...(faults.has("delay") ? spikes : {}),
+    lossProbability: faults.has("loss") ? loss : 0,
+    duplicateProbability: faults.has("duplicate") ? duplicates : 0,
+    resetProbability: prng.pick([0.1, 0.5, 1]),
+  };
+}
+
+function drawOptions(prng: Prng) {
+  const checkpointBytes = prng.pick([4, 16, 64, 256]) * KiB;
+  const windowBytesMax = prng.pick([64, 256, 1024]) * KiB;
+  const heartbeatMs = prng.pick([30, 50, 50, 100]);
+  const options = {
+    seed: prng.u32(),
+    heartbeatMs,
+    electionTimeoutMs: heartbeatMs * prng.pick([4, 6, 10]),
+    electionJitterMs: prng.pick([50, 200, 300]),
+    windowInstancesMax: prng.pick([1, 4, 64]),
+    windowBytesMax,
+    batchBytesMax: Math.min(windowBytesMax, prng.pick([1, 16, 1024]) * KiB),
+    ingressBytesMax: prng.pick([16, 256, 1024]) * KiB,
+    checkpointBytes,
+    checkpointInstances: prng.pick([10, 40, 150, 1000]),
+    // The arena holds whole chunks of 1 MiB, so a bound below a few of them would stop a cluster that has nothing to trim.
+    logBytesMax: prng.pick([4, 8, 64]) * MiB,
+    checkpointSliceBytes: prng.pick([64, 512, 16 * KiB]),
+  } satisfies Partial<ReplicaOptions>;
+  return options;
+}
+
+function drawKnobs(prng: Prng, checkpointInstances: number): OrderingKnobs {
+  return {
+    executeLagMax: prng.pick([64, 512, 4096]),
+    // Below a few checkpoint intervals a log would fill up before it may be trimmed.
+    logInstancesMax: checkpointInstances * prng.pick([6, 20, 10_000]),
+    catchUpBytes: prng.pick([100, 2000, 64 * KiB]),
+    promiseChunkBytes: prng.pick([100, 2000, 64 * KiB]),
+    candidateLagMax: prng.pick([20, 200, 10_000]),
+  };
+}
+
+function drawWorkload(prng: Prng): WorkloadScenario {
+  return {
+    clients: 3 + prng.below(4),
+    lanes: prng.pick([1, 1, 2, 3]),
+    keys: prng.pick([2, 4, 6]),
+    thinkMs: prng.pick([30, 80, 200]),
+    blockCommandsMax: prng.pick([1, 1, 4]),
+    reads: prng.pick([0.2, 0.5, 0.7]),
+    unordered: prng.pick([0, 0.5, 0.9]),
+    valueBytesMax: prng.pick([0, 0, 0, 300, 5000]),
+    deadlineMs: prng.pick([600, 2000, 5000]),
+    lastCommands: 3,
+  };
+}

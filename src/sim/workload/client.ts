@@ -1,0 +1,217 @@
+import { assert, ByteWriter, type Prng } from "../../base/index.js";
+import {
+  type ClientFailure,
+  REPLY_HEADER_BYTES,
+  type ReplicaId,
+  replySequence,
+  replySession,
+  type SessionId,
+  type Span,
+} from "../../model/index.js";
+import type { FramePort, SimKernel, SimProcess } from "../../platform/index.js";
+import { type BlockClient, createBlockClient } from "../../runtime/index.js";
+import type { HistoryRecorder } from "../check/index.js";
+import type { Scenario } from "../scenario/index.js";
+import { type CommandSource, decodeReply, encodeCommand, type SimCommand } from "./command.js";
+
+export interface SimClientInit {
+  /** Also its host on the network. */
+  readonly name: string;
+  readonly kernel: SimKernel;
+  readonly prng: Prng;
+  readonly scenario: Scenario;
+  readonly replicas: readonly ReplicaId[];
+  readonly source: CommandSource;
+  readonly history: HistoryRecorder;
+  /** Nanoseconds that rise with every event, so that the history keeps their order within one instant. */
+  readonly nowNs: () => number;
+  /** Ordered commands of a session were answered through this sequence number. */
+  readonly onAcknowledged: (session: SessionId, sequence: number) => void;
+  /** Each life of the client has a process and a port of its own. */
+  readonly open: (name: string) => { process: SimProcess; port: FramePort };
+  readonly kill: (process: SimProcess) => void;
+}
+
+/** One block of a lane that waits for its replies: one operation of the history a command. */
+interface OpenBlock {
+  readonly lane: number;
+  readonly commands: readonly SimCommand[];
+  readonly read: boolean;
+}
+
+/**
+ * A client of the workload: a few lanes over one session, each with one block open at a time. It lives several lives when
+ * it is killed: what was open then has an unknown outcome, and the next life opens a session of its own.
+ */
+export class SimClient {
+  readonly #init: SimClientInit;
+  readonly #writer = new ByteWriter(256);
+  readonly #open = new Map<number, OpenBlock>();
+  #process: SimProcess;
+  #client: BlockClient;
+  #lives = 0;
+  #tokens = 0;
+  /** Commands that each lane has yet to complete before it rests; Infinity while the faults last. */
+  readonly #left: number[];
+  /** Lanes that found the client's window full. */
+  readonly #blocked = new Set<number>();
+  /** Commands answered so far. */
+  completed = 0;
+
+  constructor(init: SimClientInit) {
+    this.#init = init;
+    this.#left = Array.from({ length: init.scenario.workload.lanes }, () => Infinity);
+    [this.#process, this.#client] = this.#connect();
+    this.#left.forEach((_, lane) => this.#later(lane));
+  }
+
+  #connect(): [SimProcess, BlockClient] {
+    const { name, prng, scenario, replicas } = this.#init;
+    const { process, port } = this.#init.open(`${name}/${++this.#lives}`);
+    const nonce = new Uint8Array(16);
+    for (let i = 0; i < 16; i++) nonce[i] = prng.below(256);
+    const client = createBlockClient({
+      scheduler: process,
+      port,
+      replicas,
+      nonce,
+      deadlineMs: scenario.workload.deadlineMs,
+      handlers: {
+        resolve: (token, replies) => this.#onResolved(token, replies),
+        fail: (token, failure) => this.#onFailed(token, failure),
+        opened: () => this.#onOpened(),
+      },
+      events: { info: () => {}, warn: () => {}, error: () => {} },
+      // A session is replaced well before the cluster would expire it.
+      config: { sessionIdleMs: Math.max(1600, scenario.limits.sessionIdleMs * 0.4) },
+    });
+    return [process, client];
+  }
+
+  /** Dies with its commands under way; another life begins after a moment. */
+  restart(): void {
+    this.#init.kill(this.#process);
+    for (const block of this.#open.values()) this.#end(block, "info", () => null);
+    this.#open.clear();
+    this.#blocked.clear();
+    [this.#process, this.#client] = this.#connect();
+    this.#left.forEach((_, lane) => this.#later(lane));
+  }
+
+  /** From now on each lane completes this many commands and then rests. */
+  finish(commands: number): void {
+    this.#left.fill(commands);
+  }
+
+  get idle(): boolean {
+    return this.#open.size === 0 && this.#left.every((left) => left <= 0);
+  }
+
+  /** What it still waits for, for a report. */
+  get waitsFor(): string {
+    const open = [...this.#open.values()].map(({ commands }) => commands.map(({ op }) => op).join("+"));
+    return `${this.#init.name} waits for ${open.join(", ") || "nothing"}, leader ${this.#client.leader}, session ${this.#client.session}`;
+  }
+
+  /** Sends these commands one after the other as lane 0, and calls back when all are answered. Only while idle. */
+  ask(commands: readonly SimCommand[], done: () => void): void {
+    const [first, ...rest] = commands;
+    if (first === undefined) return done();
+    assert(this.idle, "a client is asked while it is idle");
+    this.#afterwards = () => {
+      this.#afterwards = null;
+      this.ask(rest, done);
+    };
+    this.#submit(0, [first], false);
+  }
+  #afterwards: (() => void) | null = null;
+
+  #later(lane: number): void {
+    const { prng, scenario } = this.#init;
+    const { thinkMs } = scenario.workload;
+    // Bursts without a pause are what fills windows and batches.
+    const pause = prng.chance(0.2) ? 0 : thinkMs * 2 * prng.float();
+    this.#process.after(pause, () => this.#next(lane));
+  }
+
+  #next(lane: number): void {
+    if ((this.#left[lane] as number) <= 0) return;
+    if (!this.#client.open) {
+      this.#blocked.add(lane);
+      return;
+    }
+    const { prng, scenario, source, name } = this.#init;
+    const { blockCommandsMax, unordered } = scenario.workload;
+    const commands = [source.next(prng, name)];
+    const read = (commands[0] as SimCommand).read && prng.chance(unordered);
+    for (let more = prng.below(blockCommandsMax); more > 0; more--) {
+      const candidate = source.next(prng, name);
+      if (!read || candidate.read) commands.push(candidate);
+    }
+    this.#submit(lane, commands, read);
+  }
+
+  #submit(lane: number, commands: readonly SimCommand[], read: boolean): void {
+    const writer = this.#writer;
+    writer.clear();
+    for (const command of commands) encodeCommand(writer, command);
+    const block = { lane, commands, read };
+    const token = ++this.#tokens;
+    this.#open.set(token, block);
+    commands.forEach(({ op, args }, index) => {
+      this.#init.history.invoke(this.#nameOf(lane, index), op, args, this.#init.nowNs());
+    });
+    this.#client.submit(token, read, commands.length, writer.bytes, writer.view, 0, writer.length);
+  }
+
+  /** The commands of one block are open at once, so each is a process of its own in the history. */
+  #nameOf(lane: number, index: number): string {
+    return `${this.#init.name}.${lane + 1}.${index + 1}`;
+  }
+
+  #onResolved(token: number, { bytes, view, start, end }: Span): void {
+    const block = this.#open.get(token);
+    assert(block !== undefined, "a block was answered that is not open");
+    this.#open.delete(token);
+    if (!block.read) {
+      this.#init.onAcknowledged(replySession(view, start), replySequence(view, start) + block.commands.length - 1);
+    }
+    let at = start + REPLY_HEADER_BYTES;
+    this.#end(block, "ok", () => {
+      const result = decodeReply(bytes, view, at);
+      at += view.getUint32(at, true);
+      return result;
+    });
+    assert(at === end, "a reply block has other replies than its block has commands");
+    this.completed += block.commands.length;
+    const { lane } = block;
+    this.#left[lane] = (this.#left[lane] as number) - block.commands.length;
+    if (this.#afterwards !== null) this.#process.after(0, this.#afterwards);
+    else this.#later(lane);
+  }
+
+  #onFailed(token: number, failure: ClientFailure): void {
+    const block = this.#open.get(token);
+    if (block === undefined) return;
+    this.#open.delete(token);
+    // `try-again` and `session-expired` promise that nothing was applied: the checker holds the client to it.
+    const outcome = failure === "try-again" || failure === "session-expired" ? "fail" : "info";
+    this.#end(block, outcome, () => null);
+    if (this.#afterwards !== null) {
+      this.#process.after(0, () => this.#submit(block.lane, block.commands, false));
+    } else this.#later(block.lane);
+  }
+
+  #end(block: OpenBlock, outcome: "ok" | "fail" | "info", result: (index: number) => unknown): void {
+    const { history, nowNs } = this.#init;
+    block.commands.forEach((command, index) => {
+      if (outcome === "info") this.#init.source.onUnknown(command);
+      history.complete(this.#nameOf(block.lane, index), outcome, result(index), nowNs());
+    });
+  }
+
+  #onOpened(): void {
+    for (const lane of this.#blocked) this.#later(lane);
+    this.#blocked.clear();
+  }
+}

@@ -1,0 +1,219 @@
+import { hashBytes } from "../../base/index.js";
+import {
+  type Ballot,
+  BatchArena,
+  type Instance,
+  majority,
+  type ProtocolCodec,
+  type ReplicaId,
+  type Span,
+} from "../../model/index.js";
+import type { FramePort, LogStorage, ReplicaPlatform } from "../../platform/index.js";
+import { WorldViolation } from "./violation.js";
+
+/** Seed under which the host hashes decided batches for the trace stream. */
+const VALUE_HASH_SEED = 7;
+
+/** The shapes of records and messages that say what an acceptor did. Orderings whose acceptors do so use these names. */
+interface AcceptedRecord {
+  readonly kind: "accepted";
+  readonly instance: Instance;
+  readonly ballot: Ballot;
+  readonly batch: Span;
+}
+interface Said {
+  readonly kind: string;
+  readonly ballot?: Ballot;
+  readonly instance?: Instance;
+}
+
+interface Vote {
+  readonly instance: Instance;
+  readonly key: string;
+}
+
+/**
+ * Watches acceptors at the edge of their process, where their records become durable and their messages leave, and knows
+ * of each value which replicas have ever held it durably. Three invariants of Paxos need no more:
+ *
+ * - *decided-is-durable*: when an instance is first reported decided, a majority has made one and the same vote for it durable.
+ * - *promises-are-kept*: a replica that has said a promise says no vote in a lower ballot, across all its crashes.
+ * - *amnesiacs-are-silent*: a replica that lost its memory says neither promise nor vote before it has rejoined.
+ */
+export class VoteWitness {
+  readonly #codec: ProtocolCodec<unknown, unknown>;
+  readonly #majority: number;
+  readonly #scratch = new BatchArena(64 * 1024, 1);
+  /** Replicas (as bits) that have had this vote durable: by instance, then by ballot and hash of the value. */
+  readonly #votes = new Map<Instance, Map<string, number>>();
+  readonly #decided = new Map<Instance, number>();
+  readonly #promised = new Map<ReplicaId, Ballot>();
+  readonly #forgetful = new Set<ReplicaId>();
+  /** Message kinds of the wire by the name the codec gives them, learnt from what it decodes. */
+  readonly #silent = new Set<number>();
+
+  constructor(codec: ProtocolCodec<unknown, unknown>, replicas: number) {
+    this.#codec = codec;
+    this.#majority = majority(replicas);
+  }
+
+  /** The replica has lost what it stored. */
+  forgot(replica: ReplicaId): void {
+    this.#forgetful.add(replica);
+  }
+
+  /** The replica has rejoined: its promises before that are of another incarnation, which nobody counts. */
+  rejoined(replica: ReplicaId): void {
+    this.#forgetful.delete(replica);
+    this.#promised.delete(replica);
+  }
+
+  onDecided(instance: Instance, hash: number): void {
+    if (this.#decided.has(instance)) return;
+    this.#decided.set(instance, hash);
+    const votes = this.#votes.get(instance);
+    this.#votes.delete(instance);
+    let most = 0;
+    for (const [key, voters] of votes ?? []) {
+      if (key.endsWith(`:${hash}`)) most = Math.max(most, bits(voters));
+    }
+    if (most >= this.#majority) return;
+    throw new WorldViolation(
+      "decided-is-durable",
+      `instance ${instance} was reported decided while ${most} replicas had one vote for its value durable, of ${this.#majority} needed`,
+    );
+  }
+
+  /** The platform of one process, watched. */
+  around(replica: ReplicaId, platform: ReplicaPlatform): ReplicaPlatform {
+    return { ...platform, log: this.#log(replica, platform.log), peers: this.#peers(replica, platform.peers) };
+  }
+
+  #log(replica: ReplicaId, log: LogStorage): LogStorage {
+    let writer: ReturnType<LogStorage["begin"]> | null = null;
+    let start = 0;
+    const pending: { position: number; vote: Vote }[] = [];
+    return {
+      recover: (visit, done) => {
+        const found: Vote[] = [];
+        log.recover(
+          (bytes, view, from, to) => {
+            const vote = this.#voteOf(bytes, view, from, to);
+            if (vote !== null) found.push(vote);
+            visit(bytes, view, from, to);
+          },
+          (error, condition) => {
+            // What a log gives back after a crash it has made durable, even if the process before never heard so.
+            if (error === null) for (const vote of found) this.#durable(replica, vote);
+            done(error, condition);
+          },
+        );
+      },
+      reset: (done) => log.reset(done),
+      start: (handlers) =>
+        log.start({
+          ...handlers,
+          onDurable: (position) => {
+            let confirmed = 0;
+            while (confirmed < pending.length && (pending[confirmed] as { position: number }).position <= position) {
+              confirmed++;
+            }
+            for (const { vote } of pending.splice(0, confirmed)) this.#durable(replica, vote);
+            handlers.onDurable(position);
+          },
+        }),
+      begin: (instance) => {
+        writer = log.begin(instance);
+        start = writer.length;
+        return writer;
+      },
+      end: () => {
+        const vote = writer === null ? null : this.#voteOf(writer.bytes, writer.view, start, writer.length);
+        const position = log.end();
+        if (vote !== null) pending.push({ position, vote });
+        return position;
+      },
+      flush: () => log.flush(),
+      trim: (through) => log.trim(through),
+      pendingBytes: () => log.pendingBytes(),
+      close: (done) => log.close(done),
+    };
+  }
+
+  #peers(replica: ReplicaId, port: FramePort): FramePort {
+    let writer: ReturnType<FramePort["begin"]> = null;
+    let start = 0;
+    let frameKind = 0;
+    return {
+      start: (handlers) => port.start(handlers),
+      begin: (link, kind) => {
+        writer = port.begin(link, kind);
+        start = writer?.length ?? 0;
+        frameKind = kind;
+        return writer;
+      },
+      end: () => {
+        if (writer !== null) this.#onSaid(replica, frameKind, writer.bytes, writer.view, start, writer.length);
+        port.end();
+      },
+      flush: () => port.flush(),
+      inFlightBytes: (link) => port.inFlightBytes(link),
+      pause: (link) => port.pause(link),
+      resume: (link) => port.resume(link),
+      disconnect: (link, reason) => port.disconnect(link, reason),
+      close: (done) => port.close(done),
+    };
+  }
+
+  #voteOf(bytes: Uint8Array, view: DataView, start: number, end: number): Vote | null {
+    const record = this.#codec.decodeRecord(bytes, view, start, end, this.#scratch, 0);
+    if (record === null) return null;
+    const { kind, instance, ballot, batch } = record as AcceptedRecord;
+    let vote: Vote | null = null;
+    if (kind === "accepted") {
+      const hash = hashBytes(batch.bytes, batch.start, batch.end, VALUE_HASH_SEED);
+      vote = { instance, key: `${ballot}:${hash}` };
+    }
+    this.#codec.forget(record, this.#scratch);
+    return vote;
+  }
+
+  #durable(replica: ReplicaId, { instance, key }: Vote): void {
+    if (this.#decided.has(instance)) return;
+    let votes = this.#votes.get(instance);
+    if (votes === undefined) this.#votes.set(instance, (votes = new Map<string, number>()));
+    votes.set(key, (votes.get(key) ?? 0) | (1 << (replica - 1)));
+  }
+
+  #onSaid(replica: ReplicaId, kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): void {
+    if (kind > 63 || this.#silent.has(kind)) return;
+    const message = this.#codec.decode(kind, bytes, view, start, end) as Said | null;
+    if (message === null) return;
+    if (message.kind !== "promise" && message.kind !== "accepted") {
+      // Only promises and votes are of interest; decoding the others once a kind is enough.
+      this.#silent.add(kind);
+      return;
+    }
+    const ballot = message.ballot ?? 0;
+    if (this.#forgetful.has(replica)) {
+      throw new WorldViolation(
+        "amnesiacs-are-silent",
+        `replica ${replica} lost its memory and says ${message.kind} in ballot ${ballot} before it has rejoined`,
+      );
+    }
+    const promised = this.#promised.get(replica) ?? 0;
+    if (message.kind === "accepted" && ballot < promised) {
+      throw new WorldViolation(
+        "promises-are-kept",
+        `replica ${replica} has promised ballot ${promised} and votes for instance ${message.instance} in ballot ${ballot}`,
+      );
+    }
+    if (message.kind === "promise" && ballot > promised) this.#promised.set(replica, ballot);
+  }
+}
+
+function bits(mask: number): number {
+  let count = 0;
+  for (let left = mask; left !== 0; left &= left - 1) count++;
+  return count;
+}

@@ -1,0 +1,360 @@
+import { assert, type Prng } from "../../base/index.js";
+import {
+  type ClusterConfig,
+  type Digest,
+  type Instance,
+  majority,
+  type ProtocolModule,
+  type ReplicaId,
+  StorageError,
+  TraceCode,
+} from "../../model/index.js";
+import { SimKernel, SimNetwork, type SimProcess } from "../../platform/index.js";
+import { type ReplicaSiblings, siblingsOf } from "../../runtime/index.js";
+import { ClusterChecker, HistoryRecorder } from "../check/index.js";
+import type { Scenario } from "../scenario/index.js";
+import { commandSource, type CommandSource, SimClient } from "../workload/index.js";
+import { ProcessKilled } from "./crash-point.js";
+import type { Disguise } from "./disguise.js";
+import { Operator } from "./operator.js";
+import { SimReplica } from "./sim-replica.js";
+import { WorldViolation } from "./violation.js";
+import { VoteWitness } from "./vote-witness.js";
+
+/** More events than this at one instant are a loop that would never let time go on. */
+const INSTANT_EVENTS_MAX = 20_000;
+const NOTES_MAX = 4000;
+const CLUSTER_ID = "53594e4f44303031";
+
+/**
+ * One simulated cluster with its clients, and everything that can be done to it. The same seed gives the same history,
+ * event for event: all randomness comes from the kernel's generator, and nothing reads a clock but the kernel's.
+ */
+export class SimWorld {
+  readonly scenario: Scenario;
+  readonly kernel: SimKernel;
+  readonly network: SimNetwork;
+  readonly replicas: readonly SimReplica[];
+  readonly clients: SimClient[] = [];
+  readonly history = new HistoryRecorder();
+  readonly source: CommandSource;
+  readonly operator: Operator;
+  readonly config: ClusterConfig;
+  readonly #votes: VoteWitness | null;
+  readonly #checker: ClusterChecker;
+  /** Replicas that have lost, or may have lost, promises and votes and have not rejoined. */
+  readonly #forgetful = new Set<ReplicaId>();
+  /** Replicas whose disk was told to fail once: they may stop with a storage error. */
+  readonly #failing = new Set<ReplicaId>();
+  /** Called when a replica has gone down by itself, at a crash point or after a storage error. */
+  onDown: (replica: SimReplica) => void = () => {};
+  readonly #prng: Prng;
+  readonly #notes: string[] = [];
+  #lastNs = 0;
+  #instant = 0;
+  #instantEvents = 0;
+  /** How often each kind of trace event was seen, by its code: says whether a run met what it was meant to meet. */
+  readonly traced = new Map<number, number>();
+
+  constructor(scenario: Scenario, disguise: Disguise = {}) {
+    this.scenario = scenario;
+    this.kernel = new SimKernel(scenario.seed);
+    this.#prng = this.kernel.prng.fork("world");
+    this.network = new SimNetwork(this.kernel, scenario.network);
+    this.source = commandSource(scenario.service, scenario.workload);
+    this.config = clusterConfig(scenario);
+    const ids = this.config.replicas.map((replica) => replica.id);
+    const real = siblingsOf(this.config);
+    this.#checker = new ClusterChecker(ids.length);
+    this.#votes = new VoteWitness(real.ordering.codec, ids.length);
+    this.replicas = ids.map((id) => {
+      const disguised = disguise.siblings?.(this.#tuned(real), id) ?? this.#tuned(real);
+      return new SimReplica({
+        id,
+        kernel: this.kernel,
+        network: this.network,
+        config: this.config,
+        options: scenario.options,
+        segmentBytes: scenario.segmentBytes,
+        siblings: disguised,
+        witness: this.#votes,
+        mayDie: (replica) => !this.forgetsBy("process") || this.mayForget(replica),
+        disguise: (platform) => disguise.platform?.(platform, id) ?? platform,
+        onStart: (replica, life, through) => {
+          this.#checker.onStart(replica, life, through);
+          this.#verify();
+        },
+        onTrace: (replica, life, code, a, b, c) => this.#onTrace(replica, life, code, a, b, c),
+        onState: (replica, life, through, digest, timeMs) => this.#onState(replica, life, through, digest, timeMs),
+        onEvent: (replica, event, fields) =>
+          this.note(`r${replica}`, `${event} ${fields === undefined ? "" : JSON.stringify(fields)}`),
+        onRecovered: (replica) => this.#forgetful.delete(replica),
+        onFatal: (replica, error) => this.#onFatal(replica, error),
+      });
+    });
+    this.operator = new Operator(this.kernel, this.network, ids);
+  }
+
+  /** The siblings with the scenario's knobs and limits, which a replica's configuration does not have. */
+  #tuned(real: ReplicaSiblings): ReplicaSiblings {
+    const ordering: ProtocolModule<unknown, unknown, unknown> = {
+      name: real.ordering.name,
+      codec: real.ordering.codec,
+      create: (init, config) => real.ordering.create(init, { ...config, ...this.scenario.knobs }),
+    };
+    return { ...real, ordering, createExecution: (service) => real.createExecution(service, this.scenario.limits) };
+  }
+
+  // Life of the world.
+
+  /** Creates the cluster and starts its replicas and clients. */
+  start(): void {
+    let open = this.replicas.length;
+    for (const replica of this.replicas) {
+      replica.create(() => {
+        if (--open > 0) return;
+        for (const each of this.replicas) this.kernel.after(this.#prng.between(0, 5), () => each.start());
+      });
+    }
+    for (let i = 1; i <= this.scenario.workload.clients; i++) {
+      this.kernel.after(this.#prng.between(0, 200), () => this.clients.push(this.client(`c${i}`)));
+    }
+  }
+
+  client(name: string): SimClient {
+    const ids = this.config.replicas.map((replica) => replica.id);
+    return new SimClient({
+      name,
+      kernel: this.kernel,
+      prng: this.#prng.fork(name),
+      scenario: this.scenario,
+      replicas: ids,
+      source: this.source,
+      history: this.history,
+      nowNs: () => this.nowNs(),
+      onAcknowledged: (session, sequence) => this.#checker.onAcknowledged(session, sequence),
+      open: (life) => {
+        const process = this.kernel.spawn(life);
+        return { process, port: this.network.dialler(process, name, ids) };
+      },
+      kill: (process: SimProcess) => this.network.crash(process),
+    });
+  }
+
+  /**
+   * Runs until virtual time `untilMs` or until `stop` says so; processes that die at a crash point are buried on the way.
+   * Throws `WorldViolation` when time stands still, and whatever the code under test throws.
+   */
+  run(untilMs: number, stop?: () => boolean): void {
+    const kernel = this.kernel;
+    const watched = (): boolean => {
+      if (kernel.now > this.#instant) {
+        this.#instant = kernel.now;
+        this.#instantEvents = kernel.events;
+      } else if (kernel.events - this.#instantEvents > INSTANT_EVENTS_MAX) {
+        throw new WorldViolation(
+          "time-goes-on",
+          `more than ${INSTANT_EVENTS_MAX} events at one instant; ${this.describe()}`,
+        );
+      }
+      return stop?.() === true;
+    };
+    for (;;) {
+      try {
+        kernel.run(untilMs, watched);
+        return;
+      } catch (error) {
+        if (!(error instanceof ProcessKilled)) throw error;
+        this.note("world", error.message);
+        const replica = this.replica(error.replica);
+        this.crash(replica, this.crashKind());
+        this.onDown(replica);
+      }
+    }
+  }
+
+  /** Virtual time in ns, rising with each call, so that events of one instant keep their order. */
+  nowNs(): number {
+    this.#lastNs = Math.max(this.#lastNs + 1, Math.round(this.kernel.now * 1e6));
+    return this.#lastNs;
+  }
+
+  // What can be done to replicas.
+
+  replica(id: ReplicaId): SimReplica {
+    const found = this.replicas.find((replica) => replica.id === id);
+    assert(found !== undefined, `there is no replica ${id}`);
+    return found;
+  }
+
+  /** The running replica that leads in the highest ballot, if one believes to lead. */
+  leader(): SimReplica | null {
+    let best: SimReplica | null = null;
+    let ballot = -1;
+    for (const replica of this.replicas) {
+      const status = replica.replica?.status();
+      if (status?.role !== "leader" || status.ballot <= ballot) continue;
+      best = replica;
+      ballot = status.ballot;
+    }
+    return best;
+  }
+
+  /** True if one more replica, this one, may lose its memory: at most f at a time, or losing data would be no fault. */
+  mayForget(replica: SimReplica): boolean {
+    if (this.#forgetful.has(replica.id)) return true;
+    const { replicas } = this.scenario;
+    return this.#forgetful.size + 1 <= replicas - majority(replicas);
+  }
+
+  /** True if the end of this process, or of its machine, makes the replica forget. */
+  forgetsBy(kind: "power" | "process"): boolean {
+    const { durability } = this.scenario;
+    return durability === "memory" || (durability === "os" && kind === "power");
+  }
+
+  /** How a process dies that dies by itself. */
+  crashKind(): "power" | "process" {
+    return this.scenario.durability !== "os" && this.#prng.chance(0.6) ? "power" : "process";
+  }
+
+  crash(replica: SimReplica, kind: "power" | "process"): void {
+    if (!replica.running) return;
+    this.note(`r${replica.id}`, `dies (${kind})`);
+    replica.crash(kind);
+    if (this.forgetsBy(kind)) this.#forgets(replica);
+  }
+
+  /** Gracefully; the replica is down when its process has ended. */
+  stop(replica: SimReplica, done: () => void): void {
+    this.note(`r${replica.id}`, "is stopped");
+    const forgets = this.forgetsBy("process");
+    // It counts as forgetful from now on, so that no other is allowed to; until it has ended it remembers and may vote.
+    if (forgets) this.#forgetful.add(replica.id);
+    replica.stop(() => {
+      if (forgets) this.#forgets(replica);
+      done();
+    });
+  }
+
+  /** Empties the directory of a replica that is down. */
+  wipe(replica: SimReplica): void {
+    this.note(`r${replica.id}`, "loses its directory");
+    replica.disk.wipe();
+    this.#forgets(replica);
+  }
+
+  /** A bit of the log of a replica that was stopped flips. The replica may find out, and then rejoins. */
+  damage(replica: SimReplica): void {
+    const damaged = replica.disk.damageLog();
+    this.note(`r${replica.id}`, `has a damaged log: ${JSON.stringify(damaged)}`);
+    if (damaged !== null) this.#forgetful.add(replica.id);
+  }
+
+  failDisk(replica: SimReplica, prng: Prng): void {
+    this.note(`r${replica.id}`, "has a disk that will fail");
+    this.#failing.add(replica.id);
+    if (prng.chance(0.7)) replica.disk.faults.failSync = "EIO";
+    else replica.disk.faults.failWrite = prng.pick(["EIO", "ENOSPC"]);
+  }
+
+  repairDisk(replica: SimReplica): void {
+    replica.disk.faults.failSync = null;
+    replica.disk.faults.failWrite = null;
+  }
+
+  #forgets(replica: SimReplica): void {
+    assert(this.mayForget(replica), `replica ${replica.id} would be one too many without memory`);
+    this.#forgetful.add(replica.id);
+    this.#votes?.forgot(replica.id);
+  }
+
+  // What is seen.
+
+  #onTrace(replica: ReplicaId, life: number, code: TraceCode, a: number, b: number, c: number): void {
+    this.kernel.trace
+      .u32(replica * 64 + code)
+      .f64(this.kernel.now)
+      .f64(a)
+      .f64(b)
+      .f64(c);
+    this.traced.set(code, (this.traced.get(code) ?? 0) + 1);
+    if (code === TraceCode.decided) this.#votes?.onDecided(a, c);
+    else if (code === TraceCode.rejoined) this.#votes?.rejoined(replica);
+    this.#checker.onTrace(replica, life, code, a, b, c);
+    this.#verify();
+  }
+
+  #onState(replica: ReplicaId, life: number, through: Instance, digest: Digest, timeMs: number): void {
+    this.#checker.onDigest(replica, through, digest.join("."));
+    this.#checker.onAgreedTime(replica, life, through, timeMs);
+    this.#verify();
+  }
+
+  /** The first violation ends the run, where it happened. */
+  #verify(): void {
+    const [first] = this.#checker.violations();
+    if (first !== undefined) throw new WorldViolation(first.invariant, first.message);
+  }
+
+  /** To be called when the replicas have settled. Throws `WorldViolation`. */
+  finish(): void {
+    this.#checker.finish();
+    this.#verify();
+  }
+
+  #onFatal(id: ReplicaId, error: Error): void {
+    if (!(error instanceof StorageError) || !this.#failing.has(id)) {
+      throw new WorldViolation("no-replica-gives-up", `replica ${id} stopped: ${error.stack ?? error.message}`);
+    }
+    const replica = this.replica(id);
+    this.note(`r${id}`, `stops: ${error.message}`);
+    this.#failing.delete(id);
+    // The machine is booted anew. A process that starts again on the same one would read from memory what the disk has
+    // refused, and lose it at the next power cut: that is a case of amnesia, which its log finds out (see `amnesia`).
+    this.crash(replica, "power");
+    this.repairDisk(replica);
+    this.onDown(replica);
+  }
+
+  /** Keeps a line of what happened, for whoever looks at a seed that failed; the newest `NOTES_MAX` are kept. */
+  note(who: string, what: string): void {
+    if (this.#notes.length >= NOTES_MAX) this.#notes.splice(0, NOTES_MAX / 4);
+    this.#notes.push(`${this.kernel.now.toFixed(3)} ${who} ${what}`);
+  }
+
+  get notes(): readonly string[] {
+    return this.#notes;
+  }
+
+  /** One line per replica, for reports of runs that do not end. */
+  describe(): string {
+    return this.replicas
+      .map((replica) => {
+        const status = replica.replica?.status();
+        if (status === undefined) return `r${replica.id} down`;
+        const { role, leader, ballot, decided, executed, trimmed, checkpoint } = status;
+        return `r${replica.id} ${role} of r${leader} ballot ${ballot} decided ${decided} executed ${executed} trimmed ${trimmed} checkpoint ${checkpoint}`;
+      })
+      .join("; ");
+  }
+}
+
+function clusterConfig(scenario: Scenario): ClusterConfig {
+  return {
+    format: 1,
+    clusterId: CLUSTER_ID,
+    service: scenario.service,
+    ordering: scenario.ordering,
+    execution: scenario.execution,
+    reads: "quorum",
+    groups: 1,
+    durability: scenario.durability,
+    replicas: Array.from({ length: scenario.replicas }, (_, index) => ({
+      id: index + 1,
+      peer: `127.0.0.1:${10_000 + index}`,
+      client: `127.0.0.1:${11_000 + index}`,
+      resp: null,
+    })),
+  };
+}
