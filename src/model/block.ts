@@ -1,6 +1,7 @@
 // Hot file: block headers are read for every block on every replica. No allocation; one DataView, absolute offsets.
 import type { ByteWriter } from "../base/index.js";
 import type { SessionId } from "./ids.js";
+import { REPLIES_BYTES_MAX } from "./service.js";
 
 /**
  * Block: bytes of consecutive commands of one client session. Little-endian:
@@ -144,7 +145,7 @@ function isCount(value: number): boolean {
  * | at | type | field |
  * |---|---|---|
  * | 0 | u32 | byte length of the whole reply block |
- * | 4 | u32 | number of replies that follow (0 unless status is `ok`) |
+ * | 4 | u32 | number of replies that follow (0 unless status is `ok` or `split`) |
  * | 8 | f64 | session id |
  * | 16 | f64 | sequence number of the first command answered; for `retry` the next one the service expects |
  * | 24 | u8 | status, see `ReplyStatus` |
@@ -154,6 +155,8 @@ function isCount(value: number): boolean {
  * | 32 | … | replies, each `u32 byte length` (included) and bytes the service defines; for openSession: the 16-byte nonce |
  */
 export const REPLY_HEADER_BYTES = 32;
+/** Most bytes of one reply block: its values, and what comes on top of them (see `REPLIES_BYTES_MAX`). */
+export const REPLY_BYTES_MAX = REPLY_HEADER_BYTES + REPLIES_BYTES_MAX + BLOCK_COMMANDS_MAX * 128;
 
 export const ReplyStatus = {
   /** Executed; one reply a command. */
@@ -167,6 +170,11 @@ export const ReplyStatus = {
   sessionExpired: 2,
   /** A duplicate whose replies the client has acknowledged already; nothing was executed. */
   stale: 3,
+  /**
+   * Only of a block of unordered reads: the replies to its first commands, at least one and not all. The rest found no
+   * room below `REPLIES_BYTES_MAX`; its sender reads the rest by a block of its own.
+   */
+  split: 4,
 } as const;
 export type ReplyStatus = (typeof ReplyStatus)[keyof typeof ReplyStatus];
 
@@ -201,11 +209,17 @@ export function endReply(writer: ByteWriter, at: number, count: number): void {
   writer.view.setUint32(at + 4, count, true);
 }
 
+/** Gives the reply block at `at` another status than it was begun with. */
+export function stampReplyStatus(view: DataView, at: number, status: ReplyStatus): void {
+  view.setUint8(at + 24, status);
+}
+
 /** Checks the reply block at `[at, end)`; its byte length, or -1 when malformed. */
 export function checkReply(view: DataView, at: number, end: number): number {
   if (end - at < REPLY_HEADER_BYTES) return -1;
   const length = replyLength(view, at);
-  if (length < REPLY_HEADER_BYTES || length > end - at) return -1;
+  if (length < REPLY_HEADER_BYTES || length > REPLY_BYTES_MAX || length > end - at) return -1;
+  if (replyStatus(view, at) > ReplyStatus.split || replyKind(view, at) > BlockKind.read) return -1;
   if (replyKind(view, at) === BlockKind.openSession) return length;
   let offset = at + REPLY_HEADER_BYTES;
   const stop = at + length;

@@ -26,6 +26,8 @@ export type ClientEvent =
       readonly span: Span;
       readonly deadline: number;
     }
+  /** The next part of a block of reads that was resolved with a part of its replies (status `split`). */
+  | { readonly kind: "more"; readonly now: number; readonly token: number; readonly deadline: number }
   /** A reply block from a replica (checked). */
   | { readonly kind: "reply"; readonly now: number; readonly from: ReplicaId; readonly span: Span }
   /** A replica says who leads; 0 if it does not know. */
@@ -49,7 +51,11 @@ export type ClientFailure = "try-again" | "indeterminate" | "session-expired" | 
 export interface ClientSink {
   /** Send a frame of this kind whose body is the span (see `FrameKind`). */
   send(to: ReplicaId, kind: number, span: Span): void;
-  /** All commands of a block are answered; `replies` is the reply block. */
+  /**
+   * All commands of a block are answered; `replies` is the reply block. With status `split`, only of reads, these are the
+   * replies to the next commands of the block, in order: the rest is read when the caller asks for `more`, so that it
+   * decides how much of long replies is in memory at once.
+   */
   resolve(token: number, replies: Span): void;
   fail(token: number, failure: ClientFailure): void;
   /** A speculative client guesses the reply; what depends on it is not shown outside before `resolve`. */

@@ -15,6 +15,11 @@ export interface Run {
   seed: number;
   /** True for unordered reads: nothing may change and commands that write answer an error. */
   readOnly: boolean;
+  /**
+   * The host sets it to `count`. In a read-only run a service that has no room for the value of a command behind the first
+   * stops in front of that command and says here how many it has answered; the rest is asked for again.
+   */
+  answered: number;
 }
 
 export function emptyRun(): Run {
@@ -27,6 +32,7 @@ export function emptyRun(): Run {
     time: 0,
     seed: 0,
     readOnly: false,
+    answered: 0,
   };
 }
 
@@ -84,7 +90,8 @@ export interface SnapshotSink {
 export interface Service {
   readonly name: string;
   /**
-   * Executes a run in order and appends exactly one reply per command to `replies` (u32 byte length, included, then bytes).
+   * Executes a run in order and appends exactly one reply per command to `replies` (u32 byte length, included, then bytes),
+   * or fewer in a read-only run, see `Run.answered`.
    * Malformed commands get an error reply and change nothing. With `undo`, pushes what `rollback` needs.
    */
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void;

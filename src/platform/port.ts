@@ -82,6 +82,12 @@ export interface ByteHandlers {
   onBytes(connection: number, bytes: Uint8Array, start: number, end: number): void;
   onClose(connection: number): void;
   onDrain(connection: number): void;
+  /**
+   * The client sends nothing more and may still read (`printf … | nc -N`): everything it sent has been delivered. The host
+   * writes what it owes and disconnects quietly; if it makes no progress for a while, the port drops the connection. A host
+   * without this handler has the connection ended at once, with `onClose`.
+   */
+  onEnd?(connection: number): void;
 }
 
 /** How the last run ended, as far as the log can tell. */

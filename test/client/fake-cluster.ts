@@ -41,6 +41,8 @@ export class FakeCluster {
   readonly silent = new Set<ReplicaId>();
   /** The next blocks are refused although the leader leads. */
   refuseNext = 0;
+  /** Commands of a block of reads answered at once, at most: what is left is another block's. */
+  readCommandsMax = Infinity;
   /** The next reads are answered `retry`, as by a replica whose queue of reads is full. */
   retryReadsNext = 0;
   readonly sessions = new Map<number, Session>();
@@ -175,8 +177,10 @@ export class FakeCluster {
     sequence: number,
     kind: BlockKind,
   ): void {
-    const at = beginReply(writer, session, sequence, ReplyStatus.ok, kind);
-    const count = blockCommands(view, 0);
+    const commands = blockCommands(view, 0);
+    const count = kind === BlockKind.read ? Math.min(commands, this.readCommandsMax) : commands;
+    const status = count < commands ? ReplyStatus.split : ReplyStatus.ok;
+    const at = beginReply(writer, session, sequence, status, kind);
     let offset = BLOCK_HEADER_BYTES;
     for (let i = 0; i < count; i++) {
       const length = view.getUint32(offset, true);

@@ -17,6 +17,8 @@ import {
   FrameKind,
   replyCount,
   type ReplicaId,
+  ReplyStatus,
+  replyStatus,
   type Span,
 } from "#src/model/index.js";
 import { SimKernel } from "#src/platform/index.js";
@@ -52,6 +54,8 @@ interface Submitted {
   readonly firstId: number;
   readonly commands: number;
   readonly read: boolean;
+  /** Commands whose replies have come, in parts if they are long. */
+  answered: number;
   outcome: "open" | "resolved" | ClientFailure;
 }
 
@@ -66,6 +70,7 @@ class World {
   readonly up = new Set<ReplicaId>();
   readonly sent: { at: number; to: ReplicaId; kind: number }[] = [];
   opened = 0;
+  parts = 0;
   #idNext = 1;
   #wake = Infinity;
   readonly sink: ClientSink;
@@ -108,7 +113,13 @@ class World {
   }
 
   submit(commands = 1, options: { read?: boolean; deadlineMs?: number } = {}): Submitted {
-    const entry: Submitted = { firstId: this.#idNext, commands, read: options.read ?? false, outcome: "open" };
+    const entry: Submitted = {
+      firstId: this.#idNext,
+      commands,
+      read: options.read ?? false,
+      answered: 0,
+      outcome: "open",
+    };
     this.#idNext += commands;
     this.submitted.push(entry);
     const { now } = this.kernel;
@@ -217,15 +228,29 @@ class World {
 
   #resolve(token: number, replies: Span): void {
     const entry = this.submitted[token]!;
-    assert.equal(replyCount(replies.view, replies.start), entry.commands);
-    const ids = Array.from({ length: entry.commands }, (_, i) =>
-      replies.view.getUint32(replies.start + 32 + 8 * i + 4, true),
-    );
+    const count = replyCount(replies.view, replies.start);
+    const ids = Array.from({ length: count }, (_, i) => replies.view.getUint32(replies.start + 32 + 8 * i + 4, true));
     assert.deepEqual(
       ids,
-      Array.from({ length: entry.commands }, (_, i) => entry.firstId + i),
+      Array.from({ length: count }, (_, i) => entry.firstId + entry.answered + i),
     );
+    entry.answered += count;
+    if (replyStatus(replies.view, replies.start) === ReplyStatus.split) return this.#more(token, entry);
+    assert.equal(entry.answered, entry.commands);
     this.#settle(token, "resolved");
+  }
+
+  /** Asks for the rest, sometimes at once and sometimes later. */
+  #more(token: number, entry: Submitted): void {
+    assert.ok(entry.read && entry.answered < entry.commands && entry.outcome === "open");
+    this.parts++;
+    const ask = (): void => {
+      if (entry.outcome !== "open") return;
+      const { now } = this.kernel;
+      this.model.step({ kind: "more", now, token, deadline: now + 5000 }, this.sink);
+    };
+    if (this.prng.chance(0.5)) ask();
+    else this.kernel.after(this.prng.below(50), ask);
   }
 
   #settle(token: number, outcome: Submitted["outcome"]): void {
@@ -269,6 +294,33 @@ describe("a session client", () => {
     assert.deepEqual(world.executed, [1, 2, 7]);
     const reads = world.cluster.received.filter((block) => block.kind === BlockKind.read);
     assert.deepEqual(reads, [{ replica: 1, kind: BlockKind.read, sequence: 1, session: 0 }]);
+  });
+
+  test("reads on what was left of a block whose replies did not fit, in order and under tickets of their own", () => {
+    const world = new World(1).start();
+    world.run(20);
+    world.cluster.readCommandsMax = 3;
+    const blocks = [world.submit(10, { read: true }), world.submit(3, { read: true }), world.submit(4)];
+    world.settle().check();
+    assert.ok(blocks.every((block) => block.outcome === "resolved"));
+    assert.equal(world.parts, 3, "of 10 commands three parts leave something");
+    const tickets = world.cluster.received
+      .filter(({ kind }) => kind === BlockKind.read)
+      .map(({ sequence }) => sequence);
+    assert.equal(new Set(tickets).size, 5);
+  });
+
+  test("holds what is left of a block until more is asked for, and fails it when closed", () => {
+    const world = new World(1, { blocksMax: 1 }).start();
+    world.run(20);
+    world.cluster.readCommandsMax = 1;
+    // Replies that come while the client is being closed down are of no use to anybody.
+    const block = world.submit(2, { read: true });
+    while (world.parts === 0) world.run(1);
+    assert.equal(world.model.inspect().blocksOpen, 1);
+    assert.equal(world.model.inspect().open, false);
+    world.close();
+    assert.equal(block.outcome, "closed");
   });
 
   test("resolves reads before a session is open", () => {
@@ -556,6 +608,7 @@ function history(seed: number): World {
   every(600, () => (prng.chance(0.4) ? cluster.silent.add(prng.pick(replicas)) : cluster.silent.clear()));
   every(900, () => (cluster.refuseNext = prng.below(5)));
   every(900, () => (cluster.retryReadsNext = prng.below(5)));
+  every(900, () => (cluster.readCommandsMax = 1 + prng.below(3)));
   if (prng.chance(0.5)) every(2500, () => cluster.expireSessions());
   if (prng.chance(0.3)) every(800, () => cluster.sessions.forEach((session) => session.replies.clear()));
   world.run(faultsEnd);

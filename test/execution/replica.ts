@@ -66,7 +66,7 @@ export function readBlock(commands: readonly Command[], ticket: number, session:
   return { bytes: writer.bytes, view: writer.view, start: 4, end: writer.length };
 }
 
-const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
 export class Replica implements ExecutionSink {
   readonly model: ExecutionModel;

@@ -1,5 +1,5 @@
-import { ByteWriter } from "#src/base/index.js";
-import { beginReply, BlockKind, emptyRun, endReply, ReplyStatus } from "#src/model/index.js";
+import { assert, ByteWriter } from "#src/base/index.js";
+import { beginReply, BlockKind, emptyRun, endReply, ReplyStatus, stampReplyStatus } from "#src/model/index.js";
 import type { Scheduler, Turn } from "#src/platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "#src/runtime/index.js";
 import { kv } from "#src/service/index.js";
@@ -14,6 +14,8 @@ export class InlineCluster implements BlockClient {
   readonly #service = kv.create();
   readonly #run = emptyRun();
   readonly #blocks: { token: number; read: boolean; bytes: Uint8Array }[] = [];
+  /** What is left of blocks of reads that were answered in part. */
+  readonly #rests = new Map<number, Uint8Array>();
 
   constructor(scheduler: Scheduler, handlers: BlockClientHandlers) {
     this.#handlers = handlers;
@@ -33,6 +35,14 @@ export class InlineCluster implements BlockClient {
     this.#turn.request();
   }
 
+  more(token: number): void {
+    const rest = this.#rests.get(token);
+    assert(rest !== undefined, `nothing is left of block ${token}`);
+    this.#rests.delete(token);
+    this.#blocks.push({ token, read: true, bytes: rest });
+    this.#turn.request();
+  }
+
   close(done: () => void): void {
     done();
   }
@@ -49,8 +59,13 @@ export class InlineCluster implements BlockClient {
       run.count = offsets.length;
       const writer = new ByteWriter();
       const at = beginReply(writer, 1, 1, ReplyStatus.ok, read ? BlockKind.read : BlockKind.commands);
+      run.answered = run.count;
       this.#service.execute(run, writer, null);
-      endReply(writer, at, run.count);
+      if (run.answered < run.count) {
+        stampReplyStatus(writer.view, at, ReplyStatus.split);
+        this.#rests.set(token, bytes.slice(offsets[run.answered]));
+      }
+      endReply(writer, at, run.answered);
       this.#handlers.resolve(token, { bytes: writer.bytes, view: writer.view, start: 0, end: writer.length });
     }
   }

@@ -145,13 +145,56 @@ describe("replies", () => {
     assert.ok(client.closed);
   });
 
+  test("go out to a client that has ended its side, and then the connection ends", () => {
+    const world = new RespWorld({ mode: "manual" });
+    const client = world.connect();
+    client.write("SET a 1\r\nGET a\r\nGET");
+    client.end();
+    world.settle();
+    assert.ok(!client.closed);
+    assert.equal(world.gateway.status().connections, 1);
+    const [block] = world.cluster.blocks;
+    world.cluster.execute(block!);
+    world.cluster.answer(block!);
+    world.settle();
+    assert.equal(replies(client), "+OK\r\n$1\r\n1\r\n");
+    assert.ok(client.closed);
+    assert.equal(world.gateway.status().connections, 0);
+  });
+
+  test("go out to a client that has ended its side although later commands had to wait for earlier ones", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const world = new RespWorld({ mode: "random", seed, limits: { blocksMax: 2, inputBytesMax: 64 } });
+      const client = world.connect();
+      let expected = "";
+      for (let i = 0; i < 50; i++) {
+        client.write(`GET a\r\nSET a ${i + 10}\r\nPING\r\n`);
+        expected += `${i === 0 ? "$-1" : `$2\r\n${i + 9}`}\r\n+OK\r\n+PONG\r\n`;
+      }
+      client.end();
+      world.pass(10_000);
+      assert.equal(replies(client), expected, `seed ${seed}`);
+      assert.ok(client.closed, `seed ${seed}`);
+    }
+  });
+
+  test("an idle connection whose client has ended its side ends at once", () => {
+    const world = new RespWorld();
+    const client = world.connect();
+    world.ask(client, "PING\r\n");
+    client.end();
+    world.settle();
+    assert.ok(client.closed);
+    assert.equal(world.gateway.status().connections, 0);
+  });
+
   test("of a connection that is gone are dropped, and its commands executed", () => {
     const world = new RespWorld({ mode: "manual" });
     const [client, other] = [world.connect(), world.connect()];
     client.write("INCR a\r\n");
     other.write("INCR a\r\n");
     world.settle();
-    client.end();
+    client.vanish();
     world.settle();
     const block = world.cluster.blocks[0]!;
     world.cluster.execute(block);

@@ -1,13 +1,91 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { commandRows } from "#src/gateway/index.js";
-import { replies, request, RespWorld } from "./resp-world.js";
+import { replies, request, RespWorld, textOf } from "./resp-world.js";
 
 /** Each line is sent inline; what comes back has to be the text below it. */
 function dialogue(lines: readonly (readonly [sent: string, expected: string])[], world = new RespWorld()): void {
   const client = world.connect();
   for (const [sent, expected] of lines) assert.equal(world.ask(client, `${sent}\r\n`), expected, sent);
 }
+
+describe("long values", () => {
+  const value = "v".repeat(256 * 1024);
+  const bulk = `$${value.length}\r\n${value}\r\n`;
+
+  /** A store full of long values, of which the gateway knows nothing. */
+  function fullWorld(mode: "instant" | "random", seed = 1): RespWorld {
+    const world = new RespWorld({ mode, seed });
+    for (let i = 0; i < 8; i++) world.cluster.put(`k${i}`, value);
+    return world;
+  }
+
+  test("of a pipeline of reads come in parts, and the next part when the client has read the last", () => {
+    const world = fullWorld("instant");
+    const client = world.connect();
+    const other = world.connect();
+    let text = "";
+    client.onData = (bytes) => {
+      text += textOf(bytes);
+    };
+    client.stopReading();
+    client.write(`${"PING\r\n"}${Array.from({ length: 200 }, (_, i) => `GET k${i % 8}\r\nPING\r\n`).join("")}`);
+    other.write("GET k1\r\n");
+    world.settle();
+    assert.ok(
+      world.port.inFlightBytes(client.connection) < 17 * 1024 * 1024,
+      "one part, and no more while it is unread",
+    );
+    assert.equal(world.cluster.parts, 0);
+    client.startReading();
+    world.pass(1000);
+    assert.equal(text, `+PONG\r\n${`${bulk}+PONG\r\n`.repeat(200)}`);
+    assert.equal(replies(other), bulk);
+    assert.equal(world.cluster.parts, 3);
+    // Now it knows: blocks are short enough to be answered whole.
+    text = "";
+    client.write(`${Array.from({ length: 200 }, (_, i) => `GET k${i % 8}\r\n`).join("")}`);
+    world.pass(100);
+    assert.equal(text, bulk.repeat(200));
+    assert.equal(world.cluster.parts, 3);
+  });
+
+  test("a client that does not read its part holds up those it shares a block with for a second at most", () => {
+    const world = fullWorld("instant");
+    const slow = world.connect();
+    const other = world.connect();
+    slow.stopReading();
+    slow.write(`GET k1\r\n`.repeat(100));
+    other.write("GET k2\r\n");
+    world.pass(900);
+    assert.equal(replies(other), "");
+    world.pass(200);
+    assert.equal(replies(other), bulk);
+  });
+
+  test("in ordered blocks come without an error, whichever connections share them", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const world = fullWorld("random", seed);
+      const clients = Array.from({ length: 4 }, () => world.connect());
+      world.ask(clients[0]!, "GET k0\r\n");
+      world.pass(100);
+      replies(clients[0]!);
+      for (const client of clients) {
+        client.write(Array.from({ length: 40 }, (_, i) => `SET x ${i}\r\nGET k${i % 8}\r\n`).join(""));
+        client.write(request("GETSET", "k1", value));
+        client.write("MGET k0 k1 k2 k3 k4 k5 k6 k7 k0 k1 k2 k3 k4 k5 k6 k7 k0 k1 k2 k3\r\n");
+      }
+      world.pass(10_000);
+      for (const client of clients) {
+        assert.equal(
+          replies(client) === `${`+OK\r\n${bulk}`.repeat(40)}${bulk}*20\r\n${bulk.repeat(20)}`,
+          true,
+          `seed ${seed}`,
+        );
+      }
+    }
+  });
+});
 
 describe("the store's commands", () => {
   test("answer as Redis does, in RESP2", () => {

@@ -12,6 +12,7 @@ import {
   emptyRun,
   endReply,
   ReplyStatus,
+  stampReplyStatus,
   type Span,
 } from "#src/model/index.js";
 import {
@@ -22,7 +23,7 @@ import {
   type SimProcess,
 } from "#src/platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "#src/runtime/index.js";
-import { kv } from "#src/service/index.js";
+import { beginCommand, endCommand, kv, KvOperation, writeArgumentLatin1 } from "#src/service/index.js";
 
 /** A block the gateway submitted, until the cluster has answered it. */
 export interface FakeBlock {
@@ -32,6 +33,9 @@ export interface FakeBlock {
   readonly bytes: Uint8Array;
   readonly deadline: number | undefined;
   replies: Uint8Array | null;
+  /** Where the commands begin that no part of the replies has answered yet, and how many there are. */
+  at: number;
+  left: number;
 }
 
 /** How the cluster treats the blocks it gets. */
@@ -48,6 +52,8 @@ export class FakeCluster implements BlockClient {
   readonly session = 1;
   readonly leader = 1;
   readonly service = kv.create();
+  /** How often more was asked for. */
+  parts = 0;
   /** Everything submitted, in order. */
   readonly blocks: FakeBlock[] = [];
   readonly #process: SimProcess;
@@ -80,10 +86,24 @@ export class FakeCluster implements BlockClient {
   ): void {
     assert.ok(this.open, "a block was submitted to a client that is not open");
     assert.ok(!this.#inCall, "submit must not be called from within a callback of the cluster's own making");
-    const block: FakeBlock = { token, read, commands, bytes: bytes.slice(start, end), deadline, replies: null };
+    const block: FakeBlock = {
+      token,
+      read,
+      commands,
+      bytes: bytes.slice(start, end),
+      deadline,
+      replies: null,
+      at: 0,
+      left: commands,
+    };
     this.blocks.push(block);
     this.#openBlocks++;
     if (this.#openBlocks >= this.#openMax) this.open = false;
+    this.#schedule(block);
+  }
+
+  #schedule(block: FakeBlock): void {
+    const { read } = block;
     if (this.#mode === "manual") return;
     const now = this.#process.clock.monotonicMs();
     const delay = (): number => (this.#mode === "instant" ? 0 : this.#prng.below(8) / 2);
@@ -99,6 +119,24 @@ export class FakeCluster implements BlockClient {
     });
   }
 
+  more(token: number): void {
+    const block = this.blocks.findLast((one) => one.token === token);
+    assert.ok(block !== undefined && block.left > 0 && block.replies === null, "more is asked of what is left");
+    this.parts++;
+    this.#schedule(block);
+  }
+
+  /** Sets a key behind the gateway's back, as another gateway's client would. */
+  put(key: string, value: string): void {
+    const writer = new ByteWriter();
+    const at = beginCommand(writer, KvOperation.set, 0, 2);
+    writeArgumentLatin1(writer, key);
+    writeArgumentLatin1(writer, value);
+    endCommand(writer, at);
+    const run = { ...emptyRun(), bytes: writer.bytes, view: writer.view, count: 1, answered: 1 };
+    this.service.execute(run, new ByteWriter(), null);
+  }
+
   close(done: () => void): void {
     this.#process.after(0, done);
   }
@@ -111,12 +149,16 @@ export class FakeCluster implements BlockClient {
     run.readOnly = block.read;
     run.count = 0;
     if (run.offsets.length < block.commands) run.offsets = new Uint32Array(block.commands);
-    for (let at = 0; at < block.bytes.length; at += run.view.getUint32(at, true)) run.offsets[run.count++] = at;
-    assert.equal(run.count, block.commands);
+    for (let at = block.at; at < block.bytes.length; at += run.view.getUint32(at, true)) run.offsets[run.count++] = at;
+    assert.equal(run.count, block.left);
+    run.answered = run.count;
     const writer = new ByteWriter();
     const begun = beginReply(writer, 1, 1, ReplyStatus.ok, block.read ? BlockKind.read : BlockKind.commands);
     this.service.execute(run, writer, null);
-    endReply(writer, begun, block.commands);
+    if (run.answered < run.count) stampReplyStatus(writer.view, begun, ReplyStatus.split);
+    endReply(writer, begun, run.answered);
+    block.left -= run.answered;
+    if (block.left > 0) block.at = run.offsets[run.answered] as number;
     block.replies = writer.toBytes();
   }
 
@@ -124,8 +166,10 @@ export class FakeCluster implements BlockClient {
     const bytes = block.replies;
     assert.ok(bytes !== null, "a block is executed before it is answered");
     const span: Span = { bytes, view: new DataView(bytes.buffer), start: 0, end: bytes.length };
+    block.replies = null;
+    const last = block.left === 0;
     this.#handlers.resolve(block.token, span);
-    this.#closed();
+    if (last) this.#closed();
   }
 
   fail(block: FakeBlock, failure: ClientFailure): void {

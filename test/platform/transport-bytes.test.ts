@@ -211,6 +211,32 @@ for (const [name, make] of [
       await closed(port);
     });
 
+    test("a client that has ended its side gets what it is owed, if the host has a use for that", async () => {
+      const { port, host, connect } = await make({});
+      const ended: number[] = [];
+      Object.assign(host, {
+        onEnd: (connection: number) => {
+          ended.push(connection);
+          host.told();
+        },
+      });
+      const client = await connect();
+      client.write("question");
+      client.end();
+      await host.until(() => ended.length === 1);
+      assert.equal(host.input.get(1), "question", "the end comes behind the input");
+      assert.equal(host.closed.length, 0);
+      const large = "x".repeat(600 * KiB);
+      assert.ok(put(port, 1, large));
+      port.flush();
+      put(port, 1, "end");
+      port.disconnect(1, null);
+      await host.until(() => client.closed && host.closed.length === 1);
+      assert.equal(client.output().length, large.length + 3);
+      assert.deepEqual(ended, [1]);
+      await closed(port);
+    });
+
     test("a paused connection delivers nothing until it is resumed", async () => {
       const { port, host, connect } = await make({});
       const [paused, other] = [await connect(), await connect()];
@@ -286,6 +312,19 @@ for (const [name, make] of [
     });
   });
 }
+
+test("a client that has ended its side and does not read is dropped with a line", async () => {
+  const { port, host, lines, connect } = await tcp({ halfOpenMs: 50 });
+  Object.assign(host, { onEnd: () => undefined });
+  const client = await connect();
+  client.write("x");
+  client.stopReading();
+  client.end();
+  await host.until(() => host.closed.length === 1);
+  assert.match(String(lines.of("half-closed-disconnected")[0]?.["detail"]), /no progress for 50 ms/);
+  client.startReading();
+  await closed(port);
+});
 
 test("a client above the limit is told so", async () => {
   const { port, host, lines, connect } = await tcp({ connectionsMax: 1 });

@@ -114,6 +114,24 @@ describe("frames", () => {
     assert.equal(reader.heldCapacity, 0, "nothing is held between frames");
   });
 
+  test("a long frame that stops half-way holds at most twice what was sent of it", () => {
+    const bytes = encode([{ kind: 9, body: new Uint8Array(FRAME_BYTES_MAX - FRAME_HEADER_BYTES) }]);
+    const view = new DataView(bytes.buffer);
+    const reader = new FrameReader({ sink: new Sink(), cluster });
+    let held = 0;
+    for (let at = 0; at < bytes.length - 65_536; at += 65_536) {
+      assert.equal(reader.push(bytes, view, at, at + 65_536), null);
+      // What is asked for is rounded up to a power of two.
+      assert.ok(reader.heldCapacity <= Math.max(4 * 1024 * 1024, 4 * (at + 65_536)), `${reader.heldCapacity} at ${at}`);
+      if (reader.heldCapacity !== held) held = reader.heldCapacity;
+    }
+    assert.equal(held, FRAME_BYTES_MAX);
+    const short = encode([{ kind: 9, body: new Uint8Array(100_000) }]);
+    const other = new FrameReader({ sink: new Sink(), cluster });
+    assert.equal(other.push(short, new DataView(short.buffer), 0, 90_000), null);
+    assert.equal(other.heldCapacity, 131_072, "no more than the frame is long, rounded up");
+  });
+
   test("a frame that lies in one chunk is handed on where it lies", () => {
     const bytes = encode([
       { kind: 1, body: new Uint8Array(100) },
@@ -141,7 +159,7 @@ describe("frames", () => {
     assert.ok(pool.spareBytes < spare);
     abandoned.close();
     assert.equal(pool.spareBytes, spare);
-    const many = Array.from({ length: 8 }, () => pool.take(FRAME_BYTES_MAX));
+    const many = Array.from({ length: 8 }, () => pool.take(8 * 1024 * 1024));
     for (const buffer of many) pool.give(buffer);
     assert.ok(pool.spareBytes <= 16 * 1024 * 1024 && pool.spareBytes > 8 * 1024 * 1024);
   });
@@ -230,9 +248,9 @@ describe("faults of frames name both values", () => {
     ["cluster", encode([{ kind: 1, body: good }], clusterKey("00000000000000aa")), "cluster", /00000000000000aa.*0123/],
     ["no cluster", encode([{ kind: 1, body: good }], NO_CLUSTER), "cluster", /0000000000000000/],
     ["checksum", changed((view) => view.setUint8(30, 9)), "checksum", /its header says/],
-    ["short length", changed((view) => view.setUint32(0, 23, true)), "length", /24 to 8388608 bytes, got 23/],
+    ["short length", changed((view) => view.setUint32(0, 23, true)), "length", /24 to 25165880 bytes, got 23/],
     ["huge length", changed((view) => view.setUint32(0, 0xffffffff, true)), "length", /got 4294967295/],
-    ["length above the maximum", changed((view) => view.setUint32(0, 8_388_609, true)), "length", /got 8388609/],
+    ["length above the maximum", changed((view) => view.setUint32(0, 25_165_881, true)), "length", /got 25165881/],
     ["HTTP", text("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "length", /an HTTP request/],
     ["HTTP/2", text("PRI * HTTP/2.0"), "length", /an HTTP request/],
     ["Redis", text("*1\r\n$4\r\nPING\r\n"), "length", /a Redis command/],

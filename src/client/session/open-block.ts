@@ -1,12 +1,5 @@
 import { ByteWriter, KiB } from "../../base/index.js";
-import {
-  beginBlock,
-  BLOCK_BYTES_MAX,
-  BLOCK_HEADER_BYTES,
-  type BlockKind,
-  endBlock,
-  type Span,
-} from "../../model/index.js";
+import { beginBlock, BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockKind, endBlock, type Span } from "../../model/index.js";
 
 const emptyBytes = new Uint8Array(0);
 const emptyView = new DataView(emptyBytes.buffer);
@@ -18,7 +11,7 @@ const emptyView = new DataView(emptyBytes.buffer);
 export class OpenBlock implements Span {
   readonly token: number;
   readonly commands: number;
-  readonly deadline: number;
+  deadline: number;
   /** Sequence number of the first command, or the ticket of a read; 0 before the first send. */
   sequence = 0;
   /** Monotonic ms of the latest send; -Infinity before the first. */
@@ -78,6 +71,16 @@ export class BlockFrames {
     endBlock(writer, at, commands);
     this.bytesOpen += length;
     return new OpenBlock(token, commands, deadline, writer);
+  }
+
+  /** What is left of a block of reads whose first `answered` commands are answered, as a block of its own. */
+  rest(block: OpenBlock, answered: number): OpenBlock {
+    const { bytes, view, token, commands, end } = block;
+    let start = BLOCK_HEADER_BYTES;
+    for (let i = 0; i < answered; i++) start += view.getUint32(start, true);
+    const rest = this.frame(BlockKind.read, token, commands - answered, { bytes, view, start, end }, Infinity);
+    this.release(block);
+    return rest;
   }
 
   release(block: OpenBlock): void {

@@ -46,7 +46,8 @@ const NONCE_BYTES = 16;
 const REDIRECTS_MAX = 3;
 
 /**
- * What becomes of a submitted block, once and only once: `resolve` with its replies, or `fail` with
+ * What becomes of a submitted block, once and only once: `resolve` with its replies (a block of reads with long ones: part by
+ * part, the next when the caller asks for `more`), or `fail` with
  *
  * - `try-again`: certainly not applied. Its deadline passed before it was sent, or it is a read, which applies nothing.
  * - `indeterminate`: perhaps applied, perhaps later. Its deadline passed after it was sent (it is still sent until it is
@@ -55,7 +56,7 @@ const REDIRECTS_MAX = 3;
  * - `closed`: the client was closed; sent blocks may have been applied.
  *
  * After an expiry the client opens another session by itself. The sink's `resolve`, `fail` and `opened` are never called
- * inside a `submit` step, and may themselves step `submit`.
+ * inside a `submit` or `more` step, and may themselves step those.
  */
 class SessionClient implements ClientModel {
   readonly #config: SessionClientConfig;
@@ -75,6 +76,8 @@ class SessionClient implements ClientModel {
   /** Reads by ticket; the one sent longest ago comes first. */
   readonly #reads = new Map<number, OpenBlock>();
   #ticketNext = 1;
+  /** What is left of blocks of reads whose replies did not fit in one block, by token, until the caller asks for more. */
+  readonly #rests = new Map<number, OpenBlock>();
 
   /** The window's oldest block changed, or the session opened. */
   #movedAt = -Infinity;
@@ -117,6 +120,9 @@ class SessionClient implements ClientModel {
       case "submit":
         this.#onSubmit(event, out);
         break;
+      case "more":
+        this.#onMore(event, out);
+        break;
       case "reply":
         this.#onReply(now, event.from, event.span, out);
         break;
@@ -137,7 +143,7 @@ class SessionClient implements ClientModel {
     // A sink that was told of a failure may have closed the client.
     if (this.#closed) return;
     this.#refresh();
-    if (event.kind !== "submit" && this.#full && this.#view.open) {
+    if (event.kind !== "submit" && event.kind !== "more" && this.#full && this.#view.open) {
       this.#full = false;
       out.opened();
       if (this.#closed) return;
@@ -163,18 +169,33 @@ class SessionClient implements ClientModel {
     const kind = event.read ? BlockKind.read : BlockKind.commands;
     const block = this.#frames.frame(kind, event.token, commands, span, event.deadline);
     if (event.deadline < this.#deadlineAt) this.#deadlineAt = event.deadline;
-    if (event.read) {
-      block.sequence = this.#ticketNext++;
-      stampBlock(block.view, 0, 0, block.sequence, 0);
-      this.#reads.set(block.sequence, block);
-      if (this.#route.settled) this.#send(block, FrameKind.read, now, out);
-    } else {
+    if (event.read) this.#beginRead(block, now, out);
+    else {
       this.#window.waiting.push(block);
       if (this.#route.settled) this.#pump(now, out);
     }
     if (!this.#route.settled && now >= this.#probeAt) this.#probe(now, out);
     this.#refresh();
     if (!this.#view.open) this.#full = true;
+  }
+
+  #onMore(event: Extract<ClientEvent, { kind: "more" }>, out: ClientSink): void {
+    const { now, token, deadline } = event;
+    const block = this.#rests.get(token);
+    assert(block !== undefined, `more was asked of block ${token}, of which nothing is left`);
+    this.#rests.delete(token);
+    block.deadline = deadline;
+    if (deadline < this.#deadlineAt) this.#deadlineAt = deadline;
+    this.#beginRead(block, now, out);
+    if (!this.#route.settled && now >= this.#probeAt) this.#probe(now, out);
+  }
+
+  /** Sends a block of reads under a ticket of its own. */
+  #beginRead(block: OpenBlock, now: number, out: ClientSink): void {
+    block.sequence = this.#ticketNext++;
+    stampBlock(block.view, 0, 0, block.sequence, 0);
+    this.#reads.set(block.sequence, block);
+    if (this.#route.settled) this.#send(block, FrameKind.read, now, out);
   }
 
   #onReply(now: number, from: ReplicaId, span: Span, out: ClientSink): void {
@@ -198,9 +219,15 @@ class SessionClient implements ClientModel {
     // A replica with too many reads in its queues asks for patience: the read goes out again after the timeout.
     if (block === undefined || replyStatus(view, start) === ReplyStatus.retry) return;
     this.#reads.delete(block.sequence);
-    this.#frames.release(block);
     this.#progressed(now);
-    const answered = replyStatus(view, start) === ReplyStatus.ok && replyCount(view, start) === block.commands;
+    const count = replyCount(view, start);
+    if (replyStatus(view, start) === ReplyStatus.split && count >= 1 && count < block.commands) {
+      // Sent only when the caller wants it, and behind this part: reads of one connection must not overtake each other.
+      this.#rests.set(block.token, this.#frames.rest(block, count));
+      return this.#resolve(block.token, span, out);
+    }
+    this.#frames.release(block);
+    const answered = replyStatus(view, start) === ReplyStatus.ok && count === block.commands;
     if (answered) this.#resolve(block.token, span, out);
     else this.#fail(block.token, "try-again", out);
   }
@@ -399,9 +426,11 @@ class SessionClient implements ClientModel {
     }
     for (const block of waiting) tokens.push(block.token);
     for (const block of this.#reads.values()) tokens.push(block.token);
+    tokens.push(...this.#rests.keys());
     sent.clear();
     waiting.length = 0;
     this.#reads.clear();
+    this.#rests.clear();
     this.#endSession(out);
     Object.assign(this.#view, { session: 0, open: false, blocksOpen: 0, bytesOpen: 0 });
     out.wakeAt(Infinity);
@@ -559,7 +588,7 @@ class SessionClient implements ClientModel {
     const view = this.#view;
     view.session = this.#session;
     view.leader = this.#route.leader;
-    view.blocksOpen = this.#window.size + this.#reads.size;
+    view.blocksOpen = this.#window.size + this.#reads.size + this.#rests.size;
     view.bytesOpen = this.#frames.bytesOpen;
     view.open = view.blocksOpen < this.#config.blocksMax && view.bytesOpen < this.#config.bytesMax;
   }

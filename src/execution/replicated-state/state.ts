@@ -31,6 +31,7 @@ import {
   type SnapshotSource,
   type Span,
   TraceCode,
+  stampReplyStatus,
 } from "../../model/index.js";
 import type { ReplicatedStateOptions } from "./config.js";
 import type { Session } from "./session.js";
@@ -104,7 +105,7 @@ export class ReplicatedState {
     return executed;
   }
 
-  /** Executes a block of unordered reads on the present state; returns how many commands it had. */
+  /** Executes a block of unordered reads on the present state; returns how many commands it answered. */
   read(block: Span, route: number, out: ExecutionSink): number {
     const { view, start } = block;
     const count = blockCommands(view, start);
@@ -116,10 +117,11 @@ export class ReplicatedState {
       ReplyStatus.ok,
       BlockKind.read,
     );
-    this.#execute(block.bytes, view, start, count, mix32(this.#ordered), true, writer);
-    endReply(writer, at, count);
+    const answered = this.#execute(block.bytes, view, start, count, mix32(this.#ordered), true, writer);
+    if (answered < count) stampReplyStatus(writer.view, at, ReplyStatus.split);
+    endReply(writer, at, answered);
     out.readDone(route, at);
-    return count;
+    return answered;
   }
 
   /** Answers a block of unordered reads that could not wait: nothing was read, and the client may send it again. */
@@ -261,7 +263,7 @@ export class ReplicatedState {
     out.replied(session, position, reply);
   }
 
-  /** Runs the commands of the block at `at` and verifies that there is one reply each. */
+  /** Runs the commands of the block at `at`, verifies that there is one reply each, and returns how many were answered. */
   #execute(
     bytes: Uint8Array,
     view: DataView,
@@ -270,7 +272,7 @@ export class ReplicatedState {
     seed: number,
     readOnly: boolean,
     writer: ByteWriter,
-  ): void {
+  ): number {
     const run = this.#run;
     if (run.offsets.length < count) run.offsets = new Uint32Array(Math.max(count, 2 * run.offsets.length));
     const { offsets } = run;
@@ -285,12 +287,16 @@ export class ReplicatedState {
     run.time = this.#time;
     run.seed = seed;
     run.readOnly = readOnly;
+    run.answered = count;
     let reply = writer.length;
     this.#service.execute(run, writer, null);
+    const { answered } = run;
+    assert(answered === count || (readOnly && answered >= 1 && answered < count), "a service left commands unanswered");
     let replies = 0;
-    for (; reply + 4 <= writer.length && replies < count; replies++) reply += writer.view.getUint32(reply, true);
-    assert(replies === count && reply === writer.length, "a service wrote other than one reply to each command");
-    this.commands += count;
+    for (; reply + 4 <= writer.length && replies < answered; replies++) reply += writer.view.getUint32(reply, true);
+    assert(replies === answered && reply === writer.length, "a service wrote other than one reply to each command");
+    this.commands += answered;
+    return answered;
   }
 
   #expire(out: ExecutionSink): void {

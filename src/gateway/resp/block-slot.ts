@@ -36,6 +36,8 @@ export class BlockSlot {
   /** The commands; given back to the pool at `submit`, which copies them. */
   writer: ByteWriter = NO_BYTES;
   commands = 0;
+  /** Values that the commands may return (see `valuesReturned`). */
+  values = 0;
   /** Monotonic ms when the first command came in. */
   bornAtMs = 0;
 
@@ -48,6 +50,16 @@ export class BlockSlot {
   readonly locals = new ByteWriter(256, LOCAL_BYTES_MAX);
   /** The next entry begins a run even if it is of the connection of the last one. */
   #runClosed = true;
+
+  // How far it is answered, when its replies come in parts: commands, runs, entries before the present run, entries, and
+  // bytes of `locals`.
+  answered = 0;
+  runAt = 0;
+  runStart = 0;
+  entryAt = 0;
+  localAt = 0;
+  /** Monotonic ms when the last part came. */
+  partAtMs = 0;
 
   /** A reply block that came before those of older ordered blocks. */
   replies: Uint8Array | null = null;
@@ -84,9 +96,10 @@ export class BlockSlot {
   }
 
   /** Takes back everything since the marked lengths, which were read when a run was closed. */
-  truncate(bytes: number, commands: number, entries: number, runs: number, locals: number): void {
+  truncate(bytes: number, commands: number, values: number, entries: number, runs: number, locals: number): void {
     this.writer.length = bytes;
     this.commands = commands;
+    this.values = values;
     this.entries = entries;
     for (let i = runs; i < this.runs; i++) this.runConnections[i] = null;
     this.runs = runs;
@@ -104,6 +117,12 @@ export class BlockSlot {
   /** Forgets everything, so that the slot can be used again. */
   reset(): void {
     this.commands = 0;
+    this.values = 0;
+    this.answered = 0;
+    this.runAt = 0;
+    this.runStart = 0;
+    this.entryAt = 0;
+    this.localAt = 0;
     this.entries = 0;
     for (let i = 0; i < this.runs; i++) this.runConnections[i] = null;
     this.runs = 0;

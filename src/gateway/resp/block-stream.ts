@@ -1,12 +1,22 @@
 // Hot file: every command passes here. Nothing may allocate per command. Watched by bench/resp.mjs.
 import { assert, Ring } from "../../base/index.js";
-import { type ClientFailure, REPLIES_BYTES_MAX, type Span } from "../../model/index.js";
+import { type ClientFailure, REPLIES_BYTES_MAX, ReplyStatus, replyStatus, type Span } from "../../model/index.js";
 import type { BlockClient } from "../../runtime/index.js";
+import { VALUE_BYTES_MAX } from "../../service/kv/index.js";
 import { BlockSlot, Stage, WriterStock } from "./block-slot.js";
 import type { RespLimits } from "./config.js";
 import type { Connection } from "./connection.js";
 
-/** Gives the replies of a block to its connections. `replies` null: the block failed, or fails by `failure`. */
+/** Bytes of a value and what stands around it in a reply. */
+const valueBytes = (value: number): number => value + 32;
+/** Values returned by one ordered block at most once long values are known: all of them may be of the greatest length. */
+const LONG_VALUES_MAX = Math.floor(REPLIES_BYTES_MAX / valueBytes(VALUE_BYTES_MAX));
+/** Before that. */
+const SHORT_VALUES_MAX = 8192;
+/** A value longer than this is long: so many shorter ones fit in the replies to one block. */
+export const SHORT_VALUE_BYTES = REPLIES_BYTES_MAX / SHORT_VALUES_MAX - valueBytes(0);
+
+/** Gives the replies of a block, or the next part of them, to its connections. `replies` null: the block fails by `failure`. */
 export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: ClientFailure | null) => void;
 
 /**
@@ -20,6 +30,12 @@ export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: Clien
  * 3. otherwise it joins the block of reads, and only when no read of its connection is unanswered in an older such block,
  *    since blocks of reads are not ordered among each other;
  * 4. reads which this input already put into the block of reads move to the ordered one when a write follows them.
+ *
+ * A service answers an error where the values in the replies to one ordered block exceed `REPLIES_BYTES_MAX`; many
+ * connections share a block, so none of them could help it. Hence an ordered block returns 8192 values at most, and 15
+ * once a value longer than 2 KiB was written or returned here: then it can't be exceeded, however long the values are. A
+ * command that returns more values is alone in its block. Only the very first long values that another gateway has written
+ * can meet the error. Reads need no such bound: what does not fit is asked for again (`askOn`).
  */
 export class BlockStream {
   readonly #limits: RespLimits;
@@ -38,15 +54,21 @@ export class BlockStream {
   /** Ordered blocks without their answers passed on, in order; the one being built is not among them. */
   readonly #ordered: Ring<BlockSlot>;
 
+  /** Blocks of reads of which a part is answered and the rest not asked for yet. */
+  readonly #parted: BlockSlot[] = [];
+  /** A long value was written or returned: the store may be full of them. */
+  longValues = false;
+
   /** Bytes of a reply in recent blocks: rises at once, falls slowly. */
   #replyBytes = 0;
-  /** Commands of a block, so that their replies stay below what a service answers to one block. */
+  /** Commands of a block, so that their replies mostly stay below what a service answers to one block. */
   #commandsMax: number;
 
   // Where the block of reads ended when the present input began: what lies behind can move (rule 4).
   #markSlot: BlockSlot | null = null;
   #markBytes = 0;
   #markCommands = 0;
+  #markValues = 0;
   #markEntries = 0;
   #markRuns = 0;
   #markLocals = 0;
@@ -72,6 +94,7 @@ export class BlockStream {
     reads.closeRun();
     this.#markBytes = reads.writer.length;
     this.#markCommands = reads.commands;
+    this.#markValues = reads.values;
     this.#markEntries = reads.entries;
     this.#markRuns = reads.runs;
     this.#markLocals = reads.locals.length;
@@ -87,22 +110,34 @@ export class BlockStream {
 
   /**
    * The block that the connection's next command joins; the caller writes the command and calls `placed`. Null when it
-   * has to wait: for the answers of the connection's reads if there are any, else for room.
+   * has to wait: for the answers of the connection's reads if there are any, else for room. The command returns at most
+   * `values` values.
    */
-  place(connection: Connection, read: boolean): BlockSlot | null {
+  place(connection: Connection, read: boolean, values: number): BlockSlot | null {
     if (read && connection.orderedOpen === 0) {
       if (connection.readsOpen > 0) return connection.slot === this.#reads ? this.#reads : null;
       return this.#buildingReads();
     }
-    if (connection.readsOpen > 0 && !this.#canMove(connection)) return null;
-    const writes = this.#buildingWrites();
+    const valuesMax = this.longValues ? LONG_VALUES_MAX : SHORT_VALUES_MAX;
+    let added = values;
+    if (connection.readsOpen > 0) {
+      if (!this.#canMove(connection)) return null;
+      added += (this.#reads as BlockSlot).values - this.#markValues;
+      if (added > valuesMax) return null;
+    }
+    let writes = this.#buildingWrites();
+    if (writes !== null && added > 0 && writes.values > 0 && writes.values + added > valuesMax) {
+      this.#complete(writes);
+      writes = this.#buildingWrites();
+    }
     if (writes !== null && connection.readsOpen > 0) this.#move(connection, writes);
     return writes;
   }
 
   /** A command of the connection has been written into the block that `place` chose. */
-  placed(slot: BlockSlot, connection: Connection, shape: number): void {
+  placed(slot: BlockSlot, connection: Connection, shape: number, values: number): void {
     slot.append(connection, shape);
+    slot.values += values;
     if (slot.commands++ === 0) slot.bornAtMs = this.#now();
     connection.slot = slot;
     if (slot.read) connection.readsOpen++;
@@ -169,7 +204,28 @@ export class BlockStream {
   }
 
   resolve(token: number, replies: Span): void {
-    this.#settle(this.#submitted(token), replies, null);
+    const slot = this.#submitted(token);
+    if (replyStatus(replies.view, replies.start) !== ReplyStatus.split) return this.#settle(slot, replies, null);
+    const before = slot.answered;
+    this.#answer(slot, replies, null);
+    this.#learn((replies.end - replies.start) / (slot.answered - before));
+    slot.partAtMs = this.#now();
+    this.#parted.push(slot);
+  }
+
+  /** Whether the rest of some block waits to be asked for. */
+  get parted(): boolean {
+    return this.#parted.length > 0;
+  }
+
+  /** Asks for the next part of the blocks of reads for which `ready` says that the last one was read. */
+  askOn(ready: (slot: BlockSlot) => boolean): void {
+    const client = this.#client;
+    if (client === null || this.#parted.length === 0) return;
+    for (const slot of this.#parted.splice(0)) {
+      if (ready(slot)) client.more(slot.token, this.#now() + this.#limits.deadlineMs);
+      else this.#parted.push(slot);
+    }
   }
 
   fail(token: number, failure: ClientFailure): void {
@@ -189,7 +245,7 @@ export class BlockStream {
   #settle(slot: BlockSlot, replies: Span | null, failure: ClientFailure | null): void {
     this.#writers.give(slot.takeWriter());
     slot.stage = Stage.done;
-    if (replies !== null) this.#learn((replies.end - replies.start) / slot.commands);
+    if (replies !== null) this.#learn((replies.end - replies.start) / (slot.commands - slot.answered));
     if (slot.read) {
       this.#answer(slot, replies, failure);
       this.#release(slot);
@@ -211,11 +267,7 @@ export class BlockStream {
     }
   }
 
-  /**
-   * A service answers errors where the replies to one block would exceed `REPLIES_BYTES_MAX`. Many connections share a
-   * block, so none of them could help it: blocks get fewer commands while replies are long. Only a sudden change from short
-   * to very long replies can still meet the error, once.
-   */
+  /** Blocks get fewer commands while replies are long, so that blocks of reads are seldom answered in parts. */
   #learn(replyBytes: number): void {
     this.#replyBytes = Math.max(replyBytes, this.#replyBytes * 0.95);
     const fitting = Math.floor(REPLIES_BYTES_MAX / 2 / this.#replyBytes);
@@ -233,6 +285,7 @@ export class BlockStream {
       this.#markSlot = this.#reads;
       this.#markBytes = 0;
       this.#markCommands = 0;
+      this.#markValues = 0;
       this.#markEntries = 0;
       this.#markRuns = 0;
       this.#markLocals = 0;
@@ -303,7 +356,15 @@ export class BlockStream {
     writes.locals.copy(reads.locals.bytes, this.#markLocals, reads.locals.length);
     for (let i = this.#markEntries; i < reads.entries; i++) writes.append(connection, reads.shapes[i] as number);
     writes.commands += connection.readsOpen;
-    reads.truncate(this.#markBytes, this.#markCommands, this.#markEntries, this.#markRuns, this.#markLocals);
+    writes.values += reads.values - this.#markValues;
+    reads.truncate(
+      this.#markBytes,
+      this.#markCommands,
+      this.#markValues,
+      this.#markEntries,
+      this.#markRuns,
+      this.#markLocals,
+    );
     connection.orderedOpen = connection.readsOpen;
     connection.readsOpen = 0;
     connection.slot = writes;

@@ -50,6 +50,8 @@ export class Connection {
   wait: Wait = Wait.none;
   /** Reading from the socket is paused. */
   paused = false;
+  /** The client sends nothing more: the connection ends when what it sent is answered. */
+  inputEnded = false;
   /** The last reply is on its way: further input is ignored. */
   ending = false;
   closed = false;

@@ -1,20 +1,27 @@
 // Hot file: every chunk, request and reply passes here. Nothing may allocate per command, make a promise or a closure.
 // Watched by bench/resp.mjs.
 import { assert, ByteWriter, CapacityError } from "../../base/index.js";
-import { type ClientFailure, REPLY_HEADER_BYTES, replyCount, type Span } from "../../model/index.js";
+import {
+  type ClientFailure,
+  REPLY_HEADER_BYTES,
+  replyCount,
+  ReplyStatus,
+  replyStatus,
+  type Span,
+} from "../../model/index.js";
 import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
 import { replyValueLength } from "../../service/command/index.js";
 import { type BlockSlot, Entry } from "./block-slot.js";
-import { BlockStream } from "./block-stream.js";
+import { BlockStream, SHORT_VALUE_BYTES } from "./block-stream.js";
 import { arityFits, type CommandRow, commandRows, findCommand } from "./command-table.js";
 import { type RespLimits, resolveRespLimits } from "./config.js";
 import { Connection, Wait } from "./connection.js";
-import { type Protocol, writeError, writeServiceReply } from "./encoding.js";
+import { type Protocol, returnsLonger, writeError, writeServiceReply } from "./encoding.js";
 import { type LocalServer, untilNul } from "./local-command.js";
 import { argumentIs, argumentText, ParseOutcome, ParseProgress, RequestParser } from "./request.js";
 import { type InfoFields, mergedInfo, REDIS_VERSION, shownText } from "./server-info.js";
-import { storeObjection, writeStoreCommand } from "./store-command.js";
+import { storeObjection, valuesReturned, writesLonger, writeStoreCommand } from "./store-command.js";
 
 /** What a gateway works with. */
 export interface RespGatewayInit {
@@ -51,6 +58,8 @@ const INDETERMINATE = "INDETERMINATE the command may have been applied: the dead
 
 /** While connections wait for their clients to read, this often is looked whether they have. */
 const DRAIN_POLL_MS = 50;
+/** The next part of a block of reads is asked for after this long even if not all of its clients have read the last. */
+const PART_WAIT_MS = 1000;
 
 /** A chunk is taken into kept input in steps of at least this many bytes. */
 const STEP_BYTES = 256;
@@ -90,6 +99,8 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   /** Where the replies go of connections that are gone. */
   readonly #discarded = new ByteWriter(4096);
   readonly #progress = new ParseProgress();
+  /** Where the next reply of the block being answered begins. */
+  #replyAt = 0;
   /** Where the length of the local reply in progress goes, if it queues behind unanswered commands; else -1. */
   #localAt = -1;
   #closed = false;
@@ -172,8 +183,16 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#forget(connection);
   }
 
+  onEnd(number: number): void {
+    const connection = this.#connections.get(number);
+    if (connection === undefined || connection.ending) return;
+    connection.inputEnded = true;
+    this.#endAnswered(connection);
+  }
+
   onDrain(number: number): void {
     const connection = this.#connections.get(number);
+    if (this.#stream.parted) this.#turn.request();
     if (connection === undefined || connection.wait !== Wait.drain) return;
     this.#ready.push(connection);
     this.#proceed();
@@ -266,6 +285,16 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       connection.paused = false;
       this.#port.resume(connection.number);
     }
+    this.#endAnswered(connection);
+  }
+
+  /** Ends a connection that sends nothing more once everything it sent is executed and answered. */
+  #endAnswered(connection: Connection): void {
+    if (!connection.inputEnded || connection.ending || connection.wait !== Wait.none || connection.slot !== null)
+      return;
+    connection.ending = true;
+    this.#drop(connection, connection.inputBytes);
+    this.#end(connection.number);
   }
 
   #keep(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
@@ -307,14 +336,19 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     if (row.run !== null) return this.#executeLocal(connection, row);
     const objection = storeObjection(row, request);
     if (objection !== null) return this.#replyError(connection, objection);
-    const slot = this.#stream.place(connection, row.read);
+    const values = valuesReturned(row, request);
+    const slot = this.#stream.place(connection, row.read, values);
     if (slot === null) {
       this.#await(connection, connection.readsOpen > 0 ? Wait.answers : Wait.room);
       return false;
     }
+    const before = slot.writer.length;
     writeStoreCommand(slot.writer, row, request);
+    if (!this.#stream.longValues && slot.writer.length - before > SHORT_VALUE_BYTES) {
+      this.#stream.longValues = writesLonger(request, SHORT_VALUE_BYTES);
+    }
     const shape = (connection.protocol === 3 ? Entry.resp3 : 0) | (row.read ? Entry.read : 0);
-    this.#stream.placed(slot, connection, shape);
+    this.#stream.placed(slot, connection, shape, values);
     connection.lastCommand = row.name;
     this.#requests++;
     return true;
@@ -411,58 +445,80 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#endLocal(connection, out);
   }
 
-  /** Gives the replies of a block, in its order, to the connections of its commands. */
+  /**
+   * Gives the replies of a block, or the next part of them, in its order to the connections of its commands. Where a part
+   * ended is kept in the slot.
+   */
   #answer(slot: BlockSlot, replies: Span | null, failure: ClientFailure | null): void {
-    assert(
-      replies === null || replyCount(replies.view, replies.start) === slot.commands,
-      "a block's replies are as many as its commands",
-    );
-    let entry = 0;
-    let at = replies === null ? 0 : replies.start + REPLY_HEADER_BYTES;
-    let localAt = 0;
-    const { shapes, locals } = slot;
-    for (let run = 0; run < slot.runs; run++) {
-      const connection = slot.runConnections[run] as Connection;
-      const stop = entry + (slot.runEntries[run] as number);
-      let out = connection.closed ? null : this.#port.writer(connection.number);
-      let answered = 0;
-      try {
-        for (; entry < stop; entry++) {
-          const shape = shapes[entry] as number;
-          if ((shape & Entry.local) !== 0) {
-            const length = locals.view.getUint32(localAt, true);
-            localAt += 4;
-            out?.copy(locals.bytes, localAt, localAt + length);
-            localAt += length;
-            if ((shape & Entry.last) !== 0) this.#end(connection.number);
-          } else {
-            answered++;
-            if (replies === null) {
-              if (out !== null) writeFailure(out, slot.read || (shape & Entry.read) !== 0, failure);
-            } else {
-              const here = at;
-              at += replyValueLength(replies.view, here);
-              if (out !== null) writeServiceReply(out, protocolOf(shape), replies.bytes, replies.view, here);
-            }
-          }
-        }
-      } catch (error) {
-        if (!(error instanceof CapacityError)) throw error;
-        // The client does not read what it asked for. The rest of its run is skipped like that of a closed connection.
-        this.#cut(connection, "its unread output exceeds its maximum");
-        out = null;
-        for (entry++; entry < stop; entry++) {
-          if (((shapes[entry] as number) & Entry.local) !== 0) {
-            localAt += 4 + locals.view.getUint32(localAt, true);
-          } else {
-            answered++;
-            if (replies !== null) at += replyValueLength(replies.view, at);
-          }
-        }
-      }
-      this.#answered(slot, connection, answered);
+    let left = slot.commands - slot.answered;
+    if (replies !== null) {
+      const count = replyCount(replies.view, replies.start);
+      const part = replyStatus(replies.view, replies.start) === ReplyStatus.split;
+      assert(part ? count < left : count === left, "a block's replies are as many as its commands");
+      left = count;
+    }
+    this.#replyAt = replies === null ? 0 : replies.start + REPLY_HEADER_BYTES;
+    while (slot.runAt < slot.runs) {
+      const connection = slot.runConnections[slot.runAt] as Connection;
+      const stop = slot.runStart + (slot.runEntries[slot.runAt] as number);
+      const before = slot.answered;
+      left = this.#answerRun(slot, connection, stop, left, replies, failure);
+      this.#answered(slot, connection, slot.answered - before);
+      if (slot.entryAt < stop) break;
+      slot.runStart = stop;
+      slot.runAt++;
     }
     this.#turn.request();
+  }
+
+  /** Answers entries of one connection up to `stop`, or until `left` commands are answered; returns how many remain. */
+  #answerRun(
+    slot: BlockSlot,
+    connection: Connection,
+    stop: number,
+    left: number,
+    replies: Span | null,
+    failure: ClientFailure | null,
+  ): number {
+    const { shapes, locals } = slot;
+    let out = connection.closed ? null : this.#port.writer(connection.number);
+    for (;;) {
+      try {
+        while (slot.entryAt < stop) {
+          const shape = shapes[slot.entryAt] as number;
+          if ((shape & Entry.local) !== 0) {
+            const start = slot.localAt + 4;
+            const end = start + locals.view.getUint32(slot.localAt, true);
+            slot.entryAt++;
+            slot.localAt = end;
+            if ((shape & Entry.last) !== 0) this.#end(connection.number);
+            out?.copy(locals.bytes, start, end);
+            continue;
+          }
+          if (left === 0) return 0;
+          left--;
+          slot.entryAt++;
+          slot.answered++;
+          if (replies === null) {
+            if (out !== null) writeFailure(out, slot.read || (shape & Entry.read) !== 0, failure);
+            continue;
+          }
+          const { bytes, view } = replies;
+          const at = this.#replyAt;
+          this.#replyAt = at + replyValueLength(view, at);
+          if (this.#replyAt - at > SHORT_VALUE_BYTES && !this.#stream.longValues) {
+            this.#stream.longValues = returnsLonger(view, at, SHORT_VALUE_BYTES);
+          }
+          if (out !== null) writeServiceReply(out, protocolOf(shape), bytes, view, at);
+        }
+        return left;
+      } catch (error) {
+        if (!(error instanceof CapacityError)) throw error;
+        // The client does not read what it asked for: what follows of its run is skipped like that of a closed connection.
+        this.#cut(connection, "its unread output exceeds its maximum");
+        out = null;
+      }
+    }
   }
 
   #answered(slot: BlockSlot, connection: Connection, count: number): void {
@@ -471,6 +527,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     if (connection.orderedOpen > 0 || connection.readsOpen > 0) return;
     connection.slot = null;
     if (connection.wait === Wait.answers) this.#ready.push(connection);
+    else this.#endAnswered(connection);
   }
 
   // --- turns ------------------------------------------------------------------------------------------------------
@@ -500,6 +557,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       this.#stream.submit();
     }
     this.#port.flush();
+    this.#stream.askOn(this.#wasRead);
     for (const number of this.#ending) this.#port.disconnect(number, null);
     this.#ending.length = 0;
     this.#setTimer();
@@ -508,10 +566,23 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   /** A timer runs only while the cluster does not take blocks, or clients do not read. */
   #setTimer(): void {
     const oldest = this.#stream.oldestAtMs;
-    const poll = this.#awaitingDrain.length > 0 ? this.nowMs() + DRAIN_POLL_MS : Infinity;
+    const poll = this.#awaitingDrain.length > 0 || this.#stream.parted ? this.nowMs() + DRAIN_POLL_MS : Infinity;
     const at = Math.min(oldest + this.#limits.deadlineMs, poll);
     if (at < Infinity && !this.#closed) this.#timer.set(at);
   }
+
+  /**
+   * Whether the clients that wait for more of a block have read what they got. One that does not read must not stop those
+   * with which it shares the block: after a moment the others are served, and the port bounds what it leaves unread.
+   */
+  readonly #wasRead = (slot: BlockSlot): boolean => {
+    if (this.nowMs() - slot.partAtMs >= PART_WAIT_MS) return true;
+    for (let run = slot.runAt; run < slot.runs; run++) {
+      const { closed, number } = slot.runConnections[run] as Connection;
+      if (!closed && this.#port.inFlightBytes(number) > this.#limits.outputBytesMax) return false;
+    }
+    return true;
+  };
 
   #onTimer(): void {
     this.#stream.expire(this.nowMs() - this.#limits.deadlineMs);

@@ -9,7 +9,7 @@ import {
   writeArgumentLatin1,
   writeArguments,
 } from "../../service/command/index.js";
-import { SetFlag } from "../../service/kv/index.js";
+import { KvOperation, SetFlag } from "../../service/kv/index.js";
 import { type CommandRow, Mapping } from "./command-table.js";
 import { argumentIs, type Request } from "./request.js";
 
@@ -40,6 +40,28 @@ export function storeObjection(row: CommandRow, request: Request): string | null
       break;
   }
   return commandBytes(request) > COMMAND_BYTES_MAX ? "ERR string exceeds maximum allowed size (1 MiB)" : null;
+}
+
+/** How many values the command's reply holds at most. */
+export function valuesReturned(row: CommandRow, request: Request): number {
+  switch (row.operation) {
+    case KvOperation.get:
+      return 1;
+    case KvOperation.getMany:
+      return request.count - 1;
+    case KvOperation.set:
+      // GETSET, and SET with GET among its options.
+      return row.operationFlags === SetFlag.returnOld || (row.mapping === Mapping.set && request.count > 3) ? 1 : 0;
+    default:
+      return 0;
+  }
+}
+
+/** Whether one of the request's values is longer than `bytes`; a key counts as one. */
+export function writesLonger(request: Request, bytes: number): boolean {
+  const { spans, count } = request;
+  for (let i = 1; i < count; i++) if ((spans[2 * i + 1] as number) - (spans[2 * i] as number) > bytes) return true;
+  return false;
 }
 
 /** Appends the request as a command to a block. */

@@ -27,7 +27,10 @@ export function remoteAddress(socket: Socket): string {
   return socket.remoteAddress === undefined ? "unknown" : formatAddress(socket.remoteAddress, socket.remotePort ?? 0);
 }
 
-/** A listening socket. Accepted sockets arrive paused; the owner attaches itself and resumes them. */
+/**
+ * A listening socket. Accepted sockets arrive paused; the owner attaches itself and resumes them. With `halfOpen` a socket
+ * whose other side has ended can still be written to; then ending it is the owner's business.
+ */
 export class Acceptor {
   readonly #address: ListenAddress;
   readonly #events: EventLog;
@@ -37,10 +40,10 @@ export class Acceptor {
   /** The bound address as `host:port`; null before and after listening. */
   bound: string | null = null;
 
-  constructor(address: ListenAddress, events: EventLog) {
+  constructor(address: ListenAddress, events: EventLog, halfOpen = false) {
     this.#address = address;
     this.#events = events;
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#arrived(socket));
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: halfOpen }, (socket) => this.#arrived(socket));
   }
 
   listen(done: ListenDone): void {

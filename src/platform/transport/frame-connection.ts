@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { ByteWriter } from "../../base/index.js";
 import type { Scheduler, Timer } from "../port.js";
 import type { FaultLog } from "./fault-log.js";
-import { closeFrame, FRAME_BYTES_MAX, FrameReader, openFrame, type ClusterKey, type FrameSink } from "./frame.js";
+import { closeFrame, FrameReader, openFrame, type ClusterKey, type FrameSink } from "./frame.js";
 import type { HeldPool } from "./held-pool.js";
 import { HELLO_FRAME_BYTES, HELLO_KIND, readHello, writeHello, type Hello } from "./hello.js";
 import { SocketConnection, type SocketOwner } from "./socket-connection.js";
@@ -37,6 +37,8 @@ export interface FrameConnectionInit {
   /** Our cluster; null while a client does not know it yet. */
   readonly cluster: ClusterKey | null;
   readonly inFlightBytesMax: number;
+  /** Longest frame taken once the connection is up. */
+  readonly frameBytesMax: number;
   /** The connection must be up this long after its start. */
   readonly helloTimeoutMs: number;
   /** Above the maximum of unsent bytes for this long: stalled. Infinity: for ever. */
@@ -59,6 +61,7 @@ export class FrameConnection implements SocketOwner, FrameSink {
   readonly #scheduler: Scheduler;
   readonly #reader: FrameReader;
   readonly #inFlightBytesMax: number;
+  readonly #frameBytesMax: number;
   readonly #stallMs: number;
   #cluster: ClusterKey | null;
   #helloTimer: Timer | null;
@@ -74,6 +77,7 @@ export class FrameConnection implements SocketOwner, FrameSink {
     this.#faults = init.faults;
     this.#scheduler = init.scheduler;
     this.#inFlightBytesMax = init.inFlightBytesMax;
+    this.#frameBytesMax = init.frameBytesMax;
     this.#stallMs = init.stallMs;
     this.#cluster = init.cluster;
     const { cluster, heldPool } = init;
@@ -178,11 +182,11 @@ export class FrameConnection implements SocketOwner, FrameSink {
     return this.#socket.open;
   }
 
-  /** The port lets the connection come up: frames of any length may follow. */
+  /** The port lets the connection come up: frames of up to its maximum may follow. */
   establish(link: number): void {
     this.link = link;
     this.up = true;
-    this.#reader.lengthMax = FRAME_BYTES_MAX;
+    this.#reader.lengthMax = this.#frameBytesMax;
     this.#reader.takesNoCluster = false;
   }
 

@@ -1,5 +1,6 @@
 // Hot file: every frame is written and read here. Nothing may be allocated per frame that lies wholly in one chunk.
 import { assert, MiB, type ByteWriter } from "../../base/index.js";
+import { REPLY_BYTES_MAX } from "../../model/index.js";
 import { checksum } from "./checksum.js";
 import { HeldPool, type HeldBuffer } from "./held-pool.js";
 
@@ -23,8 +24,8 @@ import { HeldPool, type HeldBuffer } from "./held-pool.js";
  * letters and digits exceed any frame.
  */
 export const FRAME_HEADER_BYTES = 24;
-/** Most bytes of a frame, header included. */
-export const FRAME_BYTES_MAX = 8 * MiB;
+/** Most bytes of a frame, header included: the longest reply block. Ports may take less (`frameBytesMax`). */
+export const FRAME_BYTES_MAX = FRAME_HEADER_BYTES + REPLY_BYTES_MAX;
 export const FRAME_MAGIC = 0x7953;
 /** Version of everything on the wire; peers and clients of another version are refused. */
 export const PROTOCOL_VERSION = 1;
@@ -93,9 +94,12 @@ export interface FrameSink {
 
 /**
  * A held buffer is made for so many times the bytes that have arrived, or for the frame if that is shorter: a length
- * alone, however large, makes nobody allocate, and a frame of a few chunks is rarely moved.
+ * alone, however large, makes nobody allocate, and a frame of a few chunks is rarely moved. Long frames get less ahead, so
+ * that one which stops half-way holds little more than was sent of it.
  */
 const HELD_AHEAD = 4;
+const HELD_AHEAD_LONG = 2;
+const LONG_BYTES = MiB;
 
 export interface FrameReaderInit {
   readonly sink: FrameSink;
@@ -109,8 +113,8 @@ export interface FrameReaderInit {
 
 /**
  * Cuts a stream of arbitrary chunks into frames. A frame that lies wholly in one chunk is handed on in place; one that
- * straddles is gathered in a pooled buffer that grows with what has arrived, to at most `lengthMax` rounded up to a power of two. Anything that is not a valid
- * frame of the expected cluster is a fault, after which the reader takes nothing more.
+ * straddles is gathered in a pooled buffer that grows with what has arrived, up to the frame's length rounded up by the
+ * pool. Anything that is not a valid frame of the expected cluster is a fault, after which the reader takes nothing more.
  */
 export class FrameReader {
   readonly #sink: FrameSink;
@@ -195,7 +199,9 @@ export class FrameReader {
     const needed = this.#heldLength + end - start;
     let held = this.#held;
     if (held === null || held.bytes.length < needed) {
-      held = this.#pool.take(Math.max(needed, Math.min(needed * HELD_AHEAD, this.lengthMax)));
+      const length = needed < 4 ? this.lengthMax : frameLength(this.#held, this.#heldLength, bytes, start);
+      const ahead = needed * (needed < LONG_BYTES ? HELD_AHEAD : HELD_AHEAD_LONG);
+      held = this.#pool.take(Math.max(needed, Math.min(ahead, length)));
       if (this.#held !== null) {
         held.bytes.set(this.#held.bytes.subarray(0, this.#heldLength));
         this.#pool.give(this.#held);
@@ -262,6 +268,16 @@ export class FrameReader {
     this.close();
     return false;
   }
+}
+
+/** The length in the first four bytes of a frame of which some may be held and the rest begins at `bytes[start]`. */
+function frameLength(held: HeldBuffer | null, heldLength: number, bytes: Uint8Array, start: number): number {
+  let length = 0;
+  for (let i = 3; i >= 0; i--) {
+    const byte = i < heldLength ? (held as HeldBuffer).bytes[i] : bytes[start + i - heldLength];
+    length = length * 256 + (byte as number);
+  }
+  return length;
 }
 
 const HTTP_METHODS: ReadonlySet<string> = new Set(

@@ -11,7 +11,7 @@ const SMALLEST_BYTES = 4 * KiB;
 const SPARE_BYTES_MAX = 16 * MiB;
 
 /**
- * Buffers, a power of two in size, that the frame readers of one port share. A reader holds one only while a frame is
+ * Buffers, a power of two in size unless they are too large to be kept, that the frame readers of one port share. A reader holds one only while a frame is
  * incomplete, so that ten thousand idle connections cost nothing and a stream of large frames allocates nothing.
  */
 export class HeldPool {
@@ -26,6 +26,7 @@ export class HeldPool {
   take(length: number): HeldBuffer {
     let size = SMALLEST_BYTES;
     while (size < length) size *= 2;
+    if (size > SPARE_BYTES_MAX) size = length;
     const spare = this.#spare.get(size)?.pop();
     if (spare === undefined) {
       const bytes = new Uint8Array(size);

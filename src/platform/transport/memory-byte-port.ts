@@ -22,7 +22,10 @@ export interface MemoryByteClient {
   /** A client that stops reading leaves its output in the port. */
   stopReading(): void;
   startReading(): void;
+  /** Sends nothing more, and reads on if the port's host has a use for that (`onEnd`). */
   end(): void;
+  /** Is gone at once, like a process that was killed: what was not delivered is lost both ways. */
+  vanish(): void;
 }
 
 /** A `BytePort` inside a thread, for tests and the simulator. Delivery in both directions is by turn. */
@@ -94,7 +97,7 @@ export class MemoryBytePort implements BytePort {
   disconnect(connection: number, reason: string | null): void {
     const found = this.#connections.get(connection);
     if (found === undefined) return;
-    if (reason === null) found.end();
+    if (reason === null) found.finish();
     else {
       this.#options.events?.info("client-disconnected", { connection, remote: "memory", reason });
       found.destroy();
@@ -107,7 +110,7 @@ export class MemoryBytePort implements BytePort {
     this.#closed = true;
     for (const connection of this.#connections.values()) {
       connection.silence();
-      connection.end();
+      connection.finish();
     }
     const finished = this.#scheduler.turn(done);
     finished.request();
@@ -121,6 +124,9 @@ class MemoryByteConnection implements MemoryByteClient {
   closed = false;
   /** The port's side takes and gives nothing more. */
   ending = false;
+  /** The client sends nothing more. */
+  #ended = false;
+  #endTold = false;
   onData: ((bytes: Uint8Array) => void) | null = null;
   onClose: (() => void) | null = null;
   readonly #input: Uint8Array[] = [];
@@ -156,7 +162,7 @@ class MemoryByteConnection implements MemoryByteClient {
   }
 
   write(data: Uint8Array | string): void {
-    if (this.ending) return;
+    if (this.ending || this.#ended) return;
     const bytes = typeof data === "string" ? encodeUtf8(data) : data.slice();
     if (bytes.length > 0) this.#input.push(bytes);
     this.#turn.request();
@@ -196,8 +202,18 @@ class MemoryByteConnection implements MemoryByteClient {
     if (!paused) this.#turn.request();
   }
 
-  /** Ends the connection after what was written. */
   end(): void {
+    this.#ended = true;
+    this.#turn.request();
+  }
+
+  vanish(): void {
+    this.#input.length = 0;
+    this.destroy();
+  }
+
+  /** Ends the connection after what was written. */
+  finish(): void {
     if (this.ending) return;
     this.flush();
     this.ending = true;
@@ -228,6 +244,11 @@ class MemoryByteConnection implements MemoryByteClient {
     while (this.#input.length > 0 && !this.#paused && !this.ending) {
       const bytes = this.#input.shift() as Uint8Array;
       this.#handlers?.onBytes(this.connection, bytes, 0, bytes.length);
+    }
+    if (this.#ended && !this.#endTold && this.#input.length === 0 && !this.#paused && !this.ending) {
+      this.#endTold = true;
+      if (this.#handlers?.onEnd === undefined) this.finish();
+      else this.#handlers.onEnd(this.connection);
     }
     while (this.#output.length > 0 && this.#reading) {
       const bytes = this.#output.shift() as Uint8Array;

@@ -17,14 +17,19 @@ export interface SocketOwner {
   onClosed(cause: string): void;
   /** The socket's handle is gone; once, after `onClosed`. */
   onReleased(): void;
+  /**
+   * The other side sends nothing more; everything it sent was delivered. The owner may still write, and then ends the
+   * connection. Without this callback the connection is over when the other side ends.
+   */
+  onEnd?(): void;
 }
 
 /**
  * One TCP connection as bytes. Output collects in a pooled writer and leaves as one buffer per `flush`; while a buffer is
  * on its way the next one collects, so at most two exist however slowly the other side reads.
  *
- * A connection whose other side has ended its half is over: our protocols have no use for half-open connections, and a
- * closed connection must be noticed at once (it starts a failover).
+ * A connection whose other side has ended its half is over, unless the owner has a use for half-open ones: our own
+ * protocols have none, and a closed connection must be noticed at once (it starts a failover).
  */
 export class SocketConnection {
   readonly remote: string;
@@ -49,7 +54,7 @@ export class SocketConnection {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_MS);
     socket.on("data", (chunk: Buffer) => this.#received(chunk));
-    socket.on("end", () => this.#over());
+    socket.on("end", () => this.#ended());
     socket.on("error", (error: NodeJS.ErrnoException) => {
       this.#cause = error.code ?? error.message;
       this.#over();
@@ -122,6 +127,12 @@ export class SocketConnection {
     const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     this.#owner.onBytes(bytes, view, 0, bytes.length);
+  }
+
+  #ended(): void {
+    if (this.#owner.onEnd === undefined || this.#state === "closed") return this.#over();
+    // While we are ending, what is on its way still has a reader; the socket closes by itself when it has left.
+    if (this.#state === "open") this.#owner.onEnd();
   }
 
   #sent(): void {

@@ -13,6 +13,11 @@ export interface TcpBytePortOptions {
   readonly slowReaderMs: number;
   /** How long a quiet end waits for output to leave and for the client to close its side. */
   readonly lingerMs: number;
+  /**
+   * A client that has ended its side and waits for replies is dropped after this long without progress: the time until
+   * the host disconnects it, counted anew when output has left, and then the time until all of it has left.
+   */
+  readonly halfOpenMs: number;
   /** Sent to a client above `connectionsMax` before its connection is closed. */
   readonly refusal: string;
 }
@@ -22,6 +27,7 @@ export const TCP_BYTE_PORT_DEFAULTS: TcpBytePortOptions = Object.freeze({
   inFlightBytesMax: 64 * MiB,
   slowReaderMs: 5000,
   lingerMs: 1000,
+  halfOpenMs: 10_000,
   refusal: "-ERR max number of clients reached\r\n",
 });
 
@@ -59,7 +65,7 @@ export class TcpBytePort implements BytePort {
     this.#events = init.events;
     this.#faults = new FaultLog(init.events, init.scheduler.clock);
     this.#options = { ...TCP_BYTE_PORT_DEFAULTS, ...init.options };
-    this.#acceptor = new Acceptor(init.listen, init.events);
+    this.#acceptor = new Acceptor(init.listen, init.events, true);
     // The host may write one burst of replies before `flush` can look at the bound, hence the room above it.
     this.#pool = new WriterPool(2 * this.#options.inFlightBytesMax + 64 * MiB);
   }
@@ -117,7 +123,8 @@ export class TcpBytePort implements BytePort {
     const found = this.#open.get(connection);
     if (found === undefined) return;
     if (reason === null) {
-      this.#end(found, this.#options.lingerMs);
+      const { lingerMs, halfOpenMs } = this.#options;
+      this.#end(found, found.halfOpen === null ? lingerMs : halfOpenMs);
       return;
     }
     this.#events.info("client-disconnected", { connection, remote: found.socket.remote, reason });
@@ -148,10 +155,12 @@ export class TcpBytePort implements BytePort {
       onWritten: () => this.#written(connection),
       onClosed: () => {
         connection.stall?.clear();
+        connection.halfOpen?.clear();
         this.#open.delete(number);
         if (!this.#closing) this.#handlers?.onClose(number);
       },
       onReleased: () => this.#released(connection),
+      onEnd: () => this.#ended(connection),
     });
     connection.number = number;
     this.#all.add(connection);
@@ -176,7 +185,29 @@ export class TcpBytePort implements BytePort {
     socket.end(encodeUtf8(this.#options.refusal));
   }
 
+  /** The client sends nothing more. */
+  #ended(connection: ByteConnection): void {
+    const handlers = this.#handlers;
+    if (handlers?.onEnd === undefined) {
+      this.#end(connection, this.#options.lingerMs);
+      return;
+    }
+    connection.halfOpen = this.#scheduler.timer(() => {
+      const { number, socket } = connection;
+      const detail = `no progress for ${this.#options.halfOpenMs} ms, ${socket.inFlightBytes} bytes unread`;
+      this.#faults.warn("half-closed-disconnected", "half-closed", {
+        connection: number,
+        remote: socket.remote,
+        detail,
+      });
+      socket.destroy("it ended its side and did not read");
+    });
+    connection.halfOpen.set(this.#scheduler.clock.monotonicMs() + this.#options.halfOpenMs);
+    handlers.onEnd(connection.number);
+  }
+
   #end(connection: ByteConnection, lingerMs: number): void {
+    connection.halfOpen?.clear();
     const untilMs = this.#scheduler.clock.monotonicMs() + lingerMs;
     connection.socket.end((expired) => this.#scheduler.timer(expired), untilMs);
   }
@@ -203,6 +234,7 @@ export class TcpBytePort implements BytePort {
   }
 
   #written(connection: ByteConnection): void {
+    connection.halfOpen?.set(this.#scheduler.clock.monotonicMs() + this.#options.halfOpenMs);
     if (!connection.overfull || connection.socket.inFlightBytes * 2 >= this.#options.inFlightBytesMax) return;
     connection.overfull = false;
     connection.stall?.clear();
@@ -225,6 +257,8 @@ class ByteConnection {
   /** More than half the maximum was unread, and `onDrain` is owed. */
   overfull = false;
   stall: Timer | null = null;
+  /** Set once the client has ended its side: drops it when nothing moves any more. */
+  halfOpen: Timer | null = null;
   readonly socket: SocketConnection;
 
   constructor(socket: Socket, remote: string, pool: WriterPool, owner: SocketOwner) {

@@ -15,6 +15,8 @@ import { WriterPool } from "./writer-pool.js";
 export interface TcpFramePortOptions extends BackoffOptions {
   /** Unsent bytes of one link at most; above it `begin` returns null. */
   readonly inFlightBytesMax: number;
+  /** Longest frame taken from the other side, header included; a longer one closes the connection. */
+  readonly frameBytesMax: number;
   /** An accepted connection must have introduced itself within this. */
   readonly helloTimeoutMs: number;
   /** A dialled connection must be up within this, or it is dialled anew. */
@@ -24,6 +26,7 @@ export interface TcpFramePortOptions extends BackoffOptions {
 }
 
 export const TCP_FRAME_PORT_DEFAULTS = Object.freeze({
+  frameBytesMax: FRAME_BYTES_MAX,
   helloTimeoutMs: 5000,
   dialTimeoutMs: 2000,
   lingerMs: 250,
@@ -195,6 +198,7 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
       scheduler: this.scheduler,
       cluster,
       inFlightBytesMax: this.options.inFlightBytesMax,
+      frameBytesMax: this.options.frameBytesMax,
       helloTimeoutMs,
       stallMs: this.#stallMs,
       heldPool: this.#heldPool,

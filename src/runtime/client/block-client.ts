@@ -2,7 +2,7 @@ import type { ClientFailure, ReplicaId, SessionId, Span } from "../../model/inde
 
 /**
  * A session of a cluster for programs that work per block: the gateway, the load generator, the promise client.
- * Single threaded; callbacks never run inside `submit`.
+ * Single threaded; callbacks never run inside `submit` or `more`.
  */
 export interface BlockClient {
   /** True while `submit` is taken; when it turns true again `opened` is called. */
@@ -24,12 +24,18 @@ export interface BlockClient {
     end: number,
     deadline?: number,
   ): void;
+  /** Asks for the next part of a block that was resolved with a part of its replies, not necessarily at once. */
+  more(token: number, deadline?: number): void;
   /** Fails what is open with `closed`, ends the session and closes the port. */
   close(done: () => void): void;
 }
 
 export interface BlockClientHandlers {
-  /** `replies` is a checked reply block with status ok and one reply per command; valid only during the call. */
+  /**
+   * `replies` is a checked reply block with status ok and one reply per command; valid only during the call. Of reads whose
+   * replies are long in all (`REPLIES_BYTES_MAX`) it may have status `split` and the replies to the next commands only; the
+   * block stays open, and `more` asks for the rest.
+   */
   resolve(token: number, replies: Span): void;
   fail(token: number, failure: ClientFailure): void;
   opened(): void;

@@ -113,6 +113,12 @@ class ClientHost implements BlockClient, ClientSink {
     this.#step({ kind: "submit", now, token, read, commands, span, deadline: deadline ?? now + this.#deadlineMs });
   }
 
+  more(token: number, deadline?: number): void {
+    assert(!this.#closed, "more was asked of a closed client");
+    const now = this.#now();
+    this.#step({ kind: "more", now, token, deadline: deadline ?? now + this.#deadlineMs });
+  }
+
   close(done: () => void): void {
     assert(!this.#closed, "a client is closed once");
     this.#model.step({ kind: "close", now: this.#now() }, this);

@@ -8,6 +8,9 @@ import {
   CommandError,
   ConfigError,
   REPLY_HEADER_BYTES,
+  replyCount,
+  ReplyStatus,
+  replyStatus,
   type Span,
 } from "../../model/index.js";
 import type { Scheduler, Timer, Turn } from "../../platform/index.js";
@@ -147,6 +150,8 @@ const PRELOAD_FAILURES_MAX = 20;
 interface BlockSlot {
   read: boolean;
   commands: number;
+  /** Those that are unanswered. */
+  commandsLeft: number;
   submittedAt: number;
   /** When each command was due, with a rate; empty otherwise. */
   due: Float64Array;
@@ -182,11 +187,12 @@ class LoadClient implements BlockClientHandlers {
     let token = this.free.pop();
     if (token === undefined) {
       token = this.slots.length;
-      this.slots.push({ read, commands: 0, submittedAt: 0, due: new Float64Array(0), firstKey: 0 });
+      this.slots.push({ read, commands: 0, commandsLeft: 0, submittedAt: 0, due: new Float64Array(0), firstKey: 0 });
     }
     const slot = this.slots[token] as BlockSlot;
     slot.read = read;
     slot.commands = commands;
+    slot.commandsLeft = commands;
     slot.submittedAt = now;
     this.outstanding += commands;
     this.blocksOpen++;
@@ -196,6 +202,12 @@ class LoadClient implements BlockClientHandlers {
   }
 
   resolve(token: number, replies: Span): void {
+    if (replyStatus(replies.view, replies.start) === ReplyStatus.split) {
+      const slot = this.slots[token] as BlockSlot;
+      this.#load.onPart(slot, replies);
+      this.client?.more(token);
+      return;
+    }
     this.#load.onReplies(this, this.#end(token), replies);
   }
 
@@ -324,15 +336,25 @@ class Load {
 
   // Answers.
 
-  onReplies(client: LoadClient, slot: BlockSlot, replies: Span): void {
-    const { view } = replies;
-    const { commands, read } = slot;
+  /** Long values come in several parts; the block is recorded with the last, and what was wrong in any counts. */
+  onPart(slot: BlockSlot, replies: Span): void {
+    slot.commandsLeft -= replyCount(replies.view, replies.start);
+    this.#errors += this.#unexpected(replies, replyCount(replies.view, replies.start), slot.read);
+  }
+
+  #unexpected({ view, start }: Span, commands: number, read: boolean): number {
     let unexpected = 0;
-    let at = replies.start + REPLY_HEADER_BYTES;
+    let at = start + REPLY_HEADER_BYTES;
     for (let i = 0; i < commands; i++) {
       if (!this.#commands.isExpected(view, at, read)) unexpected++;
       at += view.getUint32(at, true);
     }
+    return unexpected;
+  }
+
+  onReplies(client: LoadClient, slot: BlockSlot, replies: Span): void {
+    const { commands, commandsLeft, read } = slot;
+    const unexpected = this.#unexpected(replies, commandsLeft, read);
     if (this.#phase === "preload") {
       if (unexpected === 0) {
         this.#keysWritten += commands;

@@ -15,6 +15,7 @@ export function orderedReads(client: BlockClient): BlockClient {
     submit: (token, _read, commands, bytes, view, start, end, deadline) => {
       client.submit(token, false, commands, bytes, view, start, end, deadline);
     },
+    more: (token, deadline) => client.more(token, deadline),
     close: (done) => client.close(done),
   };
 }

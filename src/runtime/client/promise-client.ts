@@ -8,6 +8,9 @@ import {
   CommandError,
   IndeterminateError,
   REPLY_HEADER_BYTES,
+  replyCount,
+  ReplyStatus,
+  replyStatus,
   SessionExpiredError,
   type Span,
   type SynodError,
@@ -242,7 +245,9 @@ export class PromiseClient {
   #onResolve(token: number, replies: Span): void {
     const { bytes, view, end } = replies;
     let at = replies.start + REPLY_HEADER_BYTES;
-    for (const call of this.#settle(token)) {
+    const part = replyStatus(view, replies.start) === ReplyStatus.split;
+    const calls = part ? this.#takePart(token, replyCount(view, replies.start)) : this.#settle(token);
+    for (const call of calls) {
       const next = at + view.getUint32(at, true);
       assert(next <= end, "a checked reply block has one reply per command");
       try {
@@ -252,6 +257,14 @@ export class PromiseClient {
       }
       at = next;
     }
+    if (part && this.#closing === null) this.#client?.more(token);
+  }
+
+  /** The calls that the next part of a long answer is for; the others stay open. */
+  #takePart(token: number, count: number): readonly Call[] {
+    const block = this.#submitted.get(token);
+    assert(block !== undefined && count < block.calls.length, `a part of block ${token} is longer than what is open`);
+    return block.calls.splice(0, count);
   }
 
   #onFail(token: number, failure: ClientFailure): void {

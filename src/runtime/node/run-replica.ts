@@ -2,6 +2,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
 import {
+  BLOCK_BYTES_MAX,
   clusterChecksum,
   type ClusterConfig,
   ExitCode,
@@ -28,6 +29,9 @@ import { createReplica } from "../replica/replica.js";
 import { addressOf, assertLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { openReplicaStore } from "./replica-store.js";
 import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
+
+/** Longest frame that a client may send: a block, with room for the frame's header. Replies are longer. */
+const CLIENT_FRAME_BYTES_MAX = BLOCK_BYTES_MAX + 1024;
 
 /** What a gateway in the replica's thread works with. */
 export interface GatewayInit {
@@ -107,7 +111,14 @@ class RunningReplica {
       scheduler,
       events,
     });
-    const listener = new TcpListener({ self, clusterId: config.clusterId, listen: address.client, scheduler, events });
+    const listener = new TcpListener({
+      self,
+      clusterId: config.clusterId,
+      listen: address.client,
+      scheduler,
+      events,
+      options: { frameBytesMax: CLIENT_FRAME_BYTES_MAX },
+    });
     await Promise.all([listening((done) => peers.listen(done)), listening((done) => listener.listen(done))]);
 
     const link = createMemoryLink(scheduler, { diallerLink: self, events });

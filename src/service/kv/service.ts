@@ -74,12 +74,25 @@ export class Kv implements Service {
   #bytes: Uint8Array = new Uint8Array(0);
   /** Length that the replies of the present run may reach. */
   #repliesEnd = 0;
+  /** A command of the present run was refused its value because of that. */
+  #overflowed = false;
 
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     this.#bytes = run.bytes;
     this.#repliesEnd = replies.length + REPLIES_BYTES_MAX;
+    this.#overflowed = false;
     const { view, offsets, count, readOnly } = run;
-    for (let i = 0; i < count; i++) this.#command(view, offsets[i] as number, readOnly, replies, undo);
+    for (let i = 0; i < count; i++) {
+      const end = replies.length;
+      this.#command(view, offsets[i] as number, readOnly, replies, undo);
+      if (!this.#overflowed || !readOnly) continue;
+      // A command too long on its own keeps its error; any other is answered in full once the rest is asked for.
+      this.#overflowed = false;
+      if (i === 0) continue;
+      replies.length = end;
+      run.answered = i;
+      return;
+    }
   }
 
   rollback(undo: UndoLog, mark: number): void {
@@ -252,13 +265,14 @@ export class Kv implements Service {
     const at = beginArray(replies, count);
     for (let i = 0; i < count; i++) {
       const value = this.#store.get(this.#text(i));
-      if (value === undefined) replyNil(replies);
-      else if (this.#fits(replies, value)) replyBulkLatin1(replies, value);
-      else {
+      // Absent values count too: there may be many more of them than of commands.
+      if (!this.#fits(replies, value ?? "")) {
         // All or nothing: an array with an error inside would read as a value that is not there.
         replies.length = at;
         return replyError(replies, REPLIES_TOO_LONG);
       }
+      if (value === undefined) replyNil(replies);
+      else replyBulkLatin1(replies, value);
     }
     endArray(replies, at);
   }
@@ -288,7 +302,9 @@ export class Kv implements Service {
   }
 
   #fits(replies: ByteWriter, value: string): boolean {
-    return replies.length + REPLY_VALUE_HEADER_BYTES + value.length <= this.#repliesEnd;
+    if (replies.length + REPLY_VALUE_HEADER_BYTES + value.length <= this.#repliesEnd) return true;
+    this.#overflowed = true;
+    return false;
   }
 }
 
