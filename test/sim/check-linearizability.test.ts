@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { BEFORE_PROCESS, checkHistory, HistoryBuilder, type Operation, type Verdict } from "#src/sim/check/index.js";
-import { bruteForce, linearizableHistory, mutated, type Shape } from "./check-oracle.js";
+import { groupByKey } from "#src/sim/check/partition.js";
+import { programOf, Search } from "#src/sim/check/search.js";
+import { bruteForce, bruteForceStates, linearizableHistory, mutated, type Shape } from "./check-oracle.js";
 
 type Call = [process: string, from: number, to: number | null, op: string, args: unknown[], result?: unknown];
 
@@ -132,6 +134,15 @@ describe("histories that a linearizable store can have", () => {
   test("a write of unknown outcome that is seen late, or never", () => {
     accepted(["a", 1, null, "set", ["k", "1"]], ["b", 2, 3, "get", ["k"], null], ["b", 4, 5, "get", ["k"], "1"]);
     accepted(["a", 1, null, "set", ["k", "1"]], ["b", 2, 3, "get", ["k"], null]);
+  });
+  test("a value that increments of unknown outcome reach before the one write of it does", () => {
+    accepted(
+      ["a", 1, null, "incr", ["k"]],
+      ["b", 2, null, "incr", ["k"]],
+      ["c", 3, 6, "incr", ["k"], 3],
+      ["d", 5, 5, "set", ["k", "2"], "OK"],
+      ["e", 7, 8, "get", ["k"], "2"],
+    );
   });
   test("operations that touch at one instant are concurrent", () => {
     accepted(["a", 1, 5, "set", ["k", "1"], "OK"], ["b", 5, 8, "get", ["k"], null]);
@@ -289,6 +300,11 @@ describe("verdicts on small histories are those of trying every order", () => {
       infoChance: 0.2,
       timeMax: 4,
     },
+    // Values that come back while others swap them, operations that mean the same and touch, and unknown increments.
+    { processes: 6, operations: 8, keys: 1, values: 2, names: ["write", "getset", "get"], infoChance: 0, timeMax: 9 },
+    { processes: 3, operations: 7, keys: 1, values: 1, names: ["get", "write", "getdel"], infoChance: 0.3, timeMax: 1 },
+    { processes: 4, operations: 8, keys: 1, values: 1, names: ["get", "write", "incr"], infoChance: 0.2, timeMax: 1 },
+    { processes: 4, operations: 7, keys: 1, values: 3, names: ["get", "write", "incr"], infoChance: 0.4, timeMax: 3 },
     { processes: 3, operations: 6, keys: 2, values: 2, names: several, infoChance: 0.15, timeMax: 4 },
   ];
   for (const [index, shape] of small.entries()) {
@@ -308,6 +324,29 @@ describe("verdicts on small histories are those of trying every order", () => {
         { numRuns: 1500 },
       );
       assert.ok(violations > 100, `only ${violations} histories of shape ${index} were wrong`);
+    });
+  }
+});
+
+describe("the states that a history can end in are those of trying every order", () => {
+  const sets = [all, registers, ["write", "get", "append"], ["incr", "get"], ["write", "get", "getdel"]];
+  for (const names of sets) {
+    test(names.join(" "), () => {
+      fc.assert(
+        fc.property(fc.integer({ min: 0 }), fc.constantFrom(2, 1000), (seed, values) => {
+          const shape = { processes: 4, operations: 7, keys: 1, values, names, infoChance: 0.25, timeMax: 4 };
+          const operations = linearizableHistory(seed, shape);
+          const partition = groupByKey(operations, 100).groups[0]?.whole;
+          if (partition === undefined || partition === null) return;
+          const { model, items } = partition;
+          const budget = { steps: 1e6, configurationsMax: 1e5 };
+          const found = new Search(programOf(model, model.initial, items, true), budget).finalStates(1000);
+          const texts = found?.map((state) => String(model.describe(state)["k0"])).sort();
+          const expected = bruteForceStates(operations).map((state) => String(state.get("k0") ?? null));
+          assert.deepEqual(texts, [...new Set(expected)].sort());
+        }),
+        { numRuns: 400 },
+      );
     });
   }
 });

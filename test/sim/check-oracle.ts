@@ -80,7 +80,26 @@ const same = (a: unknown, b: unknown): boolean => {
 };
 
 /** Tries every order of a few operations, directly by the definition. */
-export function bruteForce(operations: readonly Operation[], initial: State = new Map()): boolean {
+export function bruteForce(operations: readonly Operation[]): boolean {
+  return explore(operations, () => true);
+}
+
+/** Every state that a few operations can end in, those of unknown outcome included or not. */
+export function bruteForceStates(operations: readonly Operation[]): State[] {
+  const found = new Map<string, State>();
+  explore(operations, (state) => {
+    found.set(nameOf(state), state);
+    return false;
+  });
+  return [...found.values()];
+}
+
+function nameOf(state: State): string {
+  return JSON.stringify([...state].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Visits the end of every order until `enough` says so, and tells whether it did. */
+function explore(operations: readonly Operation[], enough: (state: State) => boolean): boolean {
   const relevant = operations.filter((operation) => operation.outcome !== "fail");
   const precedes = (a: number, b: number): boolean => {
     const [first, second] = [relevant[a] as Operation, relevant[b] as Operation];
@@ -88,12 +107,12 @@ export function bruteForce(operations: readonly Operation[], initial: State = ne
     if (first.completedNs < second.invokedNs) return true;
     return first.process === second.process && a < b && first.completedNs <= second.invokedNs;
   };
-  const failed = new Set<string>();
+  const visited = new Set<string>();
   const visit = (left: readonly number[], state: State): boolean => {
-    if (left.every((index) => (relevant[index] as Operation).outcome === "info")) return true;
-    const name = JSON.stringify([left, [...state].sort(([a], [b]) => (a < b ? -1 : 1))]);
-    if (failed.has(name)) return false;
-    failed.add(name);
+    const name = `${left.join()} ${nameOf(state)}`;
+    if (visited.has(name)) return false;
+    visited.add(name);
+    if (left.every((index) => (relevant[index] as Operation).outcome === "info") && enough(state)) return true;
     return left.some((index) => {
       if (left.some((other) => precedes(other, index))) return false;
       const operation = relevant[index] as Operation;
@@ -109,7 +128,7 @@ export function bruteForce(operations: readonly Operation[], initial: State = ne
   };
   return visit(
     relevant.map((_, index) => index),
-    initial,
+    new Map(),
   );
 }
 

@@ -117,7 +117,10 @@ export class Search {
   /** By state: remaining required items that are possible in it alone; remaining items that lead to it. */
   readonly #consumers: Int32Array;
   readonly #producers: Int32Array;
-  /** By state that one item alone leads to: when the last required item that finds it was invoked. `-Infinity` for others. */
+  /**
+   * By state that one item alone leads to: when the last required item that finds it was invoked; `-Infinity` for others.
+   * That item remains as long as any does that completed before: it can't have taken effect ahead of it.
+   */
   readonly #lastFound: Float64Array;
   /** Remaining items possible in several states but not all, and those whose effect depends on the state. */
   #partial = 0;
@@ -200,7 +203,7 @@ export class Search {
     }
 
     this.#lastFound = new Float64Array(states).fill(-Infinity);
-    for (let i = 0; i < required && this.#wild === 0; i++) {
+    for (let i = 0; i < required; i++) {
       const exact = this.#exact[this.#action[i] as number] as number;
       if (exact < 0 || exact === program.initial || this.#producers[exact] !== 1) continue;
       this.#lastFound[exact] = Math.max(this.#lastFound[exact] as number, this.#invoked[i] as number);
@@ -435,7 +438,9 @@ export class Search {
     const needless = optional && !this.#collecting && this.#partial === 0 && this.#consumers[next] === 0;
     if (needless && this.#blind[action] === 1) return false;
     const first = this.#first;
-    if (first < 0 || first === item) return true;
+    // Rule 5 is about the one item that leads to the state. Where another kind of change got there, such as an increment
+    // of unknown outcome, that item remains and brings the state back.
+    if (first < 0 || first === item || this.#assigns[action] !== next) return true;
     const firstAction = this.#action[first] as number;
     const exact = this.#exact[firstAction] as number;
     // Other operations, such as one that finds the key present, may come in between.
