@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import("./status-command.js")).statusCommand(),
   bench: async () => (await import("./bench-command.js")).benchCommand(),
   check: async () => (await import("./check-command.js")).checkHistoryCommand(),
+  sim: async () => (await import("./sim-command.js")).simCommand(),
   doctor: async () => (await import("./doctor-command.js")).doctorCommand(),
   config: async () => (await import("./config-command.js")).configCommand(),
 };

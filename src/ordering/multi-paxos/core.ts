@@ -169,6 +169,15 @@ export class Core {
     );
   }
 
+  /**
+   * True if a value fetched from a peer is taken: there is room for it, or it is the next one that a log waits for which is
+   * filled by what stands above the gap. Such a log empties only by closing the gap.
+   */
+  takesChosen(instance: Instance): boolean {
+    if (!this.logFull) return true;
+    return instance === this.decided + 1 && 2 * (this.decided - this.log.trimmed) < this.log.size;
+  }
+
   /** Largest instance that a majority of the group has reached by the given measure. */
   reachedByMajority(own: Instance, of: (peer: Peer) => Instance): Instance {
     // Groups are small; selecting by counting avoids a sorted copy at every vote.

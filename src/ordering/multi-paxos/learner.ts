@@ -77,7 +77,7 @@ export class Learner {
   /** Something is missing, there is room for it, and there is somebody to ask. */
   get #mayAsk(): boolean {
     const core = this.#core;
-    return core.known > core.decided && !core.logFull && core.peers.some((peer) => peer.up);
+    return core.known > core.decided && core.takesChosen(core.decided + 1) && core.peers.some((peer) => peer.up);
   }
 
   /** When `pursue` wants to run again. */
@@ -149,7 +149,7 @@ export class Learner {
     const core = this.#core;
     if (message.decided > core.known) core.known = message.decided;
     if (from === this.#asked) this.#askedAt = core.now;
-    if (message.instance > core.decided && message.instance > core.log.trimmed && !core.logFull) {
+    if (message.instance > Math.max(core.decided, core.log.trimmed) && core.takesChosen(message.instance)) {
       const entry = core.log.get(message.instance);
       if (entry === undefined || entry.ballot !== CHOSEN_BALLOT) {
         const { bytes, view, start, end } = message.batch;
@@ -167,7 +167,7 @@ export class Learner {
     this.#waiting = false;
     this.#askedAt = -Infinity;
     // The same peer answers well: go on with it at once.
-    if (core.known > core.decided && !core.logFull) this.#request(from);
+    if (this.#mayAsk) this.#request(from);
   }
 
   onCatchUpRefuse(from: ReplicaId, message: CatchUpRefuse): void {

@@ -178,10 +178,30 @@ export class Nemesis {
     network.reset(`r${a.id}`, this.#prng.pick(others));
   }
 
-  /** Cuts between two groups of replicas, in both directions or one, for a while. Clients may be on one side only. */
+  /**
+   * Cuts between two groups of replicas, in both directions or one, for a while; clients may be on one side only. Or between
+   * two replicas alone, which a third still reaches both of.
+   */
   #partition(): void {
-    const { network, replicas } = this.#world;
+    const { replicas } = this.#world;
     const prng = this.#prng;
+    if (prng.chance(0.3)) {
+      const a = `r${this.#victim().id}`;
+      const b = `r${prng.pick(replicas).id}`;
+      this.#cut(
+        a === b
+          ? []
+          : prng.pick([
+              [[a, b]],
+              [[b, a]],
+              [
+                [a, b],
+                [b, a],
+              ],
+            ]),
+      );
+      return;
+    }
     const sides = new Map(replicas.map(({ id }) => [`r${id}`, prng.chance(0.5)]));
     if (prng.chance(0.5)) for (const client of this.#clientHosts()) sides.set(client, prng.chance(0.5));
     const direction = prng.below(3);

@@ -1,2 +1,4 @@
-/** Runs of the simulator: one seed from creation to verdict. */
+/** Runs of the simulator: one seed from its creation to the verdict, and many of them on several threads. */
+export { replayCommand } from "./replay.js";
 export { runSeed, type SeedResult } from "./run-seed.js";
+export { runSeeds, type SeedRun } from "./seed-pool.js";

@@ -26,7 +26,7 @@ export interface SeedResult {
   readonly installs: number;
   readonly checkpoints: number;
   readonly scenario: Scenario;
-  /** What happened in the world, one line each: the log of a failed seed. */
+  /** What happened in the world, one line each: the log of a failed seed; empty for one that passed. */
   readonly notes: readonly string[];
 }
 
@@ -55,7 +55,7 @@ export function runSeed(wanted: SimArguments, disguise: Disguise = {}): SeedResu
     installs: count(TraceCode.installed),
     checkpoints: count(TraceCode.checkpointed),
     scenario,
-    notes: world.notes,
+    notes: failure === null ? [] : world.notes,
   };
 }
 

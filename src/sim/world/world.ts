@@ -304,6 +304,7 @@ export class SimWorld {
   }
 
   #onFatal(id: ReplicaId, error: Error): void {
+    if (error instanceof WorldViolation) throw error;
     if (!(error instanceof StorageError) || !this.#failing.has(id)) {
       throw new WorldViolation("no-replica-gives-up", `replica ${id} stopped: ${error.stack ?? error.message}`);
     }

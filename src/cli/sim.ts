@@ -1,0 +1,116 @@
+import { availableParallelism } from "node:os";
+import { ConfigError, ExitCode } from "../model/index.js";
+import { type Bug, bugs, drawScenario, parseFaults, replayCommand, runSeeds, type SeedResult } from "../sim/index.js";
+import { createOutput, grouped, type Output, painted } from "./output.js";
+import type { SimFlags } from "./sim-command.js";
+import { onStopSignal } from "./stop-signal.js";
+
+const SEEDS_DEFAULT: readonly [number, number] = [1, 100];
+
+/** Runs the simulator as the flags say; the exit code says whether an invariant was broken. Throws `ConfigError`. */
+export async function runSim(flags: SimFlags): Promise<number> {
+  const output = createOutput(flags.json === true);
+  if (flags.listBugs === true) return listBugs(output);
+  const bug = flags.bug === undefined ? null : bugNamed(flags.bug);
+  if (flags.seed !== undefined && flags.seeds !== undefined)
+    throw new ConfigError("--seed and --seeds exclude each other");
+  const seeds =
+    flags.seed === undefined ? (flags.seeds ?? bug?.seeds ?? SEEDS_DEFAULT) : ([flags.seed, flags.seed] as const);
+  const wanted = bug?.arguments ?? argumentsOf(flags);
+  // A scenario that can't be is refused before any thread starts.
+  drawScenario({ ...wanted, seed: seeds[0] });
+  const startMs = performance.now();
+  const failed: number[] = [];
+  let ran = 0;
+  let operations = 0;
+  const onResult = (result: SeedResult): boolean => {
+    ran++;
+    operations += result.operations;
+    if (!result.passed) failed.push(result.seed);
+    const replay = replayCommand({ ...wanted, seed: result.seed }, bug?.name ?? null);
+    report(output, result, replay, flags.verbose === true);
+    output.progress(`${ran} of ${seeds[1] - seeds[0] + 1} seeds, ${failed.length} failed`);
+    // A planted bug needs to be found once.
+    return bug === null || result.passed;
+  };
+  const jobs = flags.jobs ?? availableParallelism();
+  const running = runSeeds({ seeds, jobs, arguments: wanted, bug: bug?.name ?? null, onResult }).then(() => false);
+  const stopped = new Promise<true>((resolve) => {
+    onStopSignal(
+      () => resolve(true),
+      () => process.exit(ExitCode.interrupted),
+    );
+  });
+  const interrupted = await Promise.race([running, stopped]);
+  output.progress("");
+  const seconds = (performance.now() - startMs) / 1000;
+  output.event({
+    event: "summary",
+    seeds: ran,
+    failed: failed.length,
+    failed_seeds: failed,
+    operations,
+    seconds: Number(seconds.toFixed(3)),
+    ...(bug === null ? {} : { bug: bug.name, found: failed.length > 0 }),
+  });
+  if (bug === null) summarise(output, ran, failed.length, operations, seconds);
+  else output.line(failed.length > 0 ? `the bug ${bug.name} was found` : `the bug ${bug.name} was not found`);
+  if (interrupted) return ExitCode.interrupted;
+  if (failed.length > 0) return ExitCode.verdict;
+  return bug === null ? ExitCode.ok : ExitCode.failed;
+}
+
+function argumentsOf(flags: SimFlags): Bug["arguments"] {
+  const { ordering, execution, service, durability, replicas } = flags;
+  const faults = flags.faults === undefined ? undefined : parseFaults(flags.faults);
+  return { ordering, execution, service, durability, replicas, faults };
+}
+
+function bugNamed(name: string): Bug {
+  const bug = bugs.find((candidate) => candidate.name === name);
+  if (bug === undefined) {
+    throw new ConfigError(`there is no bug "${name}"; there is ${bugs.map((each) => each.name).join(", ")}`);
+  }
+  return bug;
+}
+
+function listBugs(output: Output): number {
+  output.event({ event: "bugs", bugs: bugs.map(({ name, invariant, description }) => ({ name, invariant, description })) });
+  for (const { name, invariant, description } of bugs) output.line(`${name.padEnd(24)} ${description} (${invariant})`);
+  return ExitCode.ok;
+}
+
+function report(output: Output, result: SeedResult, replay: string, verbose: boolean): void {
+  const { seed, passed, invariant, message, scenario } = result;
+  output.event({
+    event: "seed",
+    seed,
+    passed,
+    trace_digest: result.traceDigest,
+    ordering: scenario.ordering,
+    execution: scenario.execution,
+    service: scenario.service,
+    durability: scenario.durability,
+    replicas: scenario.replicas,
+    faults: [...scenario.faults.keys()],
+    operations: result.operations,
+    virtual_ms: result.virtualMs,
+    events: result.events,
+    elections: result.elections,
+    rejoins: result.rejoins,
+    installs: result.installs,
+    checkpoints: result.checkpoints,
+    ...(passed ? {} : { invariant, message, replay }),
+  });
+  if (passed) return;
+  output.line(`${painted(output, "red", "✖")} seed ${seed}: ${invariant}: ${message}`);
+  if (verbose) for (const note of result.notes) output.line(`  ${note}`);
+  output.line(`  replay: ${replay}`);
+}
+
+function summarise(output: Output, seeds: number, failed: number, operations: number, seconds: number): void {
+  const mark = failed === 0 ? painted(output, "green", "✔") : painted(output, "red", "✖");
+  const rate = (seeds / Math.max(seconds, 0.001)).toFixed(1);
+  const what = `${grouped(seeds)} seeds, ${failed} failed, ${grouped(operations)} operations checked`;
+  output.line(`${mark} ${what} in ${seconds.toFixed(1)} s (${rate} seeds/s)`);
+}

@@ -1,0 +1,18 @@
+import type { SimArguments } from "../scenario/index.js";
+
+/** The one command that runs this seed again, as it was. */
+export function replayCommand(wanted: SimArguments, bug: string | null = null): string {
+  const { seed, ordering, execution, service, durability, replicas, faults } = wanted;
+  const words = ["synod", "sim", "--seed", String(seed)];
+  if (bug !== null) words.push("--bug", bug);
+  // A bug brings its own arguments.
+  else {
+    if (ordering !== undefined) words.push("--ordering", ordering);
+    if (execution !== undefined) words.push("--execution", execution);
+    if (service !== undefined) words.push("--service", service);
+    if (durability !== undefined) words.push("--durability", durability);
+    if (replicas !== undefined) words.push("--replicas", String(replicas));
+    if (faults !== undefined) words.push("--faults", faults.length === 0 ? "none" : faults.join(","));
+  }
+  return words.join(" ");
+}
