@@ -331,7 +331,10 @@ class SimStoredFile implements StoredFile {
     let error: Error | null = null;
     let stop = end;
     const growth = Math.max(0, offset + end - start - this.#file.bytes.length);
-    const room = growth === 0 ? Infinity : Math.max(0, faults.capacityBytes - this.#disk.usedBytes());
+    const room =
+      growth === 0 || faults.capacityBytes === Infinity
+        ? Infinity
+        : Math.max(0, faults.capacityBytes - this.#disk.usedBytes());
     if (growth > room) {
       stop = Math.max(start, end - (growth - room));
       error = failure("ENOSPC", this.#path);

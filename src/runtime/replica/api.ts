@@ -59,6 +59,8 @@ export interface ReplicaOptions {
   readonly checkpointInstances: number;
   /** Log bytes held in memory at most; beyond it the coordinator opens nothing and acceptors vote for nothing. */
   readonly logBytesMax: number;
+  /** Memory for batches is taken in pieces of this many bytes. */
+  readonly arenaChunkBytes: number;
   /** Bytes of one slice of a checkpoint. */
   readonly checkpointSliceBytes: number;
 }

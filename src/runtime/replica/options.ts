@@ -15,6 +15,7 @@ export const replicaDefaults: ReplicaOptions = Object.freeze({
   checkpointBytes: 64 * MiB,
   checkpointInstances: 200_000,
   logBytesMax: 256 * MiB,
+  arenaChunkBytes: 1 * MiB,
   checkpointSliceBytes: 128 * 1024,
 });
 
@@ -28,6 +29,11 @@ export function replicaOptions(partial: Partial<ReplicaOptions> = {}): ReplicaOp
   if (options.logBytesMax < 2 * options.checkpointBytes) {
     throw new ConfigError(
       `logBytesMax must be at least 2 checkpoint intervals = ${2 * options.checkpointBytes}, got ${options.logBytesMax}`,
+    );
+  }
+  if (options.logBytesMax < 4 * options.arenaChunkBytes) {
+    throw new ConfigError(
+      `logBytesMax must be at least 4 arena chunks = ${4 * options.arenaChunkBytes}, got ${options.logBytesMax}`,
     );
   }
   if (options.batchBytesMax > options.windowBytesMax) {

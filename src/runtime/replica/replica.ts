@@ -123,7 +123,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#options = replicaOptions(init.options);
     const platform = (this.#platform = init.platform);
     this.#module = siblings.ordering;
-    this.#arena = new BatchArena();
+    this.#arena = new BatchArena(this.#options.arenaChunkBytes);
     this.#protocol = this.#module.create(
       {
         self: init.self,

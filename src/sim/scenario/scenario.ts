@@ -1,4 +1,4 @@
-import { KiB, MiB, Prng } from "../../base/index.js";
+import { KiB, Prng } from "../../base/index.js";
 import type { Durability } from "../../model/index.js";
 import type { SimLinkSettings } from "../../platform/index.js";
 import { checkCombination, type ReplicaOptions } from "../../runtime/index.js";
@@ -106,7 +106,7 @@ export function drawScenario(wanted: SimArguments): Scenario {
     options,
     knobs: drawKnobs(prng.fork("knobs"), options.checkpointInstances),
     limits: { sessionIdleMs: prng.pick([4000, 20_000, 600_000]), sessionRepliesMax: prng.pick([4, 64, 1024]) },
-    segmentBytes: prng.pick([4, 8, 16, 64]) * KiB,
+    segmentBytes: prng.pick([4, 8, 16, 16, 64]) * KiB,
     workload: drawWorkload(prng.fork("workload")),
   };
   checkCombination({ ...scenario, reads: "quorum", groups: 1 });
@@ -152,7 +152,7 @@ function drawNetwork(prng: Prng, faults: ReadonlyMap<FaultName, number>): Partia
 
 function drawOptions(prng: Prng) {
   const checkpointBytes = prng.pick([4, 16, 64, 256]) * KiB;
-  const windowBytesMax = prng.pick([64, 256, 1024]) * KiB;
+  const windowBytesMax = prng.pick([16, 64, 256]) * KiB;
   const heartbeatMs = prng.pick([30, 50, 50, 100]);
   const options = {
     seed: prng.u32(),
@@ -165,8 +165,9 @@ function drawOptions(prng: Prng) {
     ingressBytesMax: prng.pick([16, 256, 1024]) * KiB,
     checkpointBytes,
     checkpointInstances: prng.pick([10, 40, 150, 1000]),
-    // The arena holds whole chunks of 1 MiB, so a bound below a few of them would stop a cluster that has nothing to trim.
-    logBytesMax: prng.pick([4, 8, 64]) * MiB,
+    // A log that holds less than a few windows and checkpoint intervals would fill up before it may be trimmed.
+    logBytesMax: Math.max(4 * windowBytesMax, 4 * checkpointBytes, prng.pick([256, 1024, 65_536]) * KiB),
+    arenaChunkBytes: 16 * KiB,
     checkpointSliceBytes: prng.pick([64, 512, 16 * KiB]),
   } satisfies Partial<ReplicaOptions>;
   return options;
