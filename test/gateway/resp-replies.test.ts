@@ -68,17 +68,20 @@ describe("long values", () => {
       const world = fullWorld("random", seed);
       const clients = Array.from({ length: 4 }, () => world.connect());
       world.ask(clients[0]!, "GET k0\r\n");
-      world.pass(100);
+      // Long enough for it to believe that replies are short again, and to remember that values may be long.
+      for (let i = 0; i < 200; i++) {
+        world.ask(clients[0]!, "GET nothing\r\n");
+        world.pass(10);
+      }
       replies(clients[0]!);
       for (const client of clients) {
         client.write(Array.from({ length: 40 }, (_, i) => `SET x ${i}\r\nGET k${i % 8}\r\n`).join(""));
-        client.write(request("GETSET", "k1", value));
         client.write("MGET k0 k1 k2 k3 k4 k5 k6 k7 k0 k1 k2 k3 k4 k5 k6 k7 k0 k1 k2 k3\r\n");
       }
       world.pass(10_000);
       for (const client of clients) {
         assert.equal(
-          replies(client) === `${`+OK\r\n${bulk}`.repeat(40)}${bulk}*20\r\n${bulk.repeat(20)}`,
+          replies(client) === `${`+OK\r\n${bulk}`.repeat(40)}*20\r\n${bulk.repeat(20)}`,
           true,
           `seed ${seed}`,
         );

@@ -38,6 +38,8 @@ export class BlockSlot {
   commands = 0;
   /** Values that the commands may return (see `valuesReturned`). */
   values = 0;
+  /** Bytes of replies expected when it was submitted. */
+  replyBytes = 0;
   /** Monotonic ms when the first command came in. */
   bornAtMs = 0;
 

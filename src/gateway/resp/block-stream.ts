@@ -9,12 +9,14 @@ import type { Connection } from "./connection.js";
 
 /** Bytes of a value and what stands around it in a reply. */
 const valueBytes = (value: number): number => value + 32;
+/** Bytes of a reply without a value. */
+const SHORT_REPLY_BYTES = 16;
 /** Values returned by one ordered block at most once long values are known: all of them may be of the greatest length. */
 const LONG_VALUES_MAX = Math.floor(REPLIES_BYTES_MAX / valueBytes(VALUE_BYTES_MAX));
 /** Before that. */
 const SHORT_VALUES_MAX = 8192;
 /** A value longer than this is long: so many shorter ones fit in the replies to one block. */
-export const SHORT_VALUE_BYTES = REPLIES_BYTES_MAX / SHORT_VALUES_MAX - valueBytes(0);
+const SHORT_VALUE_BYTES = REPLIES_BYTES_MAX / SHORT_VALUES_MAX - valueBytes(0);
 
 /** Gives the replies of a block, or the next part of them, to its connections. `replies` null: the block fails by `failure`. */
 export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: ClientFailure | null) => void;
@@ -36,6 +38,11 @@ export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: Clien
  * once a value longer than 2 KiB was written or returned here: then it can't be exceeded, however long the values are. A
  * command that returns more values is alone in its block. Only the very first long values that another gateway has written
  * can meet the error. Reads need no such bound: what does not fit is asked for again (`askOn`).
+ *
+ * Blocks are submitted while the replies expected to those unanswered stay within the limits, or are of one block alone:
+ * a link loses what it has no room for, and another try at an ordered block only finds what the cluster remembers of a
+ * session's replies. What ordered blocks return is expected to be as long as the longest value known; of reads, which lose
+ * nothing but time, the replies of late are the measure.
  */
 export class BlockStream {
   readonly #limits: RespLimits;
@@ -56,8 +63,11 @@ export class BlockStream {
 
   /** Blocks of reads of which a part is answered and the rest not asked for yet. */
   readonly #parted: BlockSlot[] = [];
-  /** A long value was written or returned: the store may be full of them. */
-  longValues = false;
+  /** Bytes of the longest value that was written or returned here: the store may be full of such. */
+  #valueBytesKnown = 0;
+  /** Replies expected to submitted ordered blocks and to submitted blocks of reads. */
+  #orderedReplyBytes = 0;
+  #readReplyBytes = 0;
 
   /** Bytes of a reply in recent blocks: rises at once, falls slowly. */
   #replyBytes = 0;
@@ -118,7 +128,7 @@ export class BlockStream {
       if (connection.readsOpen > 0) return connection.slot === this.#reads ? this.#reads : null;
       return this.#buildingReads();
     }
-    const valuesMax = this.longValues ? LONG_VALUES_MAX : SHORT_VALUES_MAX;
+    const valuesMax = this.#valueBytesKnown > SHORT_VALUE_BYTES ? LONG_VALUES_MAX : SHORT_VALUES_MAX;
     let added = values;
     if (connection.readsOpen > 0) {
       if (!this.#canMove(connection)) return null;
@@ -147,25 +157,36 @@ export class BlockStream {
     }
   }
 
+  /** A value of so many bytes was written or returned. */
+  valueSeen(bytes: number): void {
+    if (bytes > this.#valueBytesKnown) this.#valueBytesKnown = bytes;
+  }
+
+  /** Bytes of the longest value seen. */
+  get valueBytesKnown(): number {
+    return this.#valueBytesKnown;
+  }
+
   /** Hands over what can be: at the end of the turn, and when the client opens. */
   submit(): void {
     const client = this.#client;
     if (client === null) return;
-    while (client.open) {
-      const slot = this.#waiting.shift();
-      if (slot === undefined) break;
+    for (;;) {
+      const slot = this.#waiting.at(0);
+      if (slot === undefined || !this.#takes(client, slot)) break;
+      this.#waiting.shift();
       this.#waitingBytes -= slot.writer.length;
       this.#send(client, slot);
     }
     if (this.#waiting.size > 0) return;
     const writes = this.#writes;
-    if (writes !== null && writes.commands > 0 && client.open) {
+    if (writes !== null && writes.commands > 0 && this.#takes(client, writes)) {
       this.#writes = null;
       this.#ordered.push(writes);
       this.#send(client, writes);
     }
     const reads = this.#reads;
-    if (reads !== null && reads.commands > 0 && client.open) {
+    if (reads !== null && reads.commands > 0 && this.#takes(client, reads)) {
       this.#reads = null;
       this.#send(client, reads);
     }
@@ -245,6 +266,9 @@ export class BlockStream {
   #settle(slot: BlockSlot, replies: Span | null, failure: ClientFailure | null): void {
     this.#writers.give(slot.takeWriter());
     slot.stage = Stage.done;
+    if (slot.read) this.#readReplyBytes -= slot.replyBytes;
+    else this.#orderedReplyBytes -= slot.replyBytes;
+    slot.replyBytes = 0;
     if (replies !== null) this.#learn((replies.end - replies.start) / (slot.commands - slot.answered));
     if (slot.read) {
       this.#answer(slot, replies, failure);
@@ -318,7 +342,7 @@ export class BlockStream {
       this.#ordered.push(slot);
     }
     const client = this.#client;
-    if (client !== null && this.#waiting.size === 0 && client.open) {
+    if (client !== null && this.#waiting.size === 0 && this.#takes(client, slot)) {
       this.#send(client, slot);
     } else {
       slot.stage = Stage.waiting;
@@ -327,8 +351,25 @@ export class BlockStream {
     }
   }
 
+  /** Whether the block can be submitted now: there is room for it, and for its replies unless they are the only ones. */
+  #takes(client: BlockClient, slot: BlockSlot): boolean {
+    if (!client.open) return false;
+    const open = slot.read ? this.#readReplyBytes : this.#orderedReplyBytes;
+    const max = slot.read ? this.#limits.readReplyBytesMax : this.#limits.orderedReplyBytesMax;
+    return open === 0 || open + this.#expected(slot) <= max;
+  }
+
+  #expected(slot: BlockSlot): number {
+    // Rounded, so that what is added up and taken off again comes to 0 exactly.
+    if (slot.read) return Math.ceil(slot.commands * this.#replyBytes);
+    return slot.commands * SHORT_REPLY_BYTES + slot.values * valueBytes(this.#valueBytesKnown);
+  }
+
   #send(client: BlockClient, slot: BlockSlot): void {
     slot.stage = Stage.submitted;
+    slot.replyBytes = this.#expected(slot);
+    if (slot.read) this.#readReplyBytes += slot.replyBytes;
+    else this.#orderedReplyBytes += slot.replyBytes;
     const { bytes, view, length } = slot.writer;
     const deadline = slot.bornAtMs + this.#limits.deadlineMs;
     client.submit(slot.token, slot.read, slot.commands, bytes, view, 0, length, deadline);

@@ -36,6 +36,13 @@ export interface RespLimits {
   readonly blocksMax: number;
   /** Bytes of commands that wait for the cluster to take blocks; beyond it connections wait. */
   readonly waitingBytesMax: number;
+  /**
+   * Bytes of replies expected to unanswered ordered blocks; a further block waits. The cluster remembers as many for a
+   * session (`sessionReplyBytesMax`), so that a reply lost on its way can always be asked for again.
+   */
+  readonly orderedReplyBytesMax: number;
+  /** Bytes of replies expected to unanswered blocks of reads; a further block waits. */
+  readonly readReplyBytesMax: number;
   /** Age at which an unanswered command is answered: -TRYAGAIN if the cluster certainly did not take it, else -INDETERMINATE. */
   readonly deadlineMs: number;
 }
@@ -54,6 +61,8 @@ export const respLimitDefaults: RespLimits = Object.freeze({
   blockCommands: 4096,
   blocksMax: 1024,
   waitingBytesMax: 8 * MiB,
+  orderedReplyBytesMax: 4 * MiB,
+  readReplyBytesMax: 16 * MiB,
   deadlineMs: 5000,
 });
 

@@ -96,14 +96,15 @@ export function writeSetHeader(writer: ByteWriter, protocol: Protocol, count: nu
   header(writer, protocol === 3 ? 126 : 42, count);
 }
 
-/** Whether the service's reply at `at` is, or holds, a value longer than `bytes`. */
-export function returnsLonger(view: DataView, at: number, bytes: number): boolean {
+/** Bytes of the longest value in the service's reply at `at`, its header included. */
+export function longestValue(view: DataView, at: number): number {
   const length = replyValueLength(view, at);
-  if (length <= REPLY_VALUE_HEADER_BYTES + bytes) return false;
-  if (replyValueKind(view, at) !== ReplyKind.array) return true;
+  if (replyValueKind(view, at) !== ReplyKind.array) return length;
+  let longest = 0;
   let item = at + REPLY_VALUE_HEADER_BYTES + 4;
-  for (; item < at + length; item += replyValueLength(view, item)) if (returnsLonger(view, item, bytes)) return true;
-  return false;
+  for (; item < at + length; item += replyValueLength(view, item))
+    longest = Math.max(longest, longestValue(view, item));
+  return longest;
 }
 
 /** Arrays of a service nest at most this deep. */

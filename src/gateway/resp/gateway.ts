@@ -13,15 +13,15 @@ import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from ".
 import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
 import { replyValueLength } from "../../service/command/index.js";
 import { type BlockSlot, Entry } from "./block-slot.js";
-import { BlockStream, SHORT_VALUE_BYTES } from "./block-stream.js";
+import { BlockStream } from "./block-stream.js";
 import { arityFits, type CommandRow, commandRows, findCommand } from "./command-table.js";
 import { type RespLimits, resolveRespLimits } from "./config.js";
 import { Connection, Wait } from "./connection.js";
-import { type Protocol, returnsLonger, writeError, writeServiceReply } from "./encoding.js";
+import { type Protocol, longestValue, writeError, writeServiceReply } from "./encoding.js";
 import { type LocalServer, untilNul } from "./local-command.js";
 import { argumentIs, argumentText, ParseOutcome, ParseProgress, RequestParser } from "./request.js";
 import { type InfoFields, mergedInfo, REDIS_VERSION, shownText } from "./server-info.js";
-import { storeObjection, valuesReturned, writesLonger, writeStoreCommand } from "./store-command.js";
+import { storeObjection, valuesReturned, longestArgument, writeStoreCommand } from "./store-command.js";
 
 /** What a gateway works with. */
 export interface RespGatewayInit {
@@ -344,9 +344,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     }
     const before = slot.writer.length;
     writeStoreCommand(slot.writer, row, request);
-    if (!this.#stream.longValues && slot.writer.length - before > SHORT_VALUE_BYTES) {
-      this.#stream.longValues = writesLonger(request, SHORT_VALUE_BYTES);
-    }
+    if (slot.writer.length - before > this.#stream.valueBytesKnown) this.#stream.valueSeen(longestArgument(request));
     const shape = (connection.protocol === 3 ? Entry.resp3 : 0) | (row.read ? Entry.read : 0);
     this.#stream.placed(slot, connection, shape, values);
     connection.lastCommand = row.name;
@@ -506,9 +504,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
           const { bytes, view } = replies;
           const at = this.#replyAt;
           this.#replyAt = at + replyValueLength(view, at);
-          if (this.#replyAt - at > SHORT_VALUE_BYTES && !this.#stream.longValues) {
-            this.#stream.longValues = returnsLonger(view, at, SHORT_VALUE_BYTES);
-          }
+          if (this.#replyAt - at > this.#stream.valueBytesKnown) this.#stream.valueSeen(longestValue(view, at));
           if (out !== null) writeServiceReply(out, protocolOf(shape), bytes, view, at);
         }
         return left;

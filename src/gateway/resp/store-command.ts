@@ -57,11 +57,12 @@ export function valuesReturned(row: CommandRow, request: Request): number {
   }
 }
 
-/** Whether one of the request's values is longer than `bytes`; a key counts as one. */
-export function writesLonger(request: Request, bytes: number): boolean {
+/** Bytes of the longest argument, which is a value that is written, or a key. */
+export function longestArgument(request: Request): number {
   const { spans, count } = request;
-  for (let i = 1; i < count; i++) if ((spans[2 * i + 1] as number) - (spans[2 * i] as number) > bytes) return true;
-  return false;
+  let longest = 0;
+  for (let i = 1; i < count; i++) longest = Math.max(longest, (spans[2 * i + 1] as number) - (spans[2 * i] as number));
+  return longest;
 }
 
 /** Appends the request as a command to a block. */
