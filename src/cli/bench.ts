@@ -20,7 +20,7 @@ import { type ClusterStanding, commandsOf, digestsEqual, discover, standingOf } 
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import { cpuSeconds } from "./process-time.js";
 import { onStopSignal } from "./stop-signal.js";
-import { startThrowawayCluster, type ThrowawayCluster } from "./throwaway-cluster.js";
+import { ThrowawayCluster } from "./throwaway-cluster.js";
 
 /** The cluster under load, whoever started it. */
 interface Target {
@@ -55,18 +55,17 @@ export async function runBench(flags: BenchFlags): Promise<number> {
   if (flags.address !== undefined || flags.data !== undefined) {
     return measure(flags, await runningTarget(flags), output);
   }
-  let cluster: ThrowawayCluster | null = null;
+  const cluster = new ThrowawayCluster(flags, flags.logLevel ?? "warn");
   onStopSignal(
-    () => void (cluster?.close() ?? Promise.resolve()).finally(() => process.exit(ExitCode.interrupted)),
+    () => void cluster.close().finally(() => process.exit(ExitCode.interrupted)),
     () => {
-      cluster?.supervisor.abandon();
+      cluster.abandon();
       process.exit(ExitCode.interrupted);
     },
   );
   output.progress("starting a cluster");
-  cluster = await startThrowawayCluster(flags, flags.logLevel ?? "warn");
   try {
-    const { config, supervisor } = cluster;
+    const { config, supervisor } = await cluster.start();
     const pidOf = (id: ReplicaId): number | null => supervisor.replica(id).pid;
     return await measure(flags, { replicas: config.replicas, config, pidOf }, output);
   } finally {
@@ -196,7 +195,7 @@ function sayReport(output: Output, report: BenchReport): void {
   output.line(
     `  latency   p50 ${ms(latency.p50)}  p95 ${ms(latency.p95)}  p99 ${ms(latency.p99)}  p99.9 ${ms(latency.p999)}  max ${ms(latency.max)}`,
   );
-  output.line(`  commands  ${grouped(report.commands)} in ${report.seconds} s, ${grouped(report.errors)} errors`);
+  output.line(`  commands  ${grouped(report.commands)} in ${report.seconds.toFixed(2)} s, ${grouped(report.errors)} errors`);
   const replicas = cpu.replicas === null ? "unknown" : `${cpu.replicas.toFixed(2)} s`;
   output.line(`  CPU per million commands  replicas ${replicas}, client ${cpu.client.toFixed(2)} s`);
   output.line(`  state digests ${report.digests_equal ? "equal" : "DIFFER OR ARE MISSING"}`);

@@ -8,23 +8,28 @@ import type { LogLevel } from "./log-level.js";
 import { Supervisor } from "./supervisor.js";
 import type { ClusterFlags } from "./up-command.js";
 
-/** A cluster on free ports in a directory of its own, which goes away with it. */
-export interface ThrowawayCluster {
-  readonly config: ClusterConfig;
-  readonly supervisor: Supervisor;
-  /** Stops every replica and removes the directory. */
-  close(): Promise<void>;
-}
+/** A cluster on free ports in a directory of its own, which goes away with it, at whatever moment that is. */
+export class ThrowawayCluster {
+  readonly #flags: ClusterFlags;
+  readonly #logLevel: LogLevel;
+  readonly #directory: string;
+  #opening: Promise<{ readonly config: ClusterConfig }> | null = null;
+  #supervisor: Supervisor | null = null;
+  #closing: Promise<void> | null = null;
 
-/** Starts a cluster and resolves when it is ready. Rejects, leaving nothing behind, if a replica dies before. */
-export async function startThrowawayCluster(flags: ClusterFlags, logLevel: LogLevel): Promise<ThrowawayCluster> {
-  const directory = mkdtempSync(join(diskDirectory(flags.durability), "synod-bench-"));
-  const remove = (): void => rmSync(directory, { recursive: true, force: true });
-  let supervisor: Supervisor | null = null;
-  try {
-    const { config } = await openCluster(directory, { ...flags, port: flags.port ?? 0 });
-    const running = await new Promise<Supervisor>((resolve, reject) => {
-      const made = new Supervisor(directory, config, logLevel, {
+  constructor(flags: ClusterFlags, logLevel: LogLevel) {
+    this.#flags = flags;
+    this.#logLevel = logLevel;
+    this.#directory = mkdtempSync(join(diskDirectory(flags.durability), "synod-bench-"));
+  }
+
+  /** Resolves when every replica is ready. Rejects if one dies before; after `close` it may stay pending. */
+  async start(): Promise<{ readonly config: ClusterConfig; readonly supervisor: Supervisor }> {
+    this.#opening = openCluster(this.#directory, { ...this.#flags, port: this.#flags.port ?? 0 });
+    const { config } = await this.#opening;
+    if (this.#closing !== null) throw new ExitError(ExitCode.interrupted, "interrupted");
+    const supervisor = await new Promise<Supervisor>((resolve, reject) => {
+      const made = new Supervisor(this.#directory, config, this.#logLevel, {
         onReady: () => {
           if (made.replicas.every((replica) => replica.ready)) resolve(made);
         },
@@ -33,21 +38,33 @@ export async function startThrowawayCluster(flags: ClusterFlags, logLevel: LogLe
           reject(new ExitError(code || ExitCode.failed, `replica ${id}: ${reason}`));
         },
       });
-      supervisor = made;
+      this.#supervisor = made;
       for (const { id } of config.replicas) made.start(id);
     });
-    return {
-      config,
-      supervisor: running,
-      async close() {
-        await running.stop();
-        remove();
-      },
-    };
-  } catch (error) {
-    await (supervisor as Supervisor | null)?.stop();
-    remove();
-    throw error;
+    return { config, supervisor };
+  }
+
+  /** Stops every replica and removes the directory. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  /** Kills every replica and removes the directory, now. */
+  abandon(): void {
+    this.#supervisor?.abandon();
+    this.#remove();
+  }
+
+  async #end(): Promise<void> {
+    // What is being created would come back if it were removed too early.
+    await this.#opening?.catch(() => undefined);
+    await this.#supervisor?.stop();
+    this.#remove();
+  }
+
+  #remove(): void {
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 

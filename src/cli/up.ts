@@ -1,5 +1,5 @@
 import { type ClusterConfig, ExitCode, type ReplicaId } from "../model/index.js";
-import { assertUnlocked, assertPortsFree, listenedAddresses, openCluster, replicaDirectory } from "../runtime/index.js";
+import { openCluster } from "../runtime/index.js";
 import { ExitError } from "./exit.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOutput, type Output, painted } from "./output.js";
@@ -12,8 +12,6 @@ import type { Keyboard } from "./up-keyboard.js";
 export async function runUp(flags: UpFlags): Promise<number> {
   const output = createOutput(flags.json === true);
   const { config } = await openCluster(flags.data, flags);
-  assertUnlocked(config.replicas.map(({ id }) => replicaDirectory(flags.data, id)));
-  await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   return runCluster(flags, config, output);
 }
 

@@ -171,9 +171,12 @@ describe("a directory is continued only as what it is", () => {
     const flags = ["--data", data, "--port", "0", "--replicas", "1", "--json"];
     const up = synod(t, ["up", ...flags, "--durability", "os"]);
     await up.ready();
-    const running = await finished(t, ["up", "--data", data, "--json"]);
+    const file = join(data, "cluster.json");
+    const recorded = readFileSync(file, "utf8");
+    const running = await finished(t, ["up", "--data", data, "--execution", "sequential", "--reads", "ordered"]);
     assert.match(running.stderr, /locked by pid/);
     assert.equal(running.code, 1);
+    assert.equal(readFileSync(file, "utf8"), recorded);
     up.kill("SIGTERM");
     assert.equal(await up.exit(), 0);
     const cases: readonly (readonly [flags: readonly string[], reason: RegExp])[] = [
@@ -186,7 +189,6 @@ describe("a directory is continued only as what it is", () => {
       assert.match(refused.stderr, reason);
       assert.equal(refused.code, 4);
     }
-    const file = join(data, "cluster.json");
     writeFileSync(file, readFileSync(file, "utf8").replace('"durability": "os"', '"durability": "memory"'));
     const forgotten = await finished(t, ["up", "--data", data]);
     assert.match(forgotten.stderr, /memory durability/);
@@ -255,6 +257,24 @@ describe("ports", () => {
     assert.equal(code, 1);
     assert.throws(() => readdirSync(data), /ENOENT/);
   });
+
+  test("one that is taken does not become that of an existing cluster", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const up = synod(t, ["up", "--data", data, "--port", "0", "--replicas", "1", "--json"]);
+    await up.ready();
+    up.kill("SIGTERM");
+    await up.exit();
+    const file = join(data, "cluster.json");
+    const recorded = readFileSync(file, "utf8");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => server.close());
+    const { port } = server.address() as { port: number };
+    const { code, stderr } = await finished(t, ["up", "--data", data, "--port", String(port)]);
+    assert.match(stderr, new RegExp(`port ${port} on 127\\.0\\.0\\.1 is in use`));
+    assert.equal(code, 1);
+    assert.equal(readFileSync(file, "utf8"), recorded);
+  });
 });
 
 describe("status", () => {
@@ -292,6 +312,16 @@ describe("bench", () => {
       figures.toSorted((a, b) => a - b),
     );
     assert.equal((report["config"] as JsonLine)["durability"], "memory");
+  });
+
+  test("interrupted while its cluster starts, it leaves nothing behind", async (t) => {
+    const temporary = temporaryDirectory(t);
+    const load = ["--durability", "memory", "--seconds", "60"];
+    const bench = synod(t, ["bench", ...load], { TMPDIR: temporary });
+    while (readdirSync(temporary).length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    bench.kill("SIGTERM");
+    assert.equal(await bench.exit(), 3, bench.stderr);
+    assert.deepEqual(readdirSync(temporary), []);
   });
 
   test("on a running cluster", async (t) => {

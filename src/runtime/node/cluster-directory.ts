@@ -14,7 +14,7 @@ import {
 } from "../../model/index.js";
 import { checkCombination, serviceEntry } from "../registry.js";
 import { assertPortsFree, freePorts, type HostPort } from "./free-port.js";
-import { writeFirstIdentity } from "./replica-store.js";
+import { assertUnlocked, writeFirstIdentity } from "./replica-store.js";
 
 /**
  * A cluster's directory: `cluster.json` (what all replicas agree on) and one folder a replica, `replica-ID`, which holds
@@ -87,13 +87,15 @@ async function checkedShape(file: string, value: unknown): Promise<ClusterConfig
 }
 
 /**
- * Opens the cluster in `directory`, or creates it there. Throws `ConfigError` if the directory holds something else, or a
- * cluster that differs from what is asked, and `LockedError` while another process creates it.
+ * Opens the cluster in `directory` for a start of all its replicas, or creates it there. Throws `ConfigError` if the
+ * directory holds something else, or a cluster that differs from what is asked, `LockedError` while another process creates
+ * it or runs one of its replicas, and `ListenError` if one of its ports is taken. When it throws, nothing has changed.
  */
 export async function openCluster(
   directory: string,
   request: ClusterRequest,
 ): Promise<{ readonly config: ClusterConfig; readonly created: boolean }> {
+  if (directory === "") throw new ConfigError("the name of the cluster's directory is empty");
   const entries = entriesOf(directory);
   if (!entries.includes(CLUSTER_FILE)) {
     if (entries.includes(CREATION_MARKER)) clearInterruptedCreation(directory, entries);
@@ -105,8 +107,10 @@ export async function openCluster(
     return { config: await createCluster(directory, request), created: true };
   }
   const recorded = await loadCluster(directory);
+  assertUnlocked(recorded.replicas.map(({ id }) => replicaDirectory(directory, id)));
   checkAgainst(directory, recorded, request);
   const config = revised(recorded, request);
+  await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   if (JSON.stringify(config) !== JSON.stringify(recorded)) writeClusterFile(directory, config);
   return { config, created: false };
 }
