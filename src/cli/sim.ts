@@ -53,6 +53,7 @@ export async function runSim(flags: SimFlags): Promise<number> {
     seconds: Number(seconds.toFixed(3)),
     ...(bug === null ? {} : { bug: bug.name, found: failed.length > 0 }),
   });
+  if (interrupted) output.line("interrupted");
   if (bug === null) summarise(output, ran, failed.length, operations, seconds);
   else output.line(failed.length > 0 ? `the bug ${bug.name} was found` : `the bug ${bug.name} was not found`);
   if (interrupted) return ExitCode.interrupted;
@@ -75,7 +76,10 @@ function bugNamed(name: string): Bug {
 }
 
 function listBugs(output: Output): number {
-  output.event({ event: "bugs", bugs: bugs.map(({ name, invariant, description }) => ({ name, invariant, description })) });
+  output.event({
+    event: "bugs",
+    bugs: bugs.map(({ name, invariant, description }) => ({ name, invariant, description })),
+  });
   for (const { name, invariant, description } of bugs) output.line(`${name.padEnd(24)} ${description} (${invariant})`);
   return ExitCode.ok;
 }

@@ -55,5 +55,7 @@ export async function runSeeds(run: SeedRun): Promise<void> {
       idle.push(worker);
     }
     feed();
-  }).finally(() => Promise.all(workers.map((worker) => worker.terminate())));
+  }).finally(async () => {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  });
 }

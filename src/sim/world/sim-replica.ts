@@ -5,7 +5,7 @@ import {
   type ReplicaPlatform,
   SimDisk,
   type SimKernel,
-  SimNetwork,
+  type SimNetwork,
   type SimProcess,
 } from "../../platform/index.js";
 import { createReplica, type Replica, type ReplicaOptions, type ReplicaSiblings } from "../../runtime/index.js";
@@ -132,11 +132,10 @@ export class SimReplica {
     const watched = init.witness?.around(this.id, real) ?? real;
     const platform = init.disguise(points.around(watched), this.id);
     let execution: ExecutionModel | null = null;
-    const { createExecution } = init.siblings;
     const siblings: ReplicaSiblings = {
       ...init.siblings,
       createExecution: (service) =>
-        (execution = new ObservedExecution(createExecution(service), (through, digest, timeMs) =>
+        (execution = new ObservedExecution(init.siblings.createExecution(service), (through, digest, timeMs) =>
           init.onState(this.id, number, through, digest, timeMs),
         )),
     };

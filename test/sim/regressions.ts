@@ -1,0 +1,23 @@
+import type { SimArguments } from "#src/sim/index.js";
+
+/**
+ * Seeds that once found a fault in the product. A seed means another world as soon as anything draws one number more, so
+ * each entry says what it was, and the ones that can be told in a few messages have a scenario of their own in
+ * `multi-paxos-regression.test.ts`.
+ */
+export interface Regression extends SimArguments {
+  readonly was: string;
+}
+
+export const regressions: readonly Regression[] = [
+  { seed: 17, was: "a learner that missed values and had no peer up asked to be woken at once, for ever" },
+  { seed: 19, was: "state transfer gave the store a chunk while it was writing the one before" },
+  { seed: 42, was: "state transfer committed a checkpoint while its last chunk was being written" },
+  { seed: 70, was: "an empty last slice of a checkpoint was written as a chunk; the memory store objects" },
+  { seed: 70, was: "a value known to be decided and only accepted by those left was never proposed again" },
+  { seed: 85, was: "refused catch-up requests were passed between replicas without a pause" },
+  { seed: 746, was: "every duplicate of a catch-up answer started another catch-up" },
+  { seed: 351, was: "a log filled by what stands above a gap never asked for what would close it" },
+  { seed: 1409, was: "a leader whose quorum had fetched a state from beyond its promise proposed there for ever" },
+  { seed: 1964, was: "the record of a rejoin was lost with the segment it was written to" },
+];
