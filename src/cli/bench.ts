@@ -195,7 +195,9 @@ function sayReport(output: Output, report: BenchReport): void {
   output.line(
     `  latency   p50 ${ms(latency.p50)}  p95 ${ms(latency.p95)}  p99 ${ms(latency.p99)}  p99.9 ${ms(latency.p999)}  max ${ms(latency.max)}`,
   );
-  output.line(`  commands  ${grouped(report.commands)} in ${report.seconds.toFixed(2)} s, ${grouped(report.errors)} errors`);
+  output.line(
+    `  commands  ${grouped(report.commands)} in ${report.seconds.toFixed(2)} s, ${grouped(report.errors)} errors`,
+  );
   const replicas = cpu.replicas === null ? "unknown" : `${cpu.replicas.toFixed(2)} s`;
   output.line(`  CPU per million commands  replicas ${replicas}, client ${cpu.client.toFixed(2)} s`);
   output.line(`  state digests ${report.digests_equal ? "equal" : "DIFFER OR ARE MISSING"}`);

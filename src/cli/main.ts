@@ -28,7 +28,7 @@ async function program(asked: string | undefined): Promise<Command> {
     .hook("preAction", async (_synod, command) => {
       if (command.getOptionValue("config") !== undefined) applyConfigFile(command, new Set(await allOptionNames()));
     });
-  const load = commands[asked ?? ""];
+  const load = asked !== undefined && Object.hasOwn(commands, asked) ? commands[asked] : undefined;
   for (const each of load === undefined ? Object.values(commands) : [load]) synod.addCommand(await each());
   silence(synod);
   return synod;
@@ -57,13 +57,22 @@ async function main(): Promise<void> {
   process.exitCode = ExitCode.usage;
 }
 
+/** Commander's words on one line, with the place where the right ones are. */
+function usageError(error: CommanderError): string {
+  const reason = messageOf(error)
+    .replace(/^error: /, "")
+    .replace(/^command-argument value/, "argument")
+    .replace(/\.$/, "");
+  const asked = process.argv[2] ?? "";
+  return `${reason}; see synod ${Object.hasOwn(commands, asked) ? `${asked} ` : ""}--help`;
+}
+
 try {
   await main();
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
-    const reason = messageOf(error).replace(/^error: /, "");
-    if (error.exitCode !== 0) process.stderr.write(`synod: ${reason}; see synod --help\n`);
+    if (error.exitCode !== 0) process.stderr.write(`synod: ${usageError(error)}\n`);
   } else {
     process.exitCode = exitCodeOf(error);
     process.stderr.write(`synod: ${messageOf(error)}\n`);
