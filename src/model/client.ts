@@ -26,7 +26,10 @@ export type ClientEvent =
       readonly span: Span;
       readonly deadline: number;
     }
-  /** The next part of a block of reads that was resolved with a part of its replies (status `split`). */
+  /**
+   * The next part of a block of reads that was resolved with a part of its replies (status `split`). With a deadline that has
+   * passed the rest is given up: it fails soon, and nothing is sent.
+   */
   | { readonly kind: "more"; readonly now: number; readonly token: number; readonly deadline: number }
   /** A reply block from a replica (checked). */
   | { readonly kind: "reply"; readonly now: number; readonly from: ReplicaId; readonly span: Span }

@@ -27,7 +27,7 @@ export type ExecutionEvent =
   | { readonly kind: "revoked"; readonly stream: number; readonly from: Instance }
   /** A block of unordered reads that may execute once the state is through `after`. The span is valid only now: execute or copy. */
   | { readonly kind: "read"; readonly after: Instance; readonly route: number; readonly block: Span }
-  /** Execute what is queued, for about `budget` commands. */
+  /** Execute what is queued, for about `budget` short commands; long replies count for several. */
   | { readonly kind: "work"; readonly budget: number };
 
 export interface ExecutionView {

@@ -63,6 +63,34 @@ describe("long values", () => {
     assert.equal(replies(other), bulk);
   });
 
+  test("of a client that is gone are asked for no further, and of too many that do not read neither", () => {
+    const world = fullWorld("instant");
+    const gone = world.connect();
+    gone.write("GET k1\r\n".repeat(100));
+    gone.stopReading();
+    world.settle();
+    gone.vanish();
+    world.pass(5000);
+    assert.equal(world.cluster.parts, 0);
+    const slow = Array.from({ length: 20 }, () => {
+      // A block each, of which the gateway has forgotten by then how long replies are.
+      const client = world.connect();
+      client.stopReading();
+      for (let i = 0; i < 200; i++) world.ask(client, "PING\r\n");
+      return client;
+    });
+    const quiet = world.connect();
+    for (const client of slow) {
+      for (let i = 0; i < 150; i++) world.ask(quiet, "GET nothing\r\n");
+      client.write("GET k1\r\n".repeat(100));
+      world.settle();
+    }
+    world.pass(5000);
+    assert.equal(world.cluster.parts, 0);
+    assert.equal(slow.filter(({ closed }) => closed).length, 4);
+    assert.equal(world.ask(quiet, "GET k2\r\n"), bulk);
+  });
+
   test("in ordered blocks come without an error, whichever connections share them", () => {
     for (let seed = 1; seed <= 10; seed++) {
       const world = fullWorld("random", seed);

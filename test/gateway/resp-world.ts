@@ -119,9 +119,13 @@ export class FakeCluster implements BlockClient {
     });
   }
 
-  more(token: number): void {
+  more(token: number, deadline?: number): void {
     const block = this.blocks.findLast((one) => one.token === token);
     assert.ok(block !== undefined && block.left > 0 && block.replies === null, "more is asked of what is left");
+    if (deadline !== undefined && deadline <= this.#process.clock.monotonicMs()) {
+      this.#process.after(0, () => this.fail(block, "try-again"));
+      return;
+    }
     this.parts++;
     this.#schedule(block);
   }

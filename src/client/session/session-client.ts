@@ -186,6 +186,12 @@ class SessionClient implements ClientModel {
     this.#rests.delete(token);
     block.deadline = deadline;
     if (deadline < this.#deadlineAt) this.#deadlineAt = deadline;
+    if (deadline <= now) {
+      // Nobody wants the rest: nothing is sent, and it fails with the next tick.
+      block.sequence = this.#ticketNext++;
+      this.#reads.set(block.sequence, block);
+      return;
+    }
     this.#beginRead(block, now, out);
     if (!this.#route.settled && now >= this.#probeAt) this.#probe(now, out);
   }

@@ -17,11 +17,19 @@ import { ReplicatedState, type ReplicatedStateOptions, WaitingReads } from "../r
 /** The view, updated in place. */
 type View = { -readonly [field in keyof ExecutionView]: ExecutionView[field] };
 
+/**
+ * Reads that cost more than this between two `work` steps wait for the next one, so that a burst of reads of long values
+ * does not keep the thread from its heartbeats.
+ */
+const READ_COST_MAX = 2048;
+
 export class Pipelined implements ExecutionModel {
   readonly #state: ReplicatedState;
   readonly #reads: WaitingReads;
   /** Decided batches of the instances behind `executed`, one each. */
   readonly #queue: Ring<Batch>;
+  /** Cost of the reads that executed as they came, since the last `work` step. */
+  #readCost = 0;
   /** The host has been asked for a `work` step that has not come yet. */
   #asked = false;
   readonly #view: View = {
@@ -98,17 +106,22 @@ export class Pipelined implements ExecutionModel {
   }
 
   #read(after: Instance, route: number, block: Span, out: ExecutionSink): void {
-    if (after <= this.#view.executed) this.#state.read(block, route, out);
-    else if (!this.#reads.offer(after, route, block)) this.#state.refuseRead(block, route, out);
+    if (after <= this.#view.executed && this.#readCost < READ_COST_MAX) {
+      const before = this.#state.cost;
+      this.#state.read(block, route, out);
+      this.#readCost += this.#state.cost - before;
+    } else if (!this.#reads.offer(after, route, block)) this.#state.refuseRead(block, route, out);
+    else if (after <= this.#view.executed) this.#ask(out);
   }
 
   /**
-   * Executes reads that are due and then the next batch, until about `budget` commands have executed. A batch is never cut:
+   * Executes reads that are due and then the next batch, until they have cost about `budget`. A batch is never cut:
    * digests and snapshots exist only between instances.
    */
   #work(budget: number, out: ExecutionSink): void {
     this.#asked = false;
-    const stop = this.#state.commands + budget;
+    this.#readCost = 0;
+    const stop = this.#state.cost + budget;
     let spent = false;
     while (!spent) {
       const read = this.#reads.take(this.#view.executed);
@@ -118,7 +131,7 @@ export class Pipelined implements ExecutionModel {
       } else if (this.#queue.size > 0) {
         this.#executeNext(out);
       } else return;
-      spent = this.#state.commands >= stop;
+      spent = this.#state.cost >= stop;
     }
     if (this.#queue.size > 0 || this.#reads.due(this.#view.executed)) this.#ask(out);
   }

@@ -38,6 +38,8 @@ import type { Session } from "./session.js";
 import { SessionTable } from "./session-table.js";
 import { StateSink, StateSource } from "./snapshot.js";
 
+/** 2 KiB of reply take about as long to copy and send as a short command takes to execute. */
+const COST_REPLY_SHIFT = 11;
 /** Idle sessions removed per batch at most, so that many of them falling due together stop nothing. */
 const EXPIRED_PER_BATCH_MAX = 256;
 const NONCE_BYTES = 16;
@@ -70,6 +72,8 @@ export class ReplicatedState {
   #ordered = 0;
   /** Commands executed by this object, reads included. */
   commands = 0;
+  /** What they cost, roughly in time: a command counts 1, and so do each 2 KiB of reply. */
+  cost = 0;
 
   constructor(service: Service, options: ReplicatedStateOptions) {
     this.#options = options;
@@ -288,7 +292,8 @@ export class ReplicatedState {
     run.seed = seed;
     run.readOnly = readOnly;
     run.answered = count;
-    let reply = writer.length;
+    const before = writer.length;
+    let reply = before;
     this.#service.execute(run, writer, null);
     const { answered } = run;
     assert(answered === count || (readOnly && answered >= 1 && answered < count), "a service left commands unanswered");
@@ -296,6 +301,7 @@ export class ReplicatedState {
     for (; reply + 4 <= writer.length && replies < answered; replies++) reply += writer.view.getUint32(reply, true);
     assert(replies === answered && reply === writer.length, "a service wrote other than one reply to each command");
     this.commands += answered;
+    this.cost += answered + ((writer.length - before) >>> COST_REPLY_SHIFT);
     return answered;
   }
 

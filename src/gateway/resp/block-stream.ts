@@ -18,6 +18,13 @@ const SHORT_VALUES_MAX = 8192;
 /** A value longer than this is long: so many shorter ones fit in the replies to one block. */
 const SHORT_VALUE_BYTES = REPLIES_BYTES_MAX / SHORT_VALUES_MAX - valueBytes(0);
 
+/** Blocks of reads whose rest waits to be asked for, at most. */
+const PARTED_MAX = 16;
+
+/** What becomes of the rest of a block of reads: its clients have to read first, it is asked for, nobody wants it. */
+export const Next = { wait: 0, part: 1, none: 2 } as const;
+export type Next = (typeof Next)[keyof typeof Next];
+
 /** Gives the replies of a block, or the next part of them, to its connections. `replies` null: the block fails by `failure`. */
 export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: ClientFailure | null) => void;
 
@@ -239,14 +246,19 @@ export class BlockStream {
     return this.#parted.length > 0;
   }
 
-  /** Asks for the next part of the blocks of reads for which `ready` says that the last one was read. */
-  askOn(ready: (slot: BlockSlot) => boolean): void {
+  /**
+   * Asks for the next part of the blocks of reads whose last part `next` finds to be read. Each of the others holds a place
+   * among the client's blocks, so they are few: with too many `next` is told to be done with the oldest.
+   */
+  askOn(next: (slot: BlockSlot, hurry: boolean) => Next): void {
     const client = this.#client;
     if (client === null || this.#parted.length === 0) return;
-    for (const slot of this.#parted.splice(0)) {
-      if (ready(slot)) client.more(slot.token, this.#now() + this.#limits.deadlineMs);
-      else this.#parted.push(slot);
-    }
+    const slots = this.#parted.splice(0);
+    slots.forEach((slot, index) => {
+      const what = next(slot, slots.length - index > PARTED_MAX);
+      if (what === Next.wait) this.#parted.push(slot);
+      else client.more(slot.token, what === Next.part ? this.#now() + this.#limits.deadlineMs : -Infinity);
+    });
   }
 
   fail(token: number, failure: ClientFailure): void {

@@ -13,7 +13,7 @@ import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from ".
 import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
 import { replyValueLength } from "../../service/command/index.js";
 import { type BlockSlot, Entry } from "./block-slot.js";
-import { BlockStream } from "./block-stream.js";
+import { BlockStream, Next } from "./block-stream.js";
 import { arityFits, type CommandRow, commandRows, findCommand } from "./command-table.js";
 import { type RespLimits, resolveRespLimits } from "./config.js";
 import { Connection, Wait } from "./connection.js";
@@ -58,7 +58,7 @@ const INDETERMINATE = "INDETERMINATE the command may have been applied: the dead
 
 /** While connections wait for their clients to read, this often is looked whether they have. */
 const DRAIN_POLL_MS = 50;
-/** The next part of a block of reads is asked for after this long even if not all of its clients have read the last. */
+/** The next part of a block of reads is asked for after this long if only some of its clients have read the last. */
 const PART_WAIT_MS = 1000;
 
 /** A chunk is taken into kept input in steps of at least this many bytes. */
@@ -553,7 +553,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       this.#stream.submit();
     }
     this.#port.flush();
-    this.#stream.askOn(this.#wasRead);
+    this.#stream.askOn(this.#next);
     for (const number of this.#ending) this.#port.disconnect(number, null);
     this.#ending.length = 0;
     this.#setTimer();
@@ -568,16 +568,22 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   }
 
   /**
-   * Whether the clients that wait for more of a block have read what they got. One that does not read must not stop those
-   * with which it shares the block: after a moment the others are served, and the port bounds what it leaves unread.
+   * What becomes of the rest of a block, by whether the clients that wait for it have read what they got. One that does not
+   * read must not stop those with which it shares the block: after a moment these are served, and the port bounds what the
+   * other leaves unread. In a hurry it is cut off.
    */
-  readonly #wasRead = (slot: BlockSlot): boolean => {
-    if (this.nowMs() - slot.partAtMs >= PART_WAIT_MS) return true;
+  readonly #next = (slot: BlockSlot, hurry: boolean): Next => {
+    let behind = false;
+    let waiting = false;
     for (let run = slot.runAt; run < slot.runs; run++) {
-      const { closed, number } = slot.runConnections[run] as Connection;
-      if (!closed && this.#port.inFlightBytes(number) > this.#limits.outputBytesMax) return false;
+      const connection = slot.runConnections[run] as Connection;
+      if (connection.closed) continue;
+      if (this.#port.inFlightBytes(connection.number) <= this.#limits.outputBytesMax) waiting = true;
+      else if (hurry) this.#cut(connection, "it does not read its replies");
+      else behind = true;
     }
-    return true;
+    if (behind && (!waiting || this.nowMs() - slot.partAtMs < PART_WAIT_MS)) return Next.wait;
+    return behind || waiting ? Next.part : Next.none;
   };
 
   #onTimer(): void {

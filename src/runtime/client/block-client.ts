@@ -24,7 +24,10 @@ export interface BlockClient {
     end: number,
     deadline?: number,
   ): void;
-  /** Asks for the next part of a block that was resolved with a part of its replies, not necessarily at once. */
+  /**
+   * Asks for the next part of a block that was resolved with a part of its replies, not necessarily at once; with a deadline
+   * that has passed gives the rest up, which then fails.
+   */
   more(token: number, deadline?: number): void;
   /** Fails what is open with `closed`, ends the session and closes the port. */
   close(done: () => void): void;
