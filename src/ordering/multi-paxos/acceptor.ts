@@ -126,6 +126,7 @@ export class Acceptor {
           nonce: message.nonce,
           promised: core.promised,
           highest: Math.max(core.log.highest, core.known, core.log.trimmed),
+          incarnations: core.incarnations,
         },
       },
     ]);

@@ -1,5 +1,13 @@
 import { assert, Ring } from "../../base/index.js";
-import { type Ballot, type Batch, type Instance, type ReplicaId, type Span, TraceCode } from "../../model/index.js";
+import {
+  type Ballot,
+  type Batch,
+  batchTime,
+  type Instance,
+  type ReplicaId,
+  type Span,
+  TraceCode,
+} from "../../model/index.js";
 import { CHOSEN_BALLOT } from "../instance-log/index.js";
 import { countMembers, memberBit } from "../quorum/index.js";
 import type { Core, Peer } from "./core.js";
@@ -13,6 +21,8 @@ const RETRANSMIT_BYTES_MAX = 1024 * 1024;
 
 interface PromiseState {
   nextChunk: number;
+  /** Most chunks that have arrived in order so far, whether or not the acceptor was asked again since. */
+  chunksMax: number;
   complete: boolean;
   decided: Instance;
   wallMs: number;
@@ -118,6 +128,7 @@ export class Coordinator {
       if (this.phase !== "preparing" || this.ballot !== ballot) return;
       this.#promises.set(core.self, {
         nextChunk: 1,
+        chunksMax: 1,
         complete: true,
         decided: Math.max(core.decided, core.log.trimmed),
         wallMs: core.wallMs(),
@@ -138,16 +149,18 @@ export class Coordinator {
     }
   }
 
-  onPromise(from: ReplicaId, message: Promise1b): void {
+  /** Takes in a part of a promise. True if phase 1 got on by it and is still under way. */
+  onPromise(from: ReplicaId, message: Promise1b): boolean {
     const core = this.#core;
-    if (this.phase !== "preparing" || message.ballot !== this.ballot) return;
+    if (this.phase !== "preparing" || message.ballot !== this.ballot) return false;
     let state = this.#promises.get(from);
-    if (state?.complete === true) return;
+    if (state?.complete === true) return false;
     if (message.chunk === 0) {
-      state = { nextChunk: 0, complete: false, decided: 0, wallMs: 0, incarnations: [] };
+      const chunksMax = state?.chunksMax ?? 0;
+      state = { nextChunk: 0, chunksMax, complete: false, decided: 0, wallMs: 0, incarnations: [] };
       this.#promises.set(from, state);
     }
-    if (state === undefined || message.chunk !== state.nextChunk) return;
+    if (state === undefined || message.chunk !== state.nextChunk) return false;
     state.nextChunk++;
     for (const { instance, ballot, batch } of message.entries) {
       if (instance < this.#preparedFrom) continue;
@@ -157,12 +170,20 @@ export class Coordinator {
       const copy = core.arena.copy(batch.bytes, batch.view, batch.start, batch.end);
       this.#values.set(instance, { ballot, batch: copy });
     }
-    if (!message.last) return;
+    if (!message.last) {
+      // Asked again meanwhile, the acceptor would send everything again.
+      this.#prepareSentAt = core.now;
+      // The same beginning over and over, because the rest is lost each time, is no progress.
+      const further = state.nextChunk > state.chunksMax;
+      if (further) state.chunksMax = state.nextChunk;
+      return further;
+    }
     state.complete = true;
     state.decided = Math.max(message.decided, message.trimmed);
     state.wallMs = message.wallMs;
     state.incarnations = message.incarnations;
     this.#lead();
+    return this.phase === "preparing";
   }
 
   /**
@@ -205,7 +226,8 @@ export class Coordinator {
     this.#movedAt = core.now;
     this.#reproposeThrough = highest;
     const wallMs = Math.min(...states.map((state) => state.wallMs));
-    this.#timeBaseMs = Math.max(Math.floor(wallMs), this.#lastTimeMs);
+    // A wall clock that is behind must not make agreed time stand still until it has caught up.
+    this.#timeBaseMs = Math.max(Math.floor(wallMs), this.#lastTimeMs, core.agreedMs);
     this.#timeBaseAt = core.now;
     this.#promises.clear();
     for (const peer of core.peers) {
@@ -233,12 +255,17 @@ export class Coordinator {
       const found = this.#values.get(instance);
       const own = core.log.get(instance);
       this.#values.delete(instance);
-      if (own !== undefined && own.ballot === CHOSEN_BALLOT && found === undefined) {
-        // Learnt as chosen meanwhile: the acceptors get it from catch-up, nothing is left to propose.
+      if (instance <= core.decided || own?.ballot === CHOSEN_BALLOT) {
+        // Learnt as chosen meanwhile: the acceptors get it from catch-up, nothing is left to propose. What phase 1 found here
+        // must not replace it: a higher ballot may have chosen another value, and from the log recovery and peers take what
+        // was decided.
+        if (found !== undefined) core.arena.release(found.batch);
         this.next++;
         continue;
       }
-      this.#open(found?.batch ?? own?.batch ?? core.arena.empty(0));
+      const batch = found?.batch ?? own?.batch ?? core.arena.empty(0);
+      this.#timeAtLeast(batchTime(batch.view, batch.start));
+      this.#open(batch);
     }
     if (this.next === this.#reproposeThrough + 1 && this.#hasRoom()) this.#open(core.arena.empty(this.#time()));
   }
@@ -254,6 +281,13 @@ export class Coordinator {
   /** Opens an empty instance, if one may be opened: someone needs the log to reach further. */
   proposeEmpty(): void {
     if (this.proposable) this.#open(this.#core.arena.empty(this.#time()));
+  }
+
+  /** Agreed time has reached, or may have reached, this already: the ballot's own time runs from there. */
+  #timeAtLeast(time: number): void {
+    if (time <= this.#time()) return;
+    this.#timeBaseMs = time;
+    this.#timeBaseAt = this.#core.now;
   }
 
   #time(): number {
@@ -350,10 +384,14 @@ export class Coordinator {
 
   /**
    * Somebody knows that this instance is decided. Where this coordinator proposes values of earlier ballots again that may
-   * be; where it has proposed something new, its ballot is not what it believes.
+   * be, as long as it is the value it proposes; anything else was chosen by a higher ballot. Then it must fall silent before
+   * its decided prefix passes the instance: an acceptor that holds its own proposal would take that for the decided value.
    */
-  onChosen(instance: Instance): void {
-    if (this.phase === "leading" && instance > Math.max(this.#base, this.#reproposeThrough)) this.stepDown();
+  onChosen(instance: Instance, batch: Span): void {
+    if (this.phase !== "leading" || instance <= this.#base) return;
+    const own = this.#core.log.get(instance);
+    const proposed = own !== undefined && own.ballot === this.ballot;
+    if (instance > this.#reproposeThrough || (proposed && !equalSpans(own.batch, batch))) this.stepDown();
   }
 
   /** Some open instances may have been learnt from others: they are not open any more. */
@@ -609,4 +647,11 @@ export class Coordinator {
     this.#handoverUntil = Infinity;
     this.next = core.log.highest + 1;
   }
+}
+
+function equalSpans(a: Span, b: Span): boolean {
+  const length = a.end - a.start;
+  if (b.end - b.start !== length) return false;
+  for (let i = 0; i < length; i++) if (a.bytes[a.start + i] !== b.bytes[b.start + i]) return false;
+  return true;
 }

@@ -3,6 +3,7 @@ import {
   type Ballot,
   ballotProposer,
   type BatchArena,
+  batchTime,
   type EffectSink,
   type HeldSend,
   type Instance,
@@ -63,6 +64,8 @@ export class Core {
   known: Instance = 0;
   executed: Instance = 0;
   checkpointed: Instance = 0;
+  /** Agreed time of the batches delivered since the start, in ms; 0 before the first. */
+  agreedMs = 0;
   /** Highest trim point a coordinator announced: f + 1 replicas hold durable checkpoints through it. */
   trimAnnounced: Instance = 0;
   aside = 0;
@@ -200,6 +203,8 @@ export class Core {
     entry.ballot = CHOSEN_BALLOT;
     this.decided = instance;
     if (this.known < instance) this.known = instance;
+    const time = batchTime(entry.batch.view, entry.batch.start);
+    if (time > this.agreedMs) this.agreedMs = time;
     this.out.decide(instance, entry.batch);
   }
 }

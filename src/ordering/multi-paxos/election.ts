@@ -64,6 +64,11 @@ export class Election {
     this.#deadline = this.#core.now + this.#timeout();
   }
 
+  /** Phase 1 of this replica gets on. */
+  progressed(): void {
+    this.#deadline = this.#core.now + this.#timeout();
+  }
+
   #timeout(): number {
     const { electionTimeoutMs, electionJitterMs } = this.#core.config;
     return electionTimeoutMs + this.#core.prng.float() * electionJitterMs;

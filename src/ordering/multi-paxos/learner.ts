@@ -201,6 +201,7 @@ export class Learner {
   /** A fetched checkpoint is durable and installed: it replaces service state, never promises or votes above it. */
   onInstalled(through: Instance): void {
     const core = this.#core;
+    const from = this.#fetching;
     this.#fetching = 0;
     this.#renewAt = Infinity;
     this.#askedAt = -Infinity;
@@ -210,8 +211,13 @@ export class Learner {
     if (through > core.decided) core.decided = through;
     // The log may hold values below that were never chosen: recovery must not take them for decided ones.
     core.persist({ kind: "position", decided: core.decided, trimmed: through }, []);
-    this.#release(Math.min(through, core.decided));
+    this.#release(through);
     this.advance();
+    // The log above is asked of the peer that has kept it: another may have trimmed on meanwhile, and would have this
+    // replica fetch a state again, and so on for as long as there is load.
+    if (core.peerOf.get(from)?.up !== true || !this.#mayAsk) return;
+    this.#refusals = 0;
+    this.#request(from);
   }
 
   onPeerGone(peer: ReplicaId): void {
@@ -229,6 +235,10 @@ export class Learner {
     if (core.arena.bytesHeld < core.config.logBytesMax / 2 && core.log.size < core.config.logInstancesMax / 2) {
       for (const peer of core.peers) if (core.now < peer.pinnedUntil && peer.pinned < through) through = peer.pinned;
     }
+    if (through <= core.log.trimmed) return;
+    // Segments of the log go, and votes with them. If the checkpoint that covers these is ever damaged, the log has to say
+    // that they are missing: the head of a segment only knows what was trimmed when that segment began.
+    core.persist({ kind: "position", decided: core.decided, trimmed: through }, []);
     this.#release(through);
   }
 

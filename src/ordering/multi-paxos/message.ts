@@ -169,6 +169,8 @@ export interface RejoinReply {
   readonly promised: Ballot;
   /** Highest instance accepted (synced or not), opened, decided or trimmed. */
   readonly highest: Instance;
+  /** Incarnations the sender has stored, by replica id - 1: what the rejoining replica knew of others it has lost as well. */
+  readonly incarnations: readonly number[];
 }
 
 export type MultiPaxosHeld = Promise1b | Accepted | RejoinReply;
@@ -395,6 +397,7 @@ export const multiPaxosCodec: ProtocolCodec<MultiPaxosMessage, MultiPaxosRecord>
         writer.f64(message.nonce);
         writer.f64(message.promised);
         writer.f64(message.highest);
+        writeIncarnations(writer, message.incarnations);
         return;
       default:
         unreachable(message);
@@ -525,7 +528,13 @@ function decodeBody(kind: MultiPaxosMessage["kind"], r: Reader): MultiPaxosMessa
         incarnations: r.incarnations(),
       };
     case "rejoinReply":
-      return { kind, nonce: r.count(), promised: r.count(), highest: r.count() };
+      return {
+        kind,
+        nonce: r.count(),
+        promised: r.count(),
+        highest: r.count(),
+        incarnations: r.incarnations(),
+      };
     default:
       return unreachable(kind);
   }

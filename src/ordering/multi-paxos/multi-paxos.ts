@@ -287,7 +287,8 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         if (this.#acceptor.onPrepare(from, message)) this.#election.promised();
         return;
       case "promise":
-        this.#coordinator.onPromise(from, message);
+        // A promise in many parts takes its time: an attempt that gets on is not given up for another one.
+        if (this.#coordinator.onPromise(from, message)) this.#election.progressed();
         return;
       case "refuse":
         this.#election.see(message.promised);
@@ -298,7 +299,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#learner.onCatchUp(peer, message);
         return;
       case "chosen":
-        this.#coordinator.onChosen(message.instance);
+        this.#coordinator.onChosen(message.instance, message.batch);
         this.#learner.onChosen(from, message);
         this.#coordinator.recount();
         return;

@@ -7,7 +7,8 @@ import type { IncarnationReply, RejoinReply } from "./message.js";
  * learns and executes, and neither promises nor votes.
  *
  * 1. Ask f + 1 other voters for the highest incarnation of this replica they know: m.
- * 2. Have f + 1 other voters store incarnation m + 1 durably; they answer with their highest promise and instance.
+ * 2. Have f + 1 other voters store incarnation m + 1 durably; they answer with their highest promise and instance, and with
+ *    the incarnations they know of others, which are forgotten here too.
  * 3. Hold the state through the highest such instance, durably.
  * 4. Store the two maxima and the incarnation; vote only above them from then on.
  */
@@ -70,9 +71,24 @@ export class Rejoin {
     this.#answered.add(from);
     if (message.promised > this.#floorBallot) this.#floorBallot = message.promised;
     if (message.highest > this.#floorInstance) this.#floorInstance = message.highest;
+    this.#learnIncarnations(message.incarnations);
     if (this.#answered.size < core.majority) return;
     this.#stage = "learn";
     this.settle();
+  }
+
+  /**
+   * Relearns the incarnations of the others. Among f + 1 voters asked is one that knows of any rejoin this replica may have
+   * been a witness of; without them its votes would be counted beside a vote from before that rejoin.
+   */
+  #learnIncarnations(named: readonly number[]): void {
+    const core = this.#core;
+    named.forEach((incarnation, index) => {
+      if (index + 1 === core.self || incarnation <= (core.incarnations[index] ?? Infinity)) return;
+      core.incarnations = [...core.incarnations];
+      core.incarnations[index] = incarnation;
+      core.persist({ kind: "incarnation", replica: index + 1, incarnation }, []);
+    });
   }
 
   /** Called when the decided prefix may have grown. */

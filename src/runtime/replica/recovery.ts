@@ -88,8 +88,9 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
 function amnesia(init: RecoveryInit, found: Identity | null, condition: LogCondition): string | null {
   if (found === null) return "its directory is new to an existing cluster";
   if (!found.started) return null;
-  if (init.config.durability === "memory") return "it ran with memory durability";
-  if (init.config.durability === "os" && found.bootId !== init.platform.identity.bootId()) {
+  // What counts is how it ran, which the identity records; memory durability now finds nothing of an earlier run either.
+  if (found.durability === "memory" || init.config.durability === "memory") return "it ran with memory durability";
+  if (found.durability === "os" && found.bootId !== init.platform.identity.bootId()) {
     return "the machine was booted since it ran with os durability";
   }
   if (condition === "damaged") return "its log is damaged before a position that was synced";

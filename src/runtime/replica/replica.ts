@@ -212,6 +212,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const wallMs = scheduler.clock.wallMs();
     this.#step({ kind: "start", now, recovered: { records, checkpointThrough, amnesiaNonce, wallMs } });
     started = true;
+    // What the log holds already counts: replicas that start again and again before an interval is over would otherwise
+    // fill their logs, and a full log takes nothing that could make a checkpoint due.
+    this.#bytesSinceCheckpoint += this.#protocol.inspect().logBytes;
     if (prologueOwed) this.#writePrologue();
     peers.start({
       onLink: (peer, up) => this.#onPeerLink(peer, up),
@@ -614,8 +617,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   #considerCheckpoint(): void {
     const { executed } = this.#execution.inspect();
-    if (this.#checkpointing.busy || this.#transfer.busy || this.#installing || this.#pendingFetch !== null) return;
+    if (this.#checkpointing.busy || this.#transfer.fetching || this.#installing || this.#pendingFetch !== null) return;
     if (executed <= this.#checkpointing.through) return;
+    // A peer that is served a state should find the log above it; but a slow one must not fill this replica's log, which
+    // would stop the cluster. What is being served can still be read to its end.
+    if (this.#transfer.serving && this.#protocol.inspect().logBytes < this.#options.logBytesMax / 2) return;
     // Writing a large state more often than the log has grown by its size would cost more than it frees.
     const enough = Math.max(
       this.#options.checkpointBytes,

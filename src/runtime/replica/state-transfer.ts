@@ -10,8 +10,10 @@ import type {
 
 /** Chunks on their way to a fetching replica before it must have acknowledged some. */
 const WINDOW_CHUNKS = 8;
-/** A transfer without progress for this long is given up, in ms. */
+/** A fetch for which nothing has come for this long is given up, in ms. */
 const STALLED_MS = 3000;
+/** A peer that acknowledges nothing for this long is served no more, in ms: its disk may be slow, and it starts all over. */
+const SERVED_STALLED_MS = 15_000;
 /** Most transfers served at once. */
 const SERVED_MAX = 4;
 
@@ -36,6 +38,8 @@ interface Fetching {
   /** Chunks that have arrived and wait for the store, which takes one at a time; null ends the checkpoint. */
   readonly waiting: { readonly index: number; readonly chunk: Uint8Array | null }[];
   storing: boolean;
+  /** Everything is here and being made durable. */
+  committing: boolean;
   touchedAt: number;
   readonly transfer: number;
 }
@@ -70,8 +74,12 @@ export class StateTransfer {
     this.#done = init.done;
   }
 
-  get busy(): boolean {
-    return this.#fetching !== null || this.#serving.size > 0;
+  get fetching(): boolean {
+    return this.#fetching !== null;
+  }
+
+  get serving(): boolean {
+    return this.#serving.size > 0;
   }
 
   fetch(from: ReplicaId, wanted: Instance): void {
@@ -86,6 +94,7 @@ export class StateTransfer {
       next: 0,
       waiting: [],
       storing: false,
+      committing: false,
       touchedAt: this.#now(),
       transfer,
     };
@@ -124,20 +133,25 @@ export class StateTransfer {
 
   /** Gives up what has stalled. Called about once a second. */
   onTick(): void {
-    const before = this.#now() - STALLED_MS;
-    for (const serving of this.#serving.values()) if (serving.touchedAt < before) this.#stopServing(serving);
-    if (this.#fetching !== null && this.#fetching.touchedAt < before) this.#fail("no progress");
+    const now = this.#now();
+    for (const serving of this.#serving.values()) {
+      if (serving.touchedAt < now - SERVED_STALLED_MS) this.#stopServing(serving);
+    }
+    const fetching = this.#fetching;
+    // While the own disk is at work nothing has to come: a slow one would otherwise never get to the end of a transfer.
+    if (fetching !== null && !fetching.storing && fetching.touchedAt < now - STALLED_MS) this.#fail("no progress");
   }
 
   onPeerGone(peer: ReplicaId): void {
     const serving = this.#serving.get(peer);
     if (serving !== undefined) this.#stopServing(serving);
-    if (this.#fetching?.from === peer) this.#fail("the connection closed");
+    // Once everything has come the peer is not needed any more, and a commit can't be taken back.
+    if (this.#fetching?.from === peer && !this.#fetching.committing) this.#fail("the connection closed");
   }
 
   close(): void {
     for (const serving of this.#serving.values()) this.#stopServing(serving);
-    this.#fetching?.writer?.abort();
+    if (this.#fetching?.committing === false) this.#fetching.writer?.abort();
     this.#fetching = null;
   }
 
@@ -218,6 +232,7 @@ export class StateTransfer {
     fetching.storing = true;
     const { index, chunk } = next;
     if (chunk === null) {
+      fetching.committing = true;
       writer.commit(fetching.digest, (error, info) => {
         if (this.#fetching !== fetching) return;
         this.#fetching = null;
@@ -228,6 +243,7 @@ export class StateTransfer {
     writer.write(chunk, 0, chunk.length, (error) => {
       if (this.#fetching !== fetching) return;
       fetching.storing = false;
+      fetching.touchedAt = this.#now();
       if (error !== null) {
         this.#fetching = null;
         this.#done(error, fetching.from, null);
@@ -249,7 +265,7 @@ export class StateTransfer {
 
   #fail(reason: string): void {
     const fetching = this.#fetching;
-    if (fetching === null) return;
+    if (fetching === null || fetching.committing) return;
     this.#fetching = null;
     fetching.writer?.abort();
     this.#done(new Error(`state transfer from replica ${fetching.from} failed: ${reason}`), fetching.from, null);
