@@ -1,4 +1,3 @@
-import { ABSENT } from "./values.js";
 import type { Partition } from "./partition.js";
 import { type Item, judged, programOf, Search, type SearchBudget } from "./search.js";
 
@@ -35,8 +34,9 @@ const PART_ONE_BY_ONE_MAX = 2_000;
  */
 export function contradictionOf(partition: Partition, passed: number, configurationsMax: number): Contradiction {
   const shrinking = new Shrinking(partition, { steps: SHRINK_STEPS_MAX, configurationsMax });
-  shrinking.cutEnd(passed);
-  // Where values can be left out, that makes finding the states at a moment cheap, so it comes first.
+  // Showing that a long history contradicts itself is what costs, so small parts around the likely place come first.
+  const near = shrinking.size > PART_WHOLE_MAX && (shrinking.keepValuesNear(passed) || shrinking.keepTimesNear(passed));
+  shrinking.cutEnd(near ? null : passed);
   shrinking.dropValues();
   if (shrinking.size > PART_WHOLE_MAX) {
     shrinking.cutBeginning();
@@ -56,7 +56,9 @@ class Shrinking {
   constructor(partition: Partition, budget: SearchBudget) {
     this.#partition = partition;
     this.#budget = budget;
-    this.#items = partition.items;
+    // Reads of unknown outcome say nothing.
+    const { items, model } = partition;
+    this.#items = items.filter((item) => item.completed !== Infinity || !model.facts(item.action).readOnly);
     this.#before = [partition.model.initial];
   }
 
@@ -91,7 +93,7 @@ class Shrinking {
       .map((item) => (item.completed <= end ? item : { ...item, completed: Infinity }));
   }
 
-  cutEnd(passed: number): void {
+  cutEnd(passed: number | null): void {
     const completions = this.#completions();
     const contradicts = (count: number): boolean => {
       return this.#contradicts(this.#until(completions[count - 1] as number), this.#before);
@@ -100,7 +102,7 @@ class Shrinking {
     // past completion `passed`, so the end is probably there; it is not certain, since the search also looks ahead.
     let low = 0;
     let high = completions.length;
-    if (passed + 1 < high) {
+    if (passed !== null && passed + 1 < high) {
       if (contradicts(passed + 1)) {
         high = passed + 1;
         if (passed > 0 && !contradicts(passed)) low = passed;
@@ -122,6 +124,47 @@ class Shrinking {
     this.#cutBefore(4, (moment) => this.#reachableStates(moment));
   }
 
+  /**
+   * Keeps only the values that operations invoked next to the completion number `passed` lead to or find, more of them
+   * until the rest is a contradiction. False if that does not come about below half of the operations.
+   */
+  keepValuesNear(passed: number): boolean {
+    const { model } = this.#partition;
+    if (!this.#items.every((item) => judged(model, item.action))) return false;
+    const items = [...this.#items].sort((a, b) => a.invoked - b.invoked);
+    const moment = this.#completions()[passed] ?? Infinity;
+    const after = items.findIndex((item) => item.invoked > moment);
+    const middle = after < 0 ? items.length : after;
+    for (let reach = 4; reach < items.length / 4 && this.#budget.steps > 0; reach *= 2) {
+      const kept = this.#valuesOf(items.slice(Math.max(0, middle - reach), middle + reach));
+      const dropped = this.#valuesOf(items);
+      for (const value of kept) dropped.delete(value);
+      const rest = this.#withoutValues(dropped);
+      if (rest.length === 0 || rest.length > items.length / 2 || !this.#contradicts(rest, this.#before)) continue;
+      this.#items = rest;
+      return true;
+    }
+    return false;
+  }
+
+  /** The like with the operations between two moments, from all states conceivable at the first. */
+  keepTimesNear(passed: number): boolean {
+    const completions = this.#completions();
+    for (let reach = 8; reach < completions.length / 4 && this.#budget.steps > 0; reach *= 2) {
+      const end = completions[Math.min(completions.length - 1, passed + reach)] as number;
+      const moment = completions[passed - reach];
+      const before = moment === undefined ? this.#before : this.#conceivableStates(moment);
+      if (before === null) continue;
+      const rest = moment === undefined ? this.#until(end) : since(this.#until(end), moment);
+      if (!this.#contradicts(rest, before)) continue;
+      this.#items = rest;
+      this.#before = before;
+      this.#whole = moment === undefined;
+      return true;
+    }
+    return false;
+  }
+
   /** Tries moments ever farther from the end, starting `back` completions before it. */
   #cutBefore(back: number, statesAt: (moment: number) => readonly number[] | null): void {
     const completions = this.#completions();
@@ -129,9 +172,7 @@ class Shrinking {
       const moment = completions[completions.length - count] as number;
       const before = statesAt(moment);
       if (before === null) continue;
-      const tail = this.#items
-        .filter((item) => item.completed > moment)
-        .map((item) => (item.invoked > moment ? item : { ...item, completed: Infinity }));
+      const tail = since(this.#items, moment);
       if (!this.#contradicts(tail, before)) continue;
       this.#items = tail;
       this.#before = before;
@@ -201,17 +242,21 @@ class Shrinking {
     const { model } = this.#partition;
     if (!this.#items.every((item) => judged(model, item.action))) return;
     this.#dropGroups(
-      () => {
-        const values = new Set<number>([ABSENT]);
-        for (const item of this.#items) {
-          const facts = model.facts(item.action);
-          if (facts.exact >= 0) values.add(facts.exact);
-          if (facts.assigns >= 0) values.add(facts.assigns);
-        }
-        return [...values];
-      },
+      () => [...this.#valuesOf(this.#items)],
       (group) => this.#withoutValues(new Set(group)),
     );
+  }
+
+  /** The values that operations lead to or find, in their order. */
+  #valuesOf(items: readonly Item[]): Set<number> {
+    const { model } = this.#partition;
+    const values = new Set<number>();
+    for (const item of items) {
+      const { exact, assigns } = model.facts(item.action);
+      if (exact >= 0) values.add(exact);
+      if (assigns >= 0) values.add(assigns);
+    }
+    return values;
   }
 
   #withoutValues(values: Set<number>): readonly Item[] {
@@ -263,4 +308,10 @@ class Shrinking {
       size = Math.ceil(size / 2);
     }
   }
+}
+
+/** What comes after a moment: operations open at it may have taken effect already, so they need not. */
+function since(items: readonly Item[], moment: number): Item[] {
+  const open = items.filter((item) => item.completed > moment);
+  return open.map((item) => (item.invoked > moment ? item : { ...item, completed: Infinity }));
 }

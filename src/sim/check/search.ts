@@ -33,9 +33,10 @@ export function programOf(model: Model, initial: number, items: readonly Item[],
   const byInvocation = (a: Item, b: Item): number => a.invoked - b.invoked;
   const required = items.filter((item) => item.completed !== Infinity).sort(byInvocation);
   let optional = items.filter((item) => item.completed === Infinity && !model.facts(item.action).readOnly);
-  if (!everyState && optional.length > 0 && items.every(({ action }) => judged(model, action))) {
+  const all = [...required, ...optional];
+  if (!everyState && optional.length > 0 && all.every(({ action }) => judged(model, action))) {
     // Nothing finds the state such an operation leads to, and what comes next fits any other state as well.
-    const wanted = new Set(items.map(({ action }) => model.facts(action).exact));
+    const wanted = new Set(all.map(({ action }) => model.facts(action).exact));
     optional = optional.filter(({ action }) => wanted.has(model.facts(action).assigns));
   }
   optional.sort(byInvocation);
