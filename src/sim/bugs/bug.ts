@@ -41,7 +41,7 @@ export const bugs: readonly Bug[] = [
     invariant: "promises-are-kept",
     description: "A replica that starts again does not find the promises in its log.",
     seeds: [1, 120],
-    arguments: { durability: "fsync", replicas: 3, faults: ["crash-all", "partition", "transfer"] },
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash-all", "isolate", "partition", "transfer"] },
     plant: promisesForgotten,
   },
   {
@@ -80,8 +80,8 @@ export const bugs: readonly Bug[] = [
     name: "trim-hidden",
     invariant: "agreement",
     description: "Promises hide what their sender has delivered and trimmed, and a candidate fills it with no-ops.",
-    seeds: [1, 40],
-    arguments: { replicas: 3, faults: ["crash", "isolate", "pause", "transfer"] },
+    seeds: [1, 60],
+    arguments: { replicas: 5, faults: ["crash", "isolate", "partition"] },
     plant: trimHidden,
   },
   {

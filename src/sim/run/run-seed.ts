@@ -6,7 +6,7 @@ import { drawScenario, type Scenario, type SimArguments } from "../scenario/inde
 import { type Disguise, SimWorld, WorldViolation } from "../world/index.js";
 
 /** Steps of the search for a linear order; histories of a run need a few thousand. */
-const CHECK_STEPS_MAX = 30_000_000;
+const CHECK_STEPS_MAX = 100_000_000;
 
 /** What became of one seed. */
 export interface SeedResult {

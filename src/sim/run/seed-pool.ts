@@ -28,34 +28,36 @@ export async function runSeeds(run: SeedRun): Promise<void> {
   let next = first;
   let reported = first;
   let ended = false;
-  await new Promise<void>((resolve, reject) => {
-    const idle: Worker[] = [];
-    const feed = (): void => {
-      while (!ended && idle.length > 0 && next <= last && next < reported + AHEAD_MAX) {
-        idle.pop()?.postMessage({ ...run.arguments, seed: next++ });
-      }
-    };
-    const report = (): void => {
-      for (let result = results.get(reported); !ended && result !== undefined; result = results.get(reported)) {
-        results.delete(reported++);
-        if (!run.onResult(result) || reported > last) ended = true;
-      }
-      if (ended) resolve();
-    };
-    for (let i = 0; i < Math.min(run.jobs, last - first + 1); i++) {
-      const worker = new Worker(new URL("./seed-worker.js", import.meta.url), { workerData: { bug: run.bug } });
-      workers.push(worker);
-      worker.on("error", reject);
-      worker.on("message", (result: SeedResult) => {
-        results.set(result.seed, result);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const idle: Worker[] = [];
+      const feed = (): void => {
+        while (!ended && idle.length > 0 && next <= last && next < reported + AHEAD_MAX) {
+          idle.pop()?.postMessage({ ...run.arguments, seed: next++ });
+        }
+      };
+      const report = (): void => {
+        for (let result = results.get(reported); !ended && result !== undefined; result = results.get(reported)) {
+          results.delete(reported++);
+          if (!run.onResult(result) || reported > last) ended = true;
+        }
+        if (ended) resolve();
+      };
+      for (let i = 0; i < Math.min(run.jobs, last - first + 1); i++) {
+        const worker = new Worker(new URL("./seed-worker.js", import.meta.url), { workerData: { bug: run.bug } });
+        workers.push(worker);
+        worker.on("error", reject);
+        worker.on("message", (result: SeedResult) => {
+          results.set(result.seed, result);
+          idle.push(worker);
+          report();
+          feed();
+        });
         idle.push(worker);
-        report();
-        feed();
-      });
-      idle.push(worker);
-    }
-    feed();
-  }).finally(async () => {
+      }
+      feed();
+    });
+  } finally {
     await Promise.all(workers.map((worker) => worker.terminate()));
-  });
+  }
 }
