@@ -34,8 +34,18 @@ test(
     const replica = synod(t, ["replica", "2", "--data", directory, "--json"]);
     await replica.ready();
     const load = synod(t, [
-      ...["bench", "--data", directory, "--json", "--workload", "put", "--value-size", "256"],
-      ...["--clients", "4", "--window", "256", "--keys", "20000", "--seconds", "4"],
+      "bench",
+      "--data",
+      directory,
+      "--json",
+      ...Object.entries({
+        workload: "put",
+        "value-size": 256,
+        clients: 4,
+        window: 256,
+        keys: 20000,
+        seconds: 4,
+      }).flatMap(([flag, value]) => [`--${flag}`, String(value)]),
     ]);
     assert.equal(await replica.exit(), 10);
     assert.match(replica.stderr, /ENOSPC|no space/i);
