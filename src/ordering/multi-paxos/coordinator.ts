@@ -488,6 +488,10 @@ export class Coordinator {
   // Progress, timers, leaving.
 
   #progress(from: Peer, executed: Instance, checkpointed: Instance): void {
+    const core = this.#core;
+    // A member of the promise quorum may have fetched a state since, from beyond what it had promised: there it votes no more,
+    // and this coordinator can only fetch it too.
+    if (executed > core.known) core.known = executed;
     if (executed > from.executed) {
       from.executed = executed;
       this.onExecuted();

@@ -90,7 +90,8 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     core.incarnations.forEach((incarnation, index) => {
       if (incarnation > 1) records.push({ kind: "incarnation", replica: index + 1, incarnation });
     });
-    if (core.rejoinedNonce !== 0) {
+    if (this.#rejoin.storing !== null) records.push(this.#rejoin.storing);
+    else if (core.rejoinedNonce !== 0) {
       records.push({
         kind: "rejoined",
         nonce: core.rejoinedNonce,

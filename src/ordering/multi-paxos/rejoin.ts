@@ -1,6 +1,6 @@
 import { type Ballot, type Instance, type ReplicaId, TraceCode } from "../../model/index.js";
 import type { Core } from "./core.js";
-import type { IncarnationReply, RejoinReply } from "./message.js";
+import type { IncarnationReply, MultiPaxosRecord, RejoinReply } from "./message.js";
 
 /**
  * Rejoin of a replica that may have forgotten a promise or vote (DESIGN safety rule 1). Until it is done the replica
@@ -21,6 +21,11 @@ export class Rejoin {
   #floorBallot: Ballot = 0;
   #floorInstance: Instance = 0;
   readonly #answered = new Set<ReplicaId>();
+  /**
+   * The record of the rejoin on its way to the disk. A segment of the log that begins meanwhile carries it on, or it would go
+   * with the segment that it was written to.
+   */
+  storing: MultiPaxosRecord | null = null;
 
   constructor(core: Core) {
     this.#core = core;
@@ -97,29 +102,28 @@ export class Rejoin {
     if (this.#stage !== "learn" || core.decided < this.#floorInstance) return;
     this.#stage = "store";
     const incarnation = this.#incarnation;
+    const record: MultiPaxosRecord = {
+      kind: "rejoined",
+      nonce: this.#nonce,
+      incarnation,
+      floorBallot: this.#floorBallot,
+      floorInstance: this.#floorInstance,
+      decided: core.decided,
+    };
+    this.storing = record;
     // What the prefix consists of was persisted before this record, or is in a durable checkpoint.
-    core.persist(
-      {
-        kind: "rejoined",
-        nonce: this.#nonce,
-        incarnation,
-        floorBallot: this.#floorBallot,
-        floorInstance: this.#floorInstance,
-        decided: core.decided,
-      },
-      [],
-      () => {
-        this.#stage = "idle";
-        core.rejoinedNonce = this.#nonce;
-        core.floorBallot = this.#floorBallot;
-        core.floorInstance = this.#floorInstance;
-        if (core.promised < this.#floorBallot) core.promised = this.#floorBallot;
-        core.incarnations = [...core.incarnations];
-        core.incarnations[core.self - 1] = incarnation;
-        core.voter = true;
-        core.out.trace(TraceCode.rejoined, incarnation, this.#floorInstance, this.#floorBallot);
-      },
-    );
+    core.persist(record, [], () => {
+      this.#stage = "idle";
+      this.storing = null;
+      core.rejoinedNonce = this.#nonce;
+      core.floorBallot = this.#floorBallot;
+      core.floorInstance = this.#floorInstance;
+      if (core.promised < this.#floorBallot) core.promised = this.#floorBallot;
+      core.incarnations = [...core.incarnations];
+      core.incarnations[core.self - 1] = incarnation;
+      core.voter = true;
+      core.out.trace(TraceCode.rejoined, incarnation, this.#floorInstance, this.#floorBallot);
+    });
   }
 
   onTick(): void {
