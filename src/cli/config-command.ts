@@ -1,6 +1,6 @@
 import { Command } from "commander";
-import { ConfigError, ExitCode } from "../model/index.js";
-import { checkCombination, CLUSTER_DEFAULTS } from "../runtime/index.js";
+import { type ClusterConfig, ConfigError, ExitCode, parseAddress } from "../model/index.js";
+import { assertContinues, checkCombination, CLUSTER_DEFAULTS, holdsCluster, loadCluster } from "../runtime/index.js";
 import { addClusterOptions } from "./cluster-option.js";
 import { addConfigOption, option } from "./option.js";
 import { createOutput } from "./output.js";
@@ -15,9 +15,10 @@ export function configCommand(): Command {
   const config = new Command("config").description("Validates and prints the configuration.");
   config.addCommand(
     shaped("check", "Says whether flags, environment and file make a cluster that can run.").action(
-      (flags: ConfigFlags, command: Command) => {
+      async (flags: ConfigFlags, command: Command) => {
         const output = createOutput(flags.json === true);
-        const { values } = effective(flags, command);
+        const { values, recorded } = await effective(flags, command);
+        if (recorded !== null) assertContinues(flags.data, recorded, flags);
         output.event({ valid: true, config: values });
         output.line("the configuration is valid");
         process.exitCode = ExitCode.ok;
@@ -25,14 +26,16 @@ export function configCommand(): Command {
     ),
   );
   config.addCommand(
-    shaped("print", "Prints every value and where it comes from.").action((flags: ConfigFlags, command: Command) => {
-      const output = createOutput(flags.json === true);
-      const { values, sources } = effective(flags, command);
-      output.event({ config: values, sources });
-      for (const [name, value] of Object.entries(values)) {
-        output.line(`${name.padEnd(12)} ${String(value).padEnd(20)} ${sources[name]}`);
-      }
-    }),
+    shaped("print", "Prints every value and where it comes from.").action(
+      async (flags: ConfigFlags, command: Command) => {
+        const output = createOutput(flags.json === true);
+        const { values, sources } = await effective(flags, command);
+        output.event({ config: values, sources });
+        for (const [name, value] of Object.entries(values)) {
+          output.line(`${name.padEnd(12)} ${String(value).padEnd(20)} ${sources[name]}`);
+        }
+      },
+    ),
   );
   return config;
 }
@@ -44,22 +47,35 @@ function shaped(name: string, description: string): Command {
   return addConfigOption(addClusterOptions(command)).option("--json", "one JSON object a line on stdout");
 }
 
-function effective(
-  flags: ConfigFlags,
-  command: Command,
-): { values: Record<string, string | number>; sources: Record<string, string> } {
+interface Effective {
+  readonly values: Record<string, string | number>;
+  readonly sources: Record<string, string>;
+  /** The cluster that `up` would continue; null if it would create one. */
+  readonly recorded: ClusterConfig | null;
+}
+
+async function effective(flags: ConfigFlags, command: Command): Promise<Effective> {
+  const recorded = holdsCluster(flags.data) ? await loadCluster(flags.data) : null;
+  const there = recorded === null ? {} : recordedValues(recorded);
   const values: Record<string, string | number> = { data: flags.data };
   const sources: Record<string, string> = { data: sourceOf(command, "data") };
   const given = flags as unknown as Readonly<Record<string, string | number | undefined>>;
   for (const [name, fallback] of Object.entries(CLUSTER_DEFAULTS)) {
-    values[name] = given[name] ?? fallback;
-    sources[name] = sourceOf(command, name);
+    values[name] = given[name] ?? there[name] ?? fallback;
+    sources[name] = given[name] === undefined && name in there ? "cluster.json" : sourceOf(command, name);
   }
-  checkCombination({ ...CLUSTER_DEFAULTS, ...flags, groups: CLUSTER_DEFAULTS.groups });
+  checkCombination({ ...CLUSTER_DEFAULTS, ...there, ...flags, groups: CLUSTER_DEFAULTS.groups });
   if (Number(values["replicas"]) + Number(values["port"]) > 65_536) {
     throw new ConfigError(`port ${values["port"]} and the ${values["replicas"]} from there on go beyond 65535`);
   }
-  return { values, sources };
+  return { values, sources, recorded };
+}
+
+function recordedValues(config: ClusterConfig): Record<string, string | number> {
+  const { service, groups, ordering, execution, reads, durability, replicas } = config;
+  const resp = replicas[0]?.resp ?? null;
+  const port = resp === null ? {} : { port: parseAddress(resp).port };
+  return { service, replicas: replicas.length, groups, ordering, execution, reads, durability, ...port };
 }
 
 function sourceOf(command: Command, name: string): string {

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { readFileSync } from "node:fs";
 import { ExitCode } from "../model/index.js";
-import { exitCodeOf, messageOf } from "./exit.js";
+import { exitCodeOf, ExitError, messageOf } from "./exit.js";
 import { applyConfigFile, optionNames } from "./option.js";
 
 /** Every command with its options. What a command does, in turn, is loaded when it runs. */
@@ -76,6 +76,8 @@ try {
   } else {
     process.exitCode = exitCodeOf(error);
     process.stderr.write(`synod: ${messageOf(error)}\n`);
-    if (process.exitCode === ExitCode.fatal && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
+    // An `ExitError` tells of another process, whose log has the stack.
+    const traced = process.exitCode === ExitCode.fatal && error instanceof Error && !(error instanceof ExitError);
+    if (traced) process.stderr.write(`${error.stack ?? ""}\n`);
   }
 }

@@ -185,10 +185,16 @@ describe("a directory is continued only as what it is", () => {
       [["--durability", "fsync"], /durability os, not fsync/],
     ];
     for (const [other, reason] of cases) {
-      const refused = await finished(t, ["up", "--data", data, ...other]);
-      assert.match(refused.stderr, reason);
-      assert.equal(refused.code, 4);
+      for (const command of [["up"], ["config", "check"]]) {
+        const refused = await finished(t, [...command, "--data", data, ...other]);
+        assert.match(refused.stderr, reason);
+        assert.equal(refused.code, 4);
+      }
     }
+    const { lines } = await finished(t, ["config", "print", "--data", data, "--json"]);
+    const [printed] = lines as [{ readonly config: JsonLine; readonly sources: JsonLine }];
+    assert.equal(printed.config["replicas"], 1);
+    assert.equal(printed.sources["replicas"], "cluster.json");
     writeFileSync(file, readFileSync(file, "utf8").replace('"durability": "os"', '"durability": "memory"'));
     const forgotten = await finished(t, ["up", "--data", data]);
     assert.match(forgotten.stderr, /memory durability/);

@@ -108,8 +108,9 @@ export async function openCluster(
   }
   const recorded = await loadCluster(directory);
   assertUnlocked(recorded.replicas.map(({ id }) => replicaDirectory(directory, id)));
-  checkAgainst(directory, recorded, request);
+  assertContinues(directory, recorded, request);
   const config = revised(recorded, request);
+  assertLoopback(config);
   await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   if (JSON.stringify(config) !== JSON.stringify(recorded)) writeClusterFile(directory, config);
   return { config, created: false };
@@ -126,8 +127,8 @@ function entriesOf(directory: string): string[] {
   }
 }
 
-/** What may never change once a cluster exists; both values are named. */
-function checkAgainst(directory: string, recorded: ClusterConfig, request: ClusterRequest): void {
+/** Throws `ConfigError` if `request` differs in what may never change once a cluster exists; both values are named. */
+export function assertContinues(directory: string, recorded: ClusterConfig, request: ClusterRequest): void {
   if (recorded.durability === "memory") {
     throw new ConfigError(
       `${directory} was last run with memory durability, so there is nothing to continue; remove it or choose another`,
