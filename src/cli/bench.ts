@@ -56,11 +56,15 @@ export async function runBench(flags: BenchFlags): Promise<number> {
     return measure(flags, await runningTarget(flags), output);
   }
   const cluster = new ThrowawayCluster(flags, flags.logLevel ?? "warn");
+  const interrupted = (): never => {
+    output.progress("");
+    process.exit(ExitCode.interrupted);
+  };
   onStopSignal(
-    () => void cluster.close().finally(() => process.exit(ExitCode.interrupted)),
+    () => void cluster.close().finally(interrupted),
     () => {
       cluster.abandon();
-      process.exit(ExitCode.interrupted);
+      interrupted();
     },
   );
   output.progress("starting a cluster");
