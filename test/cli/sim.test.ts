@@ -1,0 +1,91 @@
+/** `synod sim` as programs use it: lines of JSON, exit codes, and the one command that replays a failure. */
+import { strict as assert } from "node:assert";
+import { describe, test } from "node:test";
+import { bugs } from "#src/sim/index.js";
+import { finished, type JsonLine, synod } from "./synod-process.js";
+
+const quick = ["--faults", "crash", "--replicas", "3", "--durability", "fsync"] as const;
+
+describe("synod sim", () => {
+  test("reports each seed in order and a summary, the same whatever the number of threads", async (context) => {
+    const runs = await Promise.all(
+      ["1", "2"].map((jobs) => finished(context, ["sim", "--seeds", "3..6", ...quick, "--jobs", jobs, "--json"])),
+    );
+    for (const { code, lines } of runs) {
+      assert.equal(code, 0);
+      assert.deepEqual(
+        lines.map((line) => [line["event"], line["seed"], line["passed"]]),
+        [3, 4, 5, 6].map((seed): unknown[] => ["seed", seed, true]).concat([["summary", undefined, undefined]]),
+      );
+      const { seeds, failed } = lines.at(-1) as JsonLine;
+      assert.deepEqual([seeds, failed], [4, 0]);
+    }
+    const digests = runs.map(({ lines }) => lines.map((line) => line["trace_digest"]));
+    assert.deepEqual(digests[0], digests[1]);
+    assert.match(String(digests[0]?.[0]), /^[0-9a-f]{16}$/);
+  });
+
+  test("lists the bugs", async (context) => {
+    const { code, lines } = await finished(context, ["sim", "--list-bugs", "--json"]);
+    assert.equal(code, 0);
+    const listed = lines[0]?.["bugs"] as readonly { name: string; invariant: string }[];
+    assert.deepEqual(
+      listed.map(({ name }) => name),
+      bugs.map(({ name }) => name),
+    );
+    assert.ok(listed.every(({ invariant }) => invariant.length > 0));
+  });
+
+  test("finds a planted bug, exits with 5, and the printed command finds it again", async (context) => {
+    const first = await finished(context, ["sim", "--bug", "reply-before-decision", "--json"]);
+    assert.equal(first.code, 5);
+    assert.deepEqual([first.lines.at(-1)?.["bug"], first.lines.at(-1)?.["found"]], ["reply-before-decision", true]);
+    const failure = first.lines.find((line) => line["passed"] === false);
+    assert.equal(failure?.["invariant"], "decided-is-durable");
+    const [program, ...words] = String(failure["replay"]).split(" ");
+    assert.equal(program, "synod");
+    const again = await finished(context, [...words, "--json"]);
+    assert.equal(again.code, 5);
+    assert.equal(again.lines[0]?.["trace_digest"], failure["trace_digest"]);
+    assert.equal(again.lines[0]?.["message"], failure["message"]);
+  });
+
+  test("a bug that a seed does not show is not found: exit 1", async (context) => {
+    const { code, lines } = await finished(context, ["sim", "--bug", "forgotten-promise", "--seed", "2", "--json"]);
+    assert.deepEqual([code, lines.at(-1)?.["found"]], [1, false]);
+  });
+
+  test("words for people name the invariant, what was seen and the replay command", async (context) => {
+    const { code, stdout } = await finished(context, ["sim", "--bug", "reply-before-decision", "--verbose"]);
+    assert.equal(code, 5);
+    assert.match(stdout, /✖ seed 1: decided-is-durable: instance \d+ was reported decided/);
+    assert.match(stdout, /replay: synod sim --seed 1 --bug reply-before-decision/);
+    assert.match(stdout, /^ {2}\d+\.\d+ (?:r\d|nemesis|world) /m);
+  });
+
+  test("refuses what it does not know with one line and exit 4", async (context) => {
+    const refused: readonly (readonly [readonly string[], RegExp])[] = [
+      [["--seeds", "5..2"], /A\.\.B/],
+      [["--seed", "1", "--seeds", "1..2"], /exclude each other/],
+      [["--faults", "earthquake"], /there is no fault "earthquake"/],
+      [["--bug", "typo"], /there is no bug "typo"/],
+      [["--ordering", "raft"], /not built yet/],
+      [["--replicas", "0"], /whole number/],
+    ];
+    for (const [args, message] of refused) {
+      const { code, stdout, stderr } = await finished(context, ["sim", ...args]);
+      assert.equal(code, 4, args.join(" "));
+      assert.equal(stdout, "");
+      assert.match(stderr, message);
+      assert.equal(stderr.trim().split("\n").length, 1, stderr);
+    }
+  });
+
+  test("an interrupted run says how far it came: exit 3", async (context) => {
+    const running = synod(context, ["sim", "--seeds", "1..1000000", ...quick, "--jobs", "1", "--json"]);
+    await running.line((line) => line["event"] === "seed");
+    running.kill("SIGINT");
+    assert.equal(await running.exit(), 3);
+    assert.equal(running.lines.at(-1)?.["event"], "summary");
+  });
+});
