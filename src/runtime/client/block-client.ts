@@ -36,7 +36,7 @@ export interface BlockClient {
 export interface BlockClientHandlers {
   /**
    * `replies` is a checked reply block with status ok and one reply per command; valid only during the call. Of reads whose
-   * replies are long in all (`REPLIES_BYTES_MAX`) it may have status `split` and the replies to the next commands only; the
+   * replies are long in all (`READ_REPLIES_BYTES_TARGET`) it may have status `split` and the replies to the next commands only; the
    * block stays open, and `more` asks for the rest.
    */
   resolve(token: number, replies: Span): void;

@@ -32,6 +32,11 @@ const ADDRESSES_MAX = 63;
 export async function connectBlockClient(
   options: ConnectOptions & { readonly handlers: BlockClientHandlers },
 ): Promise<BlockClient> {
+  // People call this from JavaScript too, where no compiler has looked at what they pass.
+  const given = options as Partial<ConnectOptions> | undefined;
+  if (!Array.isArray(given?.addresses)) {
+    throw new ConfigError("a client needs `addresses`, a list of client addresses of the form host:port");
+  }
   const { addresses, deadlineMs = 5000, events = silence, scheduler = new SystemScheduler() } = options;
   if (addresses.length < 1 || addresses.length > ADDRESSES_MAX) {
     throw new ConfigError(`a client takes 1 to ${ADDRESSES_MAX} addresses, got ${addresses.length}`);
@@ -58,7 +63,7 @@ export async function connectBlockClient(
 
 /** Connects to the `kv` store of a cluster over TCP. Rejects as `connectBlockClient` does. */
 export async function connect(options: ConnectOptions): Promise<KvClient> {
-  const { deadlineMs = 5000, scheduler = new SystemScheduler() } = options;
+  const { deadlineMs = 5000, scheduler = new SystemScheduler() } = (options as ConnectOptions | undefined) ?? {};
   const calls = new PromiseClient({ scheduler, deadlineMs });
   calls.attach(await connectBlockClient({ ...options, scheduler, handlers: calls.handlers }));
   return new KvClient(calls);
