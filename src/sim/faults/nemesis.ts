@@ -142,7 +142,10 @@ export class Nemesis {
   #damage(replica: SimReplica): void {
     if (!replica.running || replica.paused || replica.stopping || !this.#world.mayForget(replica)) return;
     this.#world.stop(replica, () => {
-      if (this.#world.mayForget(replica)) this.#world.damage(replica);
+      if (this.#world.mayForget(replica)) {
+        if (this.#prng.chance(0.3)) this.#world.damageCheckpoint(replica);
+        else this.#world.damageLog(replica);
+      }
       this.#startLater(replica);
     });
   }

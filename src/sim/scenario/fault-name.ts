@@ -18,9 +18,9 @@ import { ConfigError } from "../../model/index.js";
  * | crash-all | all machines lose power at once |
  * | pause | a process stands still for a while and goes on as if nothing had happened |
  * | amnesia | a replica comes back with an empty directory |
- * | damage | a bit of a stopped replica's log flips |
+ * | damage | a bit of a stopped replica's log, or of its newest checkpoint, flips |
  * | slow-disk | a disk takes long to sync |
- * | disk-error | a sync or write fails once: the replica stops, and its machine is booted anew |
+ * | disk-error | a sync or write fails once: the replica stops, and comes back on the same machine or after a reboot |
  * | stop | a replica is stopped gracefully, handing leadership over, and started again |
  * | transfer | an operator asks the leader to hand over |
  * | clock | a machine's wall clock is wrong, and jumps |

@@ -44,6 +44,12 @@ export class SimWorld {
   readonly #checker: ClusterChecker;
   /** Replicas that have lost, or may have lost, promises and votes and have not rejoined. */
   readonly #forgetful = new Set<ReplicaId>();
+  /** Replicas that go on, without a power cut, after their disk has failed. */
+  readonly #tainted = new Set<ReplicaId>();
+  /** Replicas that have lost a checkpoint, and how far they had come with it. */
+  readonly #bereft = new Map<ReplicaId, Instance>();
+  /** How far each replica's state has ever come. */
+  readonly #reached = new Map<ReplicaId, Instance>();
   /** Replicas whose disk was told to fail once: they may stop with a storage error. */
   readonly #failing = new Set<ReplicaId>();
   /** Called when a replica has gone down by itself, at a crash point or after a storage error. */
@@ -88,7 +94,9 @@ export class SimWorld {
         onState: (replica, life, through, digest, timeMs) => this.#onState(replica, life, through, digest, timeMs),
         onEvent: (replica, event, fields) =>
           this.note(`r${replica}`, `${event} ${fields === undefined ? "" : JSON.stringify(fields)}`),
-        onRecovered: (replica) => this.#forgetful.delete(replica),
+        onRecovered: (replica) => {
+          if (!this.#bereft.has(replica) && !this.#tainted.has(replica)) this.#forgetful.delete(replica);
+        },
         onFatal: (replica, error) => this.#onFatal(replica, error),
       });
     });
@@ -222,6 +230,7 @@ export class SimWorld {
     if (!replica.running) return;
     this.note(`r${replica.id}`, `dies (${kind})`);
     replica.crash(kind);
+    if (kind === "power") this.#tainted.delete(replica.id);
     if (this.forgetsBy(kind)) this.#forgets(replica);
   }
 
@@ -241,14 +250,27 @@ export class SimWorld {
   wipe(replica: SimReplica): void {
     this.note(`r${replica.id}`, "loses its directory");
     replica.disk.wipe();
+    this.#tainted.delete(replica.id);
     this.#forgets(replica);
   }
 
   /** A bit of the log of a replica that was stopped flips. The replica may find out, and then rejoins. */
-  damage(replica: SimReplica): void {
+  damageLog(replica: SimReplica): void {
     const damaged = replica.disk.damageLog();
     this.note(`r${replica.id}`, `has a damaged log: ${JSON.stringify(damaged)}`);
     if (damaged !== null) this.#forgetful.add(replica.id);
+  }
+
+  /**
+   * A bit of the newest checkpoint of a replica that was stopped flips. Its log below is gone, so it counts as one without
+   * memory until it has a state that reaches as far again.
+   */
+  damageCheckpoint(replica: SimReplica): void {
+    const damaged = replica.disk.damageCheckpoint();
+    this.note(`r${replica.id}`, `has ${damaged ? "a damaged" : "no"} checkpoint`);
+    if (!damaged) return;
+    this.#forgetful.add(replica.id);
+    this.#bereft.set(replica.id, this.#reached.get(replica.id) ?? 0);
   }
 
   failDisk(replica: SimReplica, prng: Prng): void {
@@ -286,6 +308,12 @@ export class SimWorld {
   }
 
   #onState(replica: ReplicaId, life: number, through: Instance, digest: Digest, timeMs: number): void {
+    if (through > (this.#reached.get(replica) ?? 0)) this.#reached.set(replica, through);
+    if (through >= (this.#bereft.get(replica) ?? Infinity)) {
+      this.#bereft.delete(replica);
+      const recovered = this.replica(replica).replica?.status().role !== "recovering";
+      if (recovered && !this.#tainted.has(replica)) this.#forgetful.delete(replica);
+    }
     this.#checker.onDigest(replica, through, digest.join("."));
     this.#checker.onAgreedTime(replica, life, through, timeMs);
     this.#verify();
@@ -311,9 +339,13 @@ export class SimWorld {
     const replica = this.replica(id);
     this.note(`r${id}`, `stops: ${error.message}`);
     this.#failing.delete(id);
-    // The machine is booted anew. A process that starts again on the same one would read from memory what the disk has
-    // refused, and lose it at the next power cut: that is a case of amnesia, which its log finds out (see `amnesia`).
-    this.crash(replica, "power");
+    // A process that starts again on the same machine reads from memory what the disk has refused, and loses it at the next
+    // power cut. Its log finds out then, so until then it counts as one that may forget.
+    if (this.mayForget(replica) && this.#prng.chance(0.5)) {
+      this.#forgetful.add(id);
+      this.#tainted.add(id);
+      this.crash(replica, "process");
+    } else this.crash(replica, "power");
     this.repairDisk(replica);
     this.onDown(replica);
   }
