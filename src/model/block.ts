@@ -172,7 +172,7 @@ export const ReplyStatus = {
   stale: 3,
   /**
    * Only of a block of unordered reads: the replies to its first commands, at least one and not all. The rest found no
-   * room below `REPLIES_BYTES_MAX`; its sender reads the rest by a block of its own.
+   * room (`READ_REPLIES_BYTES_TARGET`); its sender reads the rest by a block of its own.
    */
   split: 4,
 } as const;

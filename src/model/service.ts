@@ -17,7 +17,8 @@ export interface Run {
   readOnly: boolean;
   /**
    * The host sets it to `count`. In a read-only run a service that has no room for the value of a command behind the first
-   * stops in front of that command and says here how many it has answered; the rest is asked for again.
+   * (`READ_REPLIES_BYTES_TARGET`) stops in front of that command and says here how many it has answered; the rest is asked
+   * for again.
    */
   answered: number;
 }
@@ -41,6 +42,12 @@ export function emptyRun(): Run {
  * such a command changes nothing; small fixed replies and errors come on top (at most 128 bytes a command).
  */
 export const REPLIES_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * In a read-only run a service stops in front of a value that would bring the replies above so many bytes, unless it is that
+ * of the first command (see `Run.answered`): a thread that copies long values does nothing else meanwhile.
+ */
+export const READ_REPLIES_BYTES_TARGET = 2 * 1024 * 1024;
 
 /** A stack of undo records. A service pushes what it needs to take a change back, in its own form. */
 export class UndoLog {

@@ -350,7 +350,7 @@ export function executionSuite(name: string, create: Create): void {
       const keys = Array.from({ length: 40 }, (_, i) => `k${1 + (i % 4)}`);
       replica.read(2, 1, readBlock(keys.map(get), 7));
       const [first] = replica.reads;
-      assert.deepEqual([first?.answer.status, first?.answer.sequence, first?.answer.replies.length], ["split", 7, 16]);
+      assert.deepEqual([first?.answer.status, first?.answer.sequence, first?.answer.replies.length], ["split", 7, 2]);
       // One command that is too long on its own keeps its error, and does not keep the others from their answers.
       const all: Command = { operation: KvOperation.getMany, args: keys };
       replica.read(2, 2, readBlock([all, get("k1"), get("nothing"), all, get("k2")], 8));
@@ -359,7 +359,7 @@ export function executionSuite(name: string, create: Create): void {
       const second = replica.reads[1]?.answer;
       assert.equal(second?.status, "split");
       assert.match(JSON.stringify(second?.replies[0]), /exceed 16777216 bytes/);
-      assert.equal(second?.replies.length, 3);
+      assert.equal(second?.replies.length, 3, "an error, a value, nothing; another long one must wait");
       // In the log they are answered by errors: an ordered block executes whole, on every replica alike.
       const [ordered] = replica.run(5, [{ session, sequence: 5, commands: keys.map(get) }]);
       assert.deepEqual([ordered?.status, ordered?.replies.length], ["ok", 40]);

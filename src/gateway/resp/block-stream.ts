@@ -1,6 +1,13 @@
 // Hot file: every command passes here. Nothing may allocate per command. Watched by bench/resp.mjs.
 import { assert, Ring } from "../../base/index.js";
-import { type ClientFailure, REPLIES_BYTES_MAX, ReplyStatus, replyStatus, type Span } from "../../model/index.js";
+import {
+  type ClientFailure,
+  READ_REPLIES_BYTES_TARGET,
+  REPLIES_BYTES_MAX,
+  ReplyStatus,
+  replyStatus,
+  type Span,
+} from "../../model/index.js";
 import type { BlockClient } from "../../runtime/index.js";
 import { VALUE_BYTES_MAX } from "../../service/kv/index.js";
 import { BlockSlot, Stage, WriterStock } from "./block-slot.js";
@@ -306,7 +313,7 @@ export class BlockStream {
   /** Blocks get fewer commands while replies are long, so that blocks of reads are seldom answered in parts. */
   #learn(replyBytes: number): void {
     this.#replyBytes = Math.max(replyBytes, this.#replyBytes * 0.95);
-    const fitting = Math.floor(REPLIES_BYTES_MAX / 2 / this.#replyBytes);
+    const fitting = Math.floor(READ_REPLIES_BYTES_TARGET / this.#replyBytes);
     this.#commandsMax = Math.max(1, Math.min(this.#limits.blockCommands, fitting));
   }
 

@@ -58,8 +58,8 @@ const INDETERMINATE = "INDETERMINATE the command may have been applied: the dead
 
 /** While connections wait for their clients to read, this often is looked whether they have. */
 const DRAIN_POLL_MS = 50;
-/** The next part of a block of reads is asked for after this long if only some of its clients have read the last. */
-const PART_WAIT_MS = 1000;
+/** Parts of a block of which a client leaves much unread are asked for this far apart, if another waits for them too. */
+const PART_WAIT_MS = 100;
 
 /** A chunk is taken into kept input in steps of at least this many bytes. */
 const STEP_BYTES = 256;
@@ -569,21 +569,30 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   /**
    * What becomes of the rest of a block, by whether the clients that wait for it have read what they got. One that does not
-   * read must not stop those with which it shares the block: after a moment these are served, and the port bounds what the
-   * other leaves unread. In a hurry it is cut off.
+   * read must not stop those with which it shares the block: these are served, more slowly once much is unread, and the port
+   * ends what leaves too much. In a hurry it is ended here.
    */
   readonly #next = (slot: BlockSlot, hurry: boolean): Next => {
-    let behind = false;
+    const { outputBytesMax } = this.#limits;
+    let unreadMax = 0;
+    let open = false;
     let waiting = false;
     for (let run = slot.runAt; run < slot.runs; run++) {
       const connection = slot.runConnections[run] as Connection;
       if (connection.closed) continue;
-      if (this.#port.inFlightBytes(connection.number) <= this.#limits.outputBytesMax) waiting = true;
-      else if (hurry) this.#cut(connection, "it does not read its replies");
-      else behind = true;
+      const unread = this.#port.inFlightBytes(connection.number);
+      if (unread > outputBytesMax && hurry) {
+        this.#cut(connection, "it does not read its replies");
+        continue;
+      }
+      open = true;
+      if (unread <= outputBytesMax) waiting = true;
+      unreadMax = Math.max(unreadMax, unread);
     }
-    if (behind && (!waiting || this.nowMs() - slot.partAtMs < PART_WAIT_MS)) return Next.wait;
-    return behind || waiting ? Next.part : Next.none;
+    if (!open) return Next.none;
+    if (!waiting) return Next.wait;
+    const slowly = unreadMax > 8 * outputBytesMax;
+    return slowly && this.nowMs() - slot.partAtMs < PART_WAIT_MS ? Next.wait : Next.part;
   };
 
   #onTimer(): void {

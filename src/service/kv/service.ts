@@ -3,6 +3,7 @@
 import { type ByteWriter, hashBytes, latin1 } from "../../base/index.js";
 import {
   type Digest,
+  READ_REPLIES_BYTES_TARGET,
   REPLIES_BYTES_MAX,
   type Run,
   type Service,
@@ -79,16 +80,20 @@ export class Kv implements Service {
 
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     this.#bytes = run.bytes;
-    this.#repliesEnd = replies.length + REPLIES_BYTES_MAX;
+    const start = replies.length;
+    this.#repliesEnd = start + REPLIES_BYTES_MAX;
     this.#overflowed = false;
     const { view, offsets, count, readOnly } = run;
     for (let i = 0; i < count; i++) {
       const end = replies.length;
       this.#command(view, offsets[i] as number, readOnly, replies, undo);
-      if (!this.#overflowed || !readOnly) continue;
-      // A command too long on its own keeps its error; any other is answered in full once the rest is asked for.
-      this.#overflowed = false;
-      if (i === 0) continue;
+      if (!readOnly) continue;
+      // The first command may be as long as any, or keeps its error; the others are answered once the rest is asked for.
+      if (i === 0) {
+        this.#repliesEnd = start + READ_REPLIES_BYTES_TARGET;
+        this.#overflowed = false;
+      }
+      if (!this.#overflowed) continue;
       replies.length = end;
       run.answered = i;
       return;
