@@ -102,8 +102,14 @@ export function longestValue(view: DataView, at: number): number {
   if (replyValueKind(view, at) !== ReplyKind.array) return length;
   let longest = 0;
   let item = at + REPLY_VALUE_HEADER_BYTES + 4;
-  for (; item < at + length; item += replyValueLength(view, item))
+  const end = at + length;
+  while (item + REPLY_VALUE_HEADER_BYTES <= end) {
+    const bytes = replyValueLength(view, item);
+    // A malformed array is `writeServiceReply`'s to complain of.
+    if (bytes < REPLY_VALUE_HEADER_BYTES || bytes > end - item) break;
     longest = Math.max(longest, longestValue(view, item));
+    item += bytes;
+  }
   return longest;
 }
 
@@ -151,7 +157,10 @@ export function writeServiceReply(
       writeArrayHeader(writer, count);
       let item = start + 4;
       for (let i = 0; i < count; i++) {
-        assert(item + REPLY_VALUE_HEADER_BYTES <= end, "a service's array reply holds fewer replies than it says");
+        assert(
+          item + REPLY_VALUE_HEADER_BYTES <= end && replyValueLength(view, item) <= end - item,
+          "a service's array reply holds fewer replies than it says",
+        );
         writeServiceReply(writer, protocol, bytes, view, item, depth + 1);
         item += replyValueLength(view, item);
       }
