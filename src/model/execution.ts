@@ -59,6 +59,11 @@ export interface ExecutionSink {
   replied(session: SessionId, position: Position, at: number): void;
   /** The reply block at `[at, writer.length)` answers a read block that came over `route`. */
   readDone(route: number, at: number): void;
+  /**
+   * Whether a reply could be sent over `route` now. A block of reads whose reply could not is dropped unread, as if it had
+   * been lost on its way: who asks for more than it reads costs little. Without this method all are executed.
+   */
+  readWanted?(route: number): boolean;
   /** There is queued work: step `work` again after this turn's sends. */
   wantWork(): void;
   /** An ordered digest command executed: all replicas report the same digest for the same nonce. */

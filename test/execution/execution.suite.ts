@@ -342,6 +342,22 @@ export function executionSuite(name: string, create: Create): void {
       assert.equal(replica.digest, digest);
     });
 
+    test("that nobody would hear are not executed", () => {
+      const replica = counting();
+      const wanted = new Set([2]);
+      Object.assign(replica, { readWanted: (route: number) => wanted.has(route) });
+      replica.read(1, 1, readBlock([total], 1));
+      replica.read(1, 2, readBlock([total], 2));
+      replica.open(1);
+      replica.read(0, 1, readBlock([total], 3));
+      replica.settle();
+      assert.deepEqual(
+        replica.reads.map(({ route }) => route),
+        [2],
+      );
+      assert.equal(replica.model.inspect().queuedReads, 0);
+    });
+
     test("whose values do not fit in one reply block are answered as far as they fit", () => {
       const replica = new Replica(create(kv.create()));
       const session = replica.open(1);

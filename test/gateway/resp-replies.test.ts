@@ -47,6 +47,19 @@ describe("long values", () => {
     assert.equal(world.cluster.parts, parts);
   });
 
+  test("do not keep a gateway from closing", () => {
+    const world = fullWorld("instant");
+    const client = world.connect();
+    client.stopReading();
+    client.write("GET k1\r\n".repeat(100));
+    world.settle();
+    let closed = false;
+    world.gateway.close(() => (closed = true));
+    world.pass(1000);
+    assert.ok(closed);
+    assert.equal(world.cluster.parts, 2);
+  });
+
   test("a client that does not read does not hold up those it shares a block with", () => {
     const world = fullWorld("instant");
     const slow = world.connect();

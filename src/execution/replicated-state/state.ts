@@ -109,8 +109,9 @@ export class ReplicatedState {
     return executed;
   }
 
-  /** Executes a block of unordered reads on the present state; returns how many commands it answered. */
+  /** Executes a block of unordered reads on the present state, if its reply is wanted; returns how many commands it answered. */
   read(block: Span, route: number, out: ExecutionSink): number {
+    if (out.readWanted?.(route) === false) return 0;
     const { view, start } = block;
     const count = blockCommands(view, start);
     const writer = out.replies();

@@ -110,6 +110,11 @@ export class BlockStream {
     this.#client = client;
   }
 
+  /** The client is closed: nothing more is asked of it. */
+  detach(): void {
+    this.#client = null;
+  }
+
   /** Begins the input of one connection. */
   mark(): void {
     const reads = this.#reads;

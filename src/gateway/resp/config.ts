@@ -41,7 +41,7 @@ export interface RespLimits {
    * session (`sessionReplyBytesMax`), so that a reply lost on its way can always be asked for again.
    */
   readonly orderedReplyBytesMax: number;
-  /** Bytes of replies expected to unanswered blocks of reads; a further block waits. */
+  /** Bytes of replies expected to unanswered blocks of reads; a further block waits. No more than a replica leaves unsent. */
   readonly readReplyBytesMax: number;
   /** Age at which an unanswered command is answered: -TRYAGAIN if the cluster certainly did not take it, else -INDETERMINATE. */
   readonly deadlineMs: number;
@@ -62,7 +62,7 @@ export const respLimitDefaults: RespLimits = Object.freeze({
   blocksMax: 1024,
   waitingBytesMax: 8 * MiB,
   orderedReplyBytesMax: 4 * MiB,
-  readReplyBytesMax: 16 * MiB,
+  readReplyBytesMax: 8 * MiB,
   deadlineMs: 5000,
 });
 

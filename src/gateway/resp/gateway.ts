@@ -152,7 +152,10 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   close(done: () => void): void {
     this.#closed = true;
     this.#timer.clear();
-    this.#port.close(() => this.#client.close(done));
+    this.#port.close(() => {
+      this.#client.close(done);
+      this.#stream.detach();
+    });
   }
 
   // --- the port ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // Hot file: work is per frame, per batch and per turn, never per command. Watched by bench/cluster.mjs.
-import { assert, ByteWriter, hashBytes, Ring } from "../../base/index.js";
+import { assert, ByteWriter, hashBytes, MiB, Ring } from "../../base/index.js";
 import {
   type Batch,
   BatchArena,
@@ -49,6 +49,8 @@ import { StateTransfer } from "./state-transfer.js";
 
 /** Commands executed before a turn lets the network and the disk have their say. */
 const WORK_COMMANDS = 2048;
+/** A client that leaves so many bytes of replies unread is answered no reads; it sends them again. */
+const READ_UNSENT_BYTES_MAX = 8 * MiB;
 /** Stalled transfers and the like are looked for this often, in ms. */
 const HOUSEKEEPING_MS = 500;
 /** A stopping leader waits this long for another to take over, in ms. */
@@ -590,6 +592,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       ? this.#routes.take(nonceAt(bytes, at + REPLY_HEADER_BYTES), session)
       : this.#routes.of(session);
     if (route !== undefined) this.#sendReply(route, bytes, at, length);
+  }
+
+  readWanted(route: Route): boolean {
+    return this.#routes.port(route).inFlightBytes(routeLink(route)) < READ_UNSENT_BYTES_MAX;
   }
 
   readDone(route: Route, at: number): void {
