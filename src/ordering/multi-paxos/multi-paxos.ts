@@ -159,6 +159,10 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       case "installed":
         this.#coordinator.onInstalled(event.through);
         this.#learner.onInstalled(event.through);
+        // What was installed counts like an own checkpoint: a follower with a full log may wait for this trim point.
+        this.#coordinator.onExecuted();
+        this.#coordinator.onCheckpointed();
+        this.#learner.trim();
         return;
       case "fetchFailed":
         this.#learner.onFetchFailed();
