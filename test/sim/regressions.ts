@@ -21,4 +21,5 @@ export const regressions: readonly Regression[] = [
   { seed: 1409, was: "a leader whose quorum had fetched a state from beyond its promise proposed there for ever" },
   { seed: 1964, was: "the record of a rejoin was lost with the segment it was written to" },
   { seed: 20179, was: "a leader that installed a state announced no new trim point, for which a full follower waited" },
+  { seed: 21171, was: "what was decided during an install was traced a second time after it" },
 ];

@@ -712,7 +712,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#wantWork = true;
     const held = this.#heldDecisions;
     this.#heldDecisions = [];
-    for (const { instance, batch } of held) if (instance > executed) this.decide(instance, batch);
+    for (const { instance, batch } of held) {
+      // Traced when it was decided; only its execution was put off.
+      if (instance > executed) this.#execution.step({ kind: "decided", stream: 0, instance, batch }, this);
+    }
     this.#step({ kind: "installed", now: this.#now(), through: info.through });
   }
 
