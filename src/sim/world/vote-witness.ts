@@ -49,6 +49,8 @@ export class VoteWitness {
   readonly #decided = new Map<Instance, number>();
   readonly #promised = new Map<ReplicaId, Ballot>();
   readonly #forgetful = new Set<ReplicaId>();
+  /** Replicas that have ever said a promise or vote. */
+  readonly #spoken = new Set<ReplicaId>();
   /** Message kinds of the wire by the name the codec gives them, learnt from what it decodes. */
   readonly #silent = new Set<number>();
 
@@ -57,9 +59,9 @@ export class VoteWitness {
     this.#majority = majority(replicas);
   }
 
-  /** The replica has lost what it stored. */
+  /** The replica has lost what it stored. One that never said anything, since it went in its first recovery, lost nothing. */
   forgot(replica: ReplicaId): void {
-    this.#forgetful.add(replica);
+    if (this.#spoken.has(replica)) this.#forgetful.add(replica);
   }
 
   /** The replica has rejoined: its promises before that are of another incarnation, which nobody counts. */
@@ -201,6 +203,7 @@ export class VoteWitness {
         `replica ${replica} lost its memory and says ${message.kind} in ballot ${ballot} before it has rejoined`,
       );
     }
+    this.#spoken.add(replica);
     const promised = this.#promised.get(replica) ?? 0;
     if (message.kind === "accepted" && ballot < promised) {
       throw new WorldViolation(
