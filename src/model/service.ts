@@ -97,6 +97,17 @@ export interface SnapshotSink {
 export interface Service {
   readonly name: string;
   /**
+   * Called once for each ordered batch, before its blocks execute, with the agreed time in ms, which never goes back: a
+   * service that removes what has expired does a bounded piece of that here. Reads never come through here; they hide what
+   * has expired by their own time.
+   */
+  advance(time: number, undo: UndoLog | null): void;
+  /**
+   * Agreed time from which `advance` has something to do, `Infinity` if never. When it has passed and no commands arrive,
+   * the coordinator orders an empty batch (DESIGN safety rule 8).
+   */
+  due(): number;
+  /**
    * Executes a run in order and appends exactly one reply per command to `replies` (u32 byte length, included, then bytes),
    * or fewer in a read-only run, see `Run.answered`.
    * Malformed commands get an error reply and change nothing. With `undo`, pushes what `rollback` needs.

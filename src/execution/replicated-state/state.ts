@@ -86,6 +86,11 @@ export class ReplicatedState {
     return this.#time;
   }
 
+  /** Agreed time from which the service wants a batch, with or without commands. */
+  get due(): number {
+    return this.#service.due();
+  }
+
   get sessions(): number {
     return this.#table.size;
   }
@@ -97,6 +102,7 @@ export class ReplicatedState {
     const time = batchTime(view, batch.start);
     if (time > this.#time) this.#time = time;
     this.#expire(out);
+    this.#service.advance(this.#time, null);
     let at = batch.start + BATCH_HEADER_BYTES;
     for (let i = 0; i < batch.blocks; i++) {
       this.#block(batch.bytes, view, at, positionOf(instance, i), out);

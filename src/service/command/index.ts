@@ -6,14 +6,15 @@
  * then per argument `u32 length` and its bytes. Nothing follows the last argument.
  *
  * Reply: `u32 byte length` (included), `u8 kind`, three zero bytes, then by kind: nil and ok nothing; integer decimal ASCII
- * digits; bulk the bytes; error the message, its first word in capitals; array `u32 count` and that many replies.
+ * digits; bulk the bytes; error the message, its first word in capitals; array `u32 count` and that many replies;
+ * pairs `u32 count` and that many times 16 bytes, an 8-byte key and an 8-byte value.
  */
 import type { ByteWriter } from "../../base/index.js";
 
 export const COMMAND_HEADER_BYTES = 8;
 export const REPLY_VALUE_HEADER_BYTES = 8;
 
-export const ReplyKind = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5 } as const;
+export const ReplyKind = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5, pairs: 6 } as const;
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
 export const commandOperation = (view: DataView, at: number): number => view.getUint8(at + 4);

@@ -31,6 +31,13 @@ export class Counter implements Service {
   #value = 0;
   readonly #spans = new Uint32Array(2);
 
+  /** Nothing depends on the time alone. */
+  advance(): void {}
+
+  due(): number {
+    return Infinity;
+  }
+
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     for (let i = 0; i < run.count; i++) {
       const objection = this.#command(run, run.offsets[i] as number, undo);

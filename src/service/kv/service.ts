@@ -78,6 +78,13 @@ export class Kv implements Service {
   /** A command of the present run was refused its value because of that. */
   #overflowed = false;
 
+  /** Nothing depends on the time alone. */
+  advance(): void {}
+
+  due(): number {
+    return Infinity;
+  }
+
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     this.#bytes = run.bytes;
     const start = replies.length;
