@@ -43,6 +43,8 @@ export interface ExecutionView {
   readonly windowMax: number;
   /** Agreed time in ms. */
   readonly time: number;
+  /** Agreed time in ms from which the service wants a batch even if no commands arrive, `Infinity` for never. */
+  readonly due: number;
   readonly sessions: number;
 }
 

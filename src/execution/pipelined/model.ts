@@ -40,6 +40,7 @@ export class Pipelined implements ExecutionModel {
     commands: 0,
     windowMax: Infinity,
     time: 0,
+    due: Infinity,
     sessions: 0,
   };
 
@@ -72,6 +73,7 @@ export class Pipelined implements ExecutionModel {
     view.queuedReads = this.#reads.size;
     view.commands = this.#state.commands;
     view.time = this.#state.time;
+    view.due = this.#state.due;
     view.sessions = this.#state.sessions;
     return view;
   }

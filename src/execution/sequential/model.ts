@@ -28,6 +28,7 @@ export class Sequential implements ExecutionModel {
     commands: 0,
     windowMax: 1,
     time: 0,
+    due: Infinity,
     sessions: 0,
   };
 
@@ -47,6 +48,7 @@ export class Sequential implements ExecutionModel {
     view.queuedReads = this.#reads.size;
     view.commands = this.#state.commands;
     view.time = this.#state.time;
+    view.due = this.#state.due;
     view.sessions = this.#state.sessions;
     return view;
   }

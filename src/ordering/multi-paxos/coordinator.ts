@@ -290,6 +290,11 @@ export class Coordinator {
     this.#timeBaseAt = this.#core.now;
   }
 
+  /** What its monotonic clock lacks of agreed time, in ms. */
+  get timeOffsetMs(): number {
+    return this.#timeBaseMs - this.#timeBaseAt;
+  }
+
   #time(): number {
     // Whole ms, by the coordinator's monotonic clock within its ballot, never back (DESIGN safety rule 8).
     const time = Math.floor(this.#timeBaseMs + (this.#core.now - this.#timeBaseAt));

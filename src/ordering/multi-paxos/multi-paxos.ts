@@ -34,6 +34,7 @@ interface View extends ProtocolView {
   proposable: boolean;
   readable: boolean;
   logBytes: number;
+  timeOffsetMs: number;
 }
 
 /** A tick this much later than asked for means that the process was stopped or starved. */
@@ -74,6 +75,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       proposable: false,
       readable: false,
       logBytes: 0,
+      timeOffsetMs: 0,
     };
   }
 
@@ -412,5 +414,6 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     view.proposable = coordinator.proposable;
     view.readable = coordinator.readable;
     view.logBytes = core.arena.bytesHeld;
+    view.timeOffsetMs = coordinator.timeOffsetMs;
   }
 }

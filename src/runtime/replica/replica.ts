@@ -99,6 +99,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #turn: Turn;
   readonly #timer: Timer;
   readonly #housekeeping: Timer;
+  /** Wakes the coordinator when the service has something due and no commands arrive. */
+  readonly #due: Timer;
 
   #running = false;
   #stopped = false;
@@ -166,6 +168,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#turn.request();
     });
     this.#housekeeping = platform.scheduler.timer(() => this.#onHousekeeping());
+    this.#due = platform.scheduler.timer(() => this.#turn.request());
   }
 
   // Life.
@@ -253,6 +256,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#stopped = true;
     this.#timer.clear();
     this.#housekeeping.clear();
+    this.#due.clear();
     this.#transfer.close();
     const { peers, clients, log } = this.#platform;
     let open = clients.length + 2;
@@ -270,6 +274,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#stopped = true;
     this.#timer.clear();
     this.#housekeeping.clear();
+    this.#due.clear();
     this.#init.onFatal(error);
   }
 
@@ -422,6 +427,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     log.flush();
     peers.flush();
     this.#execute();
+    this.#considerDue();
     for (const port of clients) port.flush();
     this.#considerCheckpoint();
   }
@@ -471,6 +477,25 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#step({ kind: "executed", now: this.#now(), through: executed, speculative: false, replies: null });
     }
     if (this.#wantWork) this.#turn.request();
+  }
+
+  /**
+   * A coordinator without commands orders an empty batch when something of the service is due, so that agreed time reaches
+   * it (DESIGN safety rule 8). One at a time: what the batch before it has left over is known when that has executed.
+   */
+  #considerDue(): void {
+    const { due, executed } = this.#execution.inspect();
+    if (due === Infinity) return;
+    const protocol = this.#protocol.inspect();
+    if (protocol.role !== "leader" || !protocol.proposable || executed < protocol.opened) return;
+    const now = this.#now();
+    const at = due - protocol.timeOffsetMs;
+    if (at > now) {
+      this.#due.set(at);
+      return;
+    }
+    this.#protocol.step({ kind: "propose", now, batch: this.#arena.empty(0) }, this);
+    this.#turn.request();
   }
 
   // Effects of the protocol.
