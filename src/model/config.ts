@@ -13,7 +13,37 @@ export interface ReplicaAddress {
   readonly client: string;
   /** Where Redis-protocol clients reach it; null for services without. */
   readonly resp: string | null;
+  /** Where it serves metrics and health over HTTP; absent or null: nowhere. */
+  readonly admin?: string | null | undefined;
 }
+
+/** Files in PEM form. Names are relative to the cluster's directory; `{id}` in them stands for the replica's number. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+  /** What the certificates of the other side are verified with. */
+  readonly ca: string;
+}
+
+/** How a cluster's ports are protected. Each replica reads its own copy: nothing of it is compared between replicas. */
+export interface SecurityConfig {
+  /** TLS among replicas. Each certificate names its replica by the URI `synod://CLUSTERID/replica/ID`. */
+  readonly peers?: TlsFiles | undefined;
+  /** TLS for native and Redis-protocol clients. `ca` is what replicas verify each other's client ports with. */
+  readonly clients?: (TlsFiles & { readonly clientCa?: string | undefined }) | undefined;
+  /** Users and their passwords, as `hashPassword` writes them, or `plain:` and the password. */
+  readonly passwords?: Readonly<Record<string, string>> | undefined;
+  /** 64 hexadecimal digits: how the replicas of this cluster, and commands with access to its directory, log in as clients. */
+  readonly secret?: string | undefined;
+}
+
+/** True if clients have to say who they are. */
+export function authenticatesClients(security: SecurityConfig | undefined): boolean {
+  return Object.keys(security?.passwords ?? {}).length > 0 || security?.clients?.clientCa !== undefined;
+}
+
+/** The user as which replicas log in to each other's client ports, with the cluster's secret. */
+export const REPLICA_USER = "synod-replica";
 
 /**
  * What all replicas of a cluster must agree on; stored as `cluster.json`. Immutable once the cluster exists. `checksum`
@@ -30,6 +60,7 @@ export interface ClusterConfig {
   readonly groups: number;
   readonly durability: Durability;
   readonly replicas: readonly ReplicaAddress[];
+  readonly security?: SecurityConfig | undefined;
 }
 
 /** Throws `ConfigError` that names the field and prints both numbers of a violated relation. */
@@ -46,14 +77,31 @@ export function checkClusterConfig(config: ClusterConfig): ClusterConfig {
     }
     if (seen.has(replica.id)) throw new ConfigError(`replica id ${replica.id} appears twice`);
     seen.add(replica.id);
-    for (const address of [replica.peer, replica.client, replica.resp]) {
+    for (const address of [replica.peer, replica.client, replica.resp, replica.admin ?? null]) {
       if (address === null) continue;
       parseAddress(address);
       if (addresses.has(address)) throw new ConfigError(`address ${address} appears twice`);
       addresses.add(address);
     }
   }
+  checkSecurity(config.security);
   return Object.freeze({ ...config, replicas: Object.freeze([...config.replicas]) });
+}
+
+function checkSecurity(security: SecurityConfig | undefined): void {
+  if (security?.secret !== undefined && !/^[0-9a-f]{64}$/.test(security.secret)) {
+    throw new ConfigError("security.secret must be 64 hexadecimal digits");
+  }
+  if (authenticatesClients(security) && security?.secret === undefined) {
+    throw new ConfigError(
+      "security.secret is missing: where clients authenticate, replicas do too (openssl rand -hex 32 makes one)",
+    );
+  }
+  for (const user of Object.keys(security?.passwords ?? {})) {
+    if (!/^[!-~]{1,64}$/.test(user) || user === REPLICA_USER) {
+      throw new ConfigError(`security.passwords: "${user}" can't be the name of a user`);
+    }
+  }
 }
 
 /** Splits `host:port` (or `[v6]:port`). Throws `ConfigError`. */

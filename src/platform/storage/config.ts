@@ -40,6 +40,8 @@ export interface StorageInit extends Partial<WalConfig> {
   readonly durability: Durability;
   /** Called for each stored checkpoint that is passed over because it is damaged or was never finished. */
   readonly onDamaged?: ((path: string, reason: string) => void) | undefined;
+  /** Called after each write to the log that ended well, once a group: ms from its start until it was durable. */
+  readonly onLogWritten?: ((durationMs: number) => void) | undefined;
 }
 
 /** Completes and checks a log's tuning. */

@@ -113,6 +113,8 @@ export class Wal implements LogStorage {
   #openSegments = 0;
   #idleArmed = false;
   #lastWriteMs = 0;
+  #writeStartedMs = 0;
+  readonly #onLogWritten: ((durationMs: number) => void) | undefined;
 
   readonly #onWritten = (error: Error | null): void => this.#finishWrite(error);
   readonly #onReady = (): void => this.#pump();
@@ -130,6 +132,7 @@ export class Wal implements LogStorage {
     this.#clusterId = init.clusterId;
     this.#clusterIdBytes = clusterIdBytes(init.clusterId);
     this.#scheduler = init.scheduler;
+    this.#onLogWritten = init.onLogWritten;
     this.#synced = init.durability === "fsync";
     this.#idle = init.scheduler.timer(() => this.#onIdle());
   }
@@ -329,6 +332,7 @@ export class Wal implements LogStorage {
     if (active.firstSequence === 0) active.firstSequence = stamp.sequence;
     if (group.instanceMax > active.instanceMax) active.instanceMax = group.instanceMax;
     this.#underWay = true;
+    this.#writeStartedMs = this.#scheduler.clock.monotonicMs();
     active.append(group.writer.bytes, group.writer.length, this.#onWritten);
     this.#makeRoom(active);
   }
@@ -346,6 +350,7 @@ export class Wal implements LogStorage {
     this.#pendingBytes -= bytes;
     this.#writing.clear();
     this.#lastWriteMs = this.#scheduler.clock.monotonicMs();
+    this.#onLogWritten?.(this.#lastWriteMs - this.#writeStartedMs);
     this.#dropTrimmed();
     this.#pump();
     this.#armIdle();

@@ -66,7 +66,10 @@ export async function loadCluster(directory: string, shapeChecked = false): Prom
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw new ConfigError(`${directory} holds no cluster`);
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+      assertFileNotLost(directory, entriesOf(directory));
+      throw new ConfigError(`${directory} holds no cluster`);
+    }
     throw new ConfigError(`${file} can't be read: ${(error as Error).message}`);
   }
   let value: unknown;
@@ -100,6 +103,7 @@ export async function openCluster(
   if (!entries.includes(CLUSTER_FILE)) {
     if (entries.includes(CREATION_MARKER)) clearInterruptedCreation(directory, entries);
     else if (entries.length > 0) {
+      assertFileNotLost(directory, entries);
       throw new ConfigError(
         `${directory} holds files that are no Synod cluster (${entries[0]}); choose another directory`,
       );
@@ -114,6 +118,16 @@ export async function openCluster(
   await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   if (JSON.stringify(config) !== JSON.stringify(recorded)) writeClusterFile(directory, config);
   return { config, created: false };
+}
+
+/** Throws `ConfigError` if the directory holds replicas without the file that says what cluster they are of. */
+function assertFileNotLost(directory: string, entries: readonly string[]): void {
+  const replicas = entries.filter((entry) => /^replica-\d+$/.test(entry));
+  if (replicas.length === 0 || entries.includes(CREATION_MARKER)) return;
+  throw new ConfigError(
+    `${directory} holds ${replicas.join(", ")} but no ${CLUSTER_FILE}: it is lost, and without it they can't start; ` +
+      `put a copy of it back (every machine of the cluster has one)`,
+  );
 }
 
 function entriesOf(directory: string): string[] {
@@ -165,7 +179,15 @@ function revised(recorded: ClusterConfig, request: ClusterRequest): ClusterConfi
   return checkClusterConfig(config);
 }
 
-async function createCluster(directory: string, request: ClusterRequest): Promise<ClusterConfig> {
+/**
+ * Creates a cluster in a directory that is empty or not there. `fill` puts into each replica's folder what it starts from,
+ * durably, before the replica gets its identity.
+ */
+export async function createCluster(
+  directory: string,
+  request: ClusterRequest,
+  fill?: (folder: string, config: ClusterConfig) => Promise<void>,
+): Promise<ClusterConfig> {
   const wanted = { ...CLUSTER_DEFAULTS, ...defined(request) };
   checkCombination(wanted);
   const config = checkClusterConfig({
@@ -181,13 +203,13 @@ async function createCluster(directory: string, request: ClusterRequest): Promis
   });
   // Nothing is left behind by a creation that could not run.
   await assertPortsFree(config.replicas.flatMap(listenedAddresses));
-  mkdirSync(directory, { recursive: true });
-  syncDirectory(dirname(resolve(directory)));
+  makeDirectory(resolve(directory));
   const marker = join(directory, CREATION_MARKER);
   writeFileSync(marker, String(process.pid), { flag: "wx" });
   for (const replica of config.replicas) {
     const folder = replicaDirectory(directory, replica.id);
     mkdirSync(folder);
+    await fill?.(folder, config);
     await writeFirstIdentity(folder, config, replica.id);
   }
   syncDirectory(directory);
@@ -196,16 +218,34 @@ async function createCluster(directory: string, request: ClusterRequest): Promis
   return config;
 }
 
+/**
+ * Makes a directory and those above it, each durably. One after the other: where the system denies that a directory can be
+ * made at all (/proc), Node's own recursive way never comes back.
+ */
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  const parent = dirname(directory);
+  makeDirectory(parent);
+  try {
+    mkdirSync(directory);
+    syncDirectory(parent);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return;
+    throw new ConfigError(`${directory} can't be created: ${(error as Error).message}`);
+  }
+}
+
 async function placeReplicas(count: number, port: number, resp: boolean): Promise<ReplicaAddress[]> {
   const ids = Array.from({ length: count }, (_, index) => index + 1);
   const given = new Set(port === 0 ? [] : ids.map((id) => port + id - 1));
-  const free = await freePorts(resp && port === 0 ? 3 * count : 2 * count, given);
+  const free = await freePorts(resp && port === 0 ? 4 * count : 3 * count, given);
   const local = (number: number | undefined): string => `127.0.0.1:${number}`;
   return ids.map((id, index) => ({
     id,
     peer: local(free[index]),
     client: local(free[count + index]),
-    resp: resp ? local(port === 0 ? free[2 * count + index] : port + index) : null,
+    resp: resp ? local(port === 0 ? free[3 * count + index] : port + index) : null,
+    admin: local(free[2 * count + index]),
   }));
 }
 
@@ -278,9 +318,10 @@ export function assertLoopback(config: ClusterConfig): void {
   }
 }
 
-/** The addresses of one replica, and its RESP port if it has one, as hosts and ports to listen on. */
+/** The addresses of one replica, with the RESP and the admin port if it has them, as hosts and ports to listen on. */
 export function listenedAddresses(replica: ReplicaAddress): HostPort[] {
-  return [replica.peer, replica.client, replica.resp].filter((address) => address !== null).map(parseAddress);
+  const { peer, client, resp, admin = null } = replica;
+  return [peer, client, resp, admin].filter((address) => address !== null).map(parseAddress);
 }
 
 /** True when `directory` holds a cluster's file. */

@@ -14,7 +14,15 @@ const clusterSchema = z.strictObject({
   groups: z.int().min(1).max(31),
   durability: z.enum(["fsync", "os", "memory"]),
   replicas: z
-    .array(z.strictObject({ id: z.int().min(1), peer: address, client: address, resp: address.nullable() }))
+    .array(
+      z.strictObject({
+        id: z.int().min(1),
+        peer: address,
+        client: address,
+        resp: address.nullable(),
+        admin: address.nullable().optional(),
+      }),
+    )
     .min(1)
     .max(31),
 });

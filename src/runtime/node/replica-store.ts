@@ -22,11 +22,12 @@ export function openReplicaStore(
   config: ClusterConfig,
   scheduler: Scheduler,
   events: EventLog,
+  onLogWritten?: (durationMs: number) => void,
 ): LockedStore {
   const unlock = acquireLock(directory);
   const { clusterId, durability } = config;
   const onDamaged = (path: string, reason: string): void => events.warn("damaged checkpoint", { path, reason });
-  return { ...openFileStorage({ directory, clusterId, durability, scheduler, onDamaged }), unlock };
+  return { ...openFileStorage({ directory, clusterId, durability, scheduler, onDamaged, onLogWritten }), unlock };
 }
 
 /**

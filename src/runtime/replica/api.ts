@@ -11,6 +11,7 @@ import type {
 } from "../../model/index.js";
 import type { ReplicatedStateOptions } from "../../execution/index.js";
 import type { ReplicaPlatform } from "../../platform/index.js";
+import type { ReplicaMetrics } from "./metrics.js";
 
 export interface ReplicaInit {
   readonly self: ReplicaId;
@@ -25,6 +26,8 @@ export interface ReplicaInit {
   onLeader?(leader: ReplicaId): void;
   /** The typed trace stream, for checkers, metrics and experiments. */
   onTrace?(code: TraceCode, a: number, b: number, c: number): void;
+  /** Where the replica counts what it does; by default nowhere. */
+  readonly metrics?: ReplicaMetrics;
   /** Hash every decided batch for the trace stream; costs about 1 ns a byte. Default false. */
   readonly traceValues?: boolean;
   /** Siblings to run instead of those the registry has under the names in `config`: planted faults, experiments. */
@@ -74,6 +77,8 @@ export interface ReplicaStatus {
   readonly executed: Instance;
   readonly trimmed: Instance;
   readonly checkpoint: Instance;
+  /** Bytes of the newest durable checkpoint. */
+  readonly checkpointBytes: number;
   readonly commands: number;
   readonly sessions: number;
   readonly entries: number;

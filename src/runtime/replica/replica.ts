@@ -291,6 +291,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       executed: execution.executed,
       trimmed: view.trimmed,
       checkpoint: this.#checkpointing.through,
+      checkpointBytes: this.#latestCheckpoint?.bytes ?? 0,
       commands: execution.commands,
       sessions: execution.sessions,
       entries: size.entries,
@@ -444,9 +445,15 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       if (protocol.opened - execution.executed >= execution.windowMax) break;
       const batch = this.#ingress.take(this.#arena, this.#options.batchBytesMax);
       if (batch === null) break;
-      this.#protocol.step({ kind: "propose", now: this.#now(), batch }, this);
+      this.#stepProposal(batch);
     }
     if (this.#paused && this.#ingress.bytes < this.#options.ingressBytesMax / 2) this.#pauseClients(false);
+  }
+
+  #stepProposal(batch: Batch): void {
+    const now = this.#now();
+    this.#protocol.step({ kind: "propose", now, batch }, this);
+    this.#init.metrics?.proposed(this.#protocol.inspect().opened, now);
   }
 
   /** Tells clients who leads, when that changed or when they asked the wrong replica. */
@@ -494,7 +501,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#due.set(at);
       return;
     }
-    this.#protocol.step({ kind: "propose", now, batch: this.#arena.empty(0) }, this);
+    this.#stepProposal(this.#arena.empty(0));
     this.#turn.request();
   }
 
@@ -547,6 +554,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   decide(instance: Instance, batch: Batch): void {
+    this.#init.metrics?.decided(instance, this.#now());
     if (this.#init.traceValues === true) {
       const hash = hashBytes(batch.bytes, batch.start, batch.end, 7);
       this.trace(TraceCode.decided, instance, this.#protocol.inspect().ballot, hash);
@@ -594,6 +602,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   trace(code: TraceCode, a: number, b: number, c: number): void {
+    this.#init.metrics?.traced(code);
     this.#init.onTrace?.(code, a, b, c);
   }
 
