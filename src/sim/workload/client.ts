@@ -12,7 +12,7 @@ import type { FramePort, SimKernel, SimProcess } from "../../platform/index.js";
 import { type BlockClient, createBlockClient } from "../../runtime/index.js";
 import type { HistoryRecorder } from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
-import { type CommandSource, decodeReply, encodeCommand, type SimCommand } from "./command.js";
+import type { CommandSource, SimCommand } from "./command.js";
 
 export interface SimClientInit {
   /** Also its host on the network. */
@@ -154,12 +154,12 @@ export class SimClient {
   #submit(lane: number, commands: readonly SimCommand[], read: boolean): void {
     const writer = this.#writer;
     writer.clear();
-    for (const command of commands) encodeCommand(writer, command);
+    for (const command of commands) command.encode(writer);
     const block = { lane, commands, read };
     const token = ++this.#tokens;
     this.#open.set(token, block);
     commands.forEach(({ op, args }, index) => {
-      this.#init.history.invoke(this.#nameOf(lane, index), op, args, this.#init.nowNs());
+      if (op !== null) this.#init.history.invoke(this.#nameOf(lane, index), op, args, this.#init.nowNs());
     });
     this.#client.submit(token, read, commands.length, writer.bytes, writer.view, 0, writer.length);
   }
@@ -177,8 +177,8 @@ export class SimClient {
       this.#init.onAcknowledged(replySession(view, start), replySequence(view, start) + block.commands.length - 1);
     }
     let at = start + REPLY_HEADER_BYTES;
-    this.#end(block, "ok", () => {
-      const result = decodeReply(bytes, view, at);
+    this.#end(block, "ok", (index) => {
+      const result = (block.commands[index] as SimCommand).decode(bytes, view, at);
       at += view.getUint32(at, true);
       return result;
     });
@@ -206,7 +206,8 @@ export class SimClient {
     const { history, nowNs } = this.#init;
     block.commands.forEach((command, index) => {
       if (outcome === "info") this.#init.source.onUnknown(command);
-      history.complete(this.#nameOf(block.lane, index), outcome, result(index), nowNs());
+      const answer = result(index);
+      if (command.op !== null) history.complete(this.#nameOf(block.lane, index), outcome, answer, nowNs());
     });
   }
 

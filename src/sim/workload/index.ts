@@ -1,3 +1,4 @@
 /** The load of a simulated world: clients that draw commands, and record what they were told as a history. */
 export { SimClient, type SimClientInit } from "./client.js";
-export { type CommandSource, commandSource, decodeReply, encodeCommand, type SimCommand } from "./command.js";
+export type { CommandSource, SimCommand } from "./command.js";
+export { commandSource } from "./command-source.js";
