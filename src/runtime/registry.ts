@@ -11,7 +11,7 @@
 import { createPipelined, createSequential } from "../execution/index.js";
 import { type ClusterConfig, ConfigError, type ProtocolModule, type ServiceModule } from "../model/index.js";
 import { multiPaxos } from "../ordering/multi-paxos/index.js";
-import { counter, kv } from "../service/index.js";
+import { btree, counter, kv } from "../service/index.js";
 import type { ReplicaSiblings } from "./replica/api.js";
 
 const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos];
@@ -40,6 +40,7 @@ export interface ServiceEntry {
 
 const services: readonly ServiceEntry[] = [
   { name: "kv", module: kv, resp: true },
+  { name: "btree", module: btree, resp: false },
   { name: "counter", module: counter, resp: false },
 ];
 

@@ -4,3 +4,4 @@ export * from "./command/index.js";
 export * from "./counter/index.js";
 export * from "./cow-tree/index.js";
 export * from "./kv/index.js";
+export * from "./tree/index.js";

@@ -41,6 +41,7 @@ export const shared: ReadonlySet<string> = new Set([
   "execution/replicated-state",
   "service/command",
   "service/cow-tree",
+  "service/tree",
 ]);
 
 /** The one file below the lab that names siblings; everything else reaches them through it or through a family's door. */

@@ -1,0 +1,362 @@
+// Hot file: every command of the service runs here. Nothing may be allocated per command, nothing may throw for bad input,
+// and nothing may wait. Watched by bench/btree.mjs.
+import { assert, type ByteWriter } from "../../base/index.js";
+import {
+  type Digest,
+  READ_REPLIES_BYTES_TARGET,
+  REPLIES_BYTES_MAX,
+  type Run,
+  type Service,
+  type SnapshotSink,
+  type SnapshotSource,
+  type UndoLog,
+} from "../../model/index.js";
+import { ReplyKind, replyError } from "../command/index.js";
+import { WordSink, WordSource, WordTree } from "../tree/index.js";
+import { BTREE_COMMAND_BYTES, BtreeOperation, RANGE_PAIRS_MAX } from "./command.js";
+
+const MALFORMED = "ERR malformed command";
+const READ_ONLY = "ERR a command that writes was sent as an unordered read";
+const WRONG_PAIRS = `ERR a range brings 1 to ${RANGE_PAIRS_MAX} pairs`;
+const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_BYTES_MAX} bytes; ask for fewer pairs at once`;
+
+/** Commands whose leaves are looked for together: enough that their cache misses overlap, few enough that none is evicted. */
+const GROUP = 16;
+/** Operation that stands for a command which is none. */
+const NONE = 0;
+const COMMAND_BYTES_MIN = 16;
+const OPERATIONS_MAX = 6;
+/** The exact length of each operation in bytes, as a typed array since it is looked up for every command. */
+const LENGTHS = Uint8Array.from(BTREE_COMMAND_BYTES);
+/** ok, nil, and a bulk of 8 bytes are 8 or 16 bytes long. */
+const SHORT_REPLY_BYTES = 16;
+const PAIRS_HEADER_BYTES = 12;
+const PAIR_BYTES = 16;
+
+export interface BtreeOptions {
+  /**
+   * Where the key space is cut, ascending: keys below the first bound belong to group 0, those from bound i on to group
+   * i + 1. Each bound is low word and high word of a key. At most 30 bounds, since a group mask has 31 bits. All replicas
+   * and clients have the same.
+   */
+  readonly bounds?: readonly (readonly [low: number, high: number])[];
+}
+
+const BOUNDS_MAX = 30;
+
+/** The B+-tree as a replicated service; see `./command.ts` for its operations. */
+export class Btree implements Service {
+  readonly name = "btree";
+  #tree = new WordTree();
+  readonly #bounds: Uint32Array;
+  // The commands of the present group.
+  readonly #operations = new Uint8Array(GROUP);
+  readonly #lows = new Uint32Array(GROUP);
+  readonly #highs = new Uint32Array(GROUP);
+  readonly #leaves = new Uint32Array(GROUP);
+
+  /** Throws `AssertionError` for bounds that do not ascend or are too many. */
+  constructor(options: BtreeOptions = {}) {
+    const bounds = options.bounds ?? [];
+    assert(bounds.length <= BOUNDS_MAX, `at most ${BOUNDS_MAX} bounds, got ${bounds.length}`);
+    this.#bounds = Uint32Array.from(bounds.flat());
+    for (let i = 0; i < bounds.length; i++) {
+      const [low, high] = bounds[i] as readonly [number, number];
+      assert(i === 0 ? low + high > 0 : this.#groupOf(low, high) === i + 1, `bound ${i} is not above the one before`);
+    }
+  }
+
+  /** Nothing depends on the time alone. */
+  advance(): void {}
+
+  due(): number {
+    return Infinity;
+  }
+
+  execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    const start = replies.length;
+    for (let first = 0; first < run.count; first += GROUP) {
+      const count = Math.min(GROUP, run.count - first);
+      this.#decode(run, first, count);
+      this.#tree.locate(this.#lows, this.#highs, this.#leaves, count);
+      const done = this.#executeGroup(run, first, count, start, replies, undo);
+      if (done === count) continue;
+      run.answered = first + done;
+      return;
+    }
+  }
+
+  rollback(undo: UndoLog, mark: number): void {
+    this.#tree.rollback(undo, mark);
+  }
+
+  isRead(view: DataView, at: number): boolean {
+    const operation = operationAt(view, at);
+    return operation === BtreeOperation.read || operation === BtreeOperation.range;
+  }
+
+  /**
+   * The groups that a command concerns: one for a key, all that a range meets. What changes the structure of the tree
+   * concerns everybody: inserts and deletes, which may, are for all groups (CC-G), and for that of their key alone (OC-G)
+   * under the optimistic assumption that `safetyCheck` then looks into.
+   */
+  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
+    const { view, offsets } = run;
+    const everybody = 2 ** (this.#bounds.length / 2 + 1) - 1;
+    for (let i = 0; i < run.count; i++) {
+      const at = offsets[i] as number;
+      const operation = operationAt(view, at);
+      const group = operation === NONE ? 0 : this.#groupOf(view.getUint32(at + 8, true), view.getUint32(at + 12, true));
+      masks[i] = 2 ** group;
+      if (operation === BtreeOperation.range) {
+        const last = this.#groupOf(view.getUint32(at + 16, true), view.getUint32(at + 20, true));
+        if (last > group) masks[i] = 2 ** (last + 1) - 2 ** group;
+      } else if (mode === 0 && (operation === BtreeOperation.insert || operation === BtreeOperation.delete)) {
+        masks[i] = everybody;
+      }
+    }
+  }
+
+  /**
+   * An insert or delete passes if all keys of its leaf belong to this thread and the leaf neither overflows nor underflows
+   * (opt-PSMR, section V-B). It reads inner nodes, which no command in parallel mode writes, and a leaf only once it is known
+   * that no other thread writes it. What does not change the structure passes: it comes to the thread of its key.
+   */
+  safetyCheck(run: Run, thread: number, pass: Uint8Array): void {
+    const { view, offsets } = run;
+    const tree = this.#tree;
+    for (let i = 0; i < run.count; i++) {
+      const at = offsets[i] as number;
+      const operation = operationAt(view, at);
+      pass[i] = 1;
+      if (operation !== BtreeOperation.insert && operation !== BtreeOperation.delete) continue;
+      const low = view.getUint32(at + 8, true);
+      const high = view.getUint32(at + 12, true);
+      const leaf = tree.leafRange(low, high);
+      pass[i] = 0;
+      if (!this.#isWithin(thread)) continue;
+      const fails =
+        operation === BtreeOperation.insert
+          ? tree.wouldOverflow(leaf, low, high)
+          : tree.wouldUnderflow(leaf, low, high);
+      if (!fails) pass[i] = 1;
+    }
+  }
+
+  /** Keys as doubles: those that round to the same number seem to conflict. What is no command conflicts with none. */
+  conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void {
+    const { view, offsets } = run;
+    for (let i = 0; i < run.count; i++) {
+      const at = offsets[i] as number;
+      const operation = operationAt(view, at);
+      low[i] = operation === NONE ? Infinity : keyAt(view, at + 8);
+      high[i] = operation === NONE ? -Infinity : keyAt(view, at + (operation === BtreeOperation.range ? 16 : 8));
+      writes[i] = operation === NONE || this.isRead(view, at) ? 0 : 1;
+    }
+  }
+
+  digest(into: Digest): void {
+    this.#tree.digest(into);
+  }
+
+  snapshot(): SnapshotSource {
+    return new WordSource(this.#tree);
+  }
+
+  restore(): SnapshotSink {
+    return new WordSink((tree) => {
+      this.#tree = tree;
+    });
+  }
+
+  size(): { readonly entries: number; readonly bytes: number } {
+    return { entries: this.#tree.count, bytes: this.#tree.bytes };
+  }
+
+  /** Reads operations and keys of `count` commands into the columns of the group. */
+  #decode(run: Run, first: number, count: number): void {
+    const { view, offsets } = run;
+    const operations = this.#operations;
+    const lows = this.#lows;
+    const highs = this.#highs;
+    for (let i = 0; i < count; i++) {
+      const at = offsets[first + i] as number;
+      const operation = operationAt(view, at);
+      operations[i] = operation;
+      lows[i] = operation === NONE ? 0 : view.getUint32(at + 8, true);
+      highs[i] = operation === NONE ? 0 : view.getUint32(at + 12, true);
+    }
+  }
+
+  /** Executes the commands decoded and returns how many it has answered; `start` is where the replies of the run begin. */
+  #executeGroup(
+    run: Run,
+    first: number,
+    count: number,
+    start: number,
+    replies: ByteWriter,
+    undo: UndoLog | null,
+  ): number {
+    const tree = this.#tree;
+    const { view: commands, offsets, readOnly } = run;
+    const structure = tree.structure;
+    replies.reserve(GROUP * SHORT_REPLY_BYTES);
+    for (let i = 0; i < count; i++) {
+      const low = this.#lows[i] as number;
+      const high = this.#highs[i] as number;
+      const leaf = tree.structure === structure ? (this.#leaves[i] as number) : tree.leafOf(low, high);
+      const at = offsets[first + i] as number;
+      let done: boolean;
+      switch (this.#operations[i]) {
+        case BtreeOperation.read:
+          if (tree.read(leaf, low, high)) this.#replyValue(replies);
+          else replyShort(replies, ReplyKind.nil);
+          continue;
+        case BtreeOperation.update:
+          if (readOnly) break;
+          done = tree.update(
+            leaf,
+            low,
+            high,
+            commands.getUint32(at + 16, true),
+            commands.getUint32(at + 20, true),
+            undo,
+          );
+          replyShort(replies, done ? ReplyKind.ok : ReplyKind.nil);
+          continue;
+        case BtreeOperation.insert:
+          if (readOnly) break;
+          done = tree.insert(
+            leaf,
+            low,
+            high,
+            commands.getUint32(at + 16, true),
+            commands.getUint32(at + 20, true),
+            undo,
+          );
+          replyShort(replies, done ? ReplyKind.ok : ReplyKind.nil);
+          continue;
+        case BtreeOperation.delete:
+          if (readOnly) break;
+          done = tree.remove(leaf, low, high, undo);
+          replyShort(replies, done ? ReplyKind.ok : ReplyKind.nil);
+          continue;
+        case BtreeOperation.range: {
+          // In a read-only run the first command may bring as much as any; the others are put off when there is much already.
+          const last = readOnly && first + i > 0;
+          const end = start + (last ? READ_REPLIES_BYTES_TARGET : REPLIES_BYTES_MAX);
+          if (!this.#range(commands, at, low, high, replies, end)) {
+            if (last) return i;
+            replyError(replies, REPLIES_TOO_LONG);
+          }
+          replies.reserve(GROUP * SHORT_REPLY_BYTES);
+          continue;
+        }
+        default:
+          replyError(replies, MALFORMED);
+          replies.reserve(GROUP * SHORT_REPLY_BYTES);
+          continue;
+      }
+      replyError(replies, READ_ONLY);
+      replies.reserve(GROUP * SHORT_REPLY_BYTES);
+    }
+    return count;
+  }
+
+  /** Replies the value that was read. The room is there. */
+  #replyValue(replies: ByteWriter): void {
+    const { view, length } = replies;
+    const { value } = this.#tree;
+    view.setUint32(length, SHORT_REPLY_BYTES, true);
+    view.setUint32(length + 4, ReplyKind.bulk, true);
+    view.setUint32(length + 8, value[0] as number, true);
+    view.setUint32(length + 12, value[1] as number, true);
+    replies.length = length + SHORT_REPLY_BYTES;
+  }
+
+  /** Replies the pairs of a range; false, and nothing is replied, if the replies would end behind `end`. */
+  #range(commands: DataView, at: number, low: number, high: number, replies: ByteWriter, end: number): boolean {
+    const pairsMax = commands.getUint32(at + 24, true);
+    if (pairsMax < 1 || pairsMax > RANGE_PAIRS_MAX) {
+      replyError(replies, WRONG_PAIRS);
+      return true;
+    }
+    const reply = replies.length;
+    const room = Math.floor((end - reply - PAIRS_HEADER_BYTES) / PAIR_BYTES);
+    replies.skip(PAIRS_HEADER_BYTES);
+    const lastLow = commands.getUint32(at + 16, true);
+    const lastHigh = commands.getUint32(at + 20, true);
+    // One more than there is room for tells whether the room suffices.
+    const pairs = this.#tree.writePairs(
+      low,
+      high,
+      lastLow,
+      lastHigh,
+      Math.max(0, Math.min(pairsMax, room + 1)),
+      replies,
+    );
+    if (pairs > room) {
+      replies.length = reply;
+      return false;
+    }
+    const { view } = replies;
+    view.setUint32(reply, replies.length - reply, true);
+    view.setUint32(reply + 4, ReplyKind.pairs, true);
+    view.setUint32(reply + 8, pairs, true);
+    return true;
+  }
+
+  /** The group that a key belongs to. */
+  #groupOf(low: number, high: number): number {
+    const bounds = this.#bounds;
+    let group = 0;
+    while (2 * group < bounds.length) {
+      const boundHigh = bounds[2 * group + 1] as number;
+      if (high < boundHigh || (high === boundHigh && low < (bounds[2 * group] as number))) break;
+      group++;
+    }
+    return group;
+  }
+
+  /** Whether all keys of the leaf whose range the tree has found belong to a thread. */
+  #isWithin(thread: number): boolean {
+    const tree = this.#tree;
+    const bounds = this.#bounds;
+    const groups = bounds.length / 2 + 1;
+    if (thread > 0) {
+      const boundHigh = bounds[2 * thread - 1] as number;
+      if (
+        tree.lowerHigh < boundHigh ||
+        (tree.lowerHigh === boundHigh && tree.lowerLow < (bounds[2 * thread - 2] as number))
+      ) {
+        return false;
+      }
+    }
+    if (thread >= groups - 1) return true;
+    if (!tree.bounded) return false;
+    const boundHigh = bounds[2 * thread + 1] as number;
+    return (
+      tree.upperHigh < boundHigh || (tree.upperHigh === boundHigh && tree.upperLow <= (bounds[2 * thread] as number))
+    );
+  }
+}
+
+/** The operation of the command at `at`, `NONE` unless its length and reserved bytes are as they must be. */
+function operationAt(view: DataView, at: number): number {
+  const length = view.getUint32(at, true);
+  if (length < COMMAND_BYTES_MIN) return NONE;
+  const operation = view.getUint32(at + 4, true);
+  return operation < OPERATIONS_MAX && LENGTHS[operation] === length ? operation : NONE;
+}
+
+function keyAt(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * 4294967296 + view.getUint32(at, true);
+}
+
+/** Replies ok or nil. The room is there. */
+function replyShort(replies: ByteWriter, kind: ReplyKind): void {
+  const { view, length } = replies;
+  view.setUint32(length, 8, true);
+  view.setUint32(length + 4, kind, true);
+  replies.length = length + 8;
+}

@@ -1,0 +1,223 @@
+// Hot file: every node is reached through here. Nothing allocates but growth. Watched by bench/btree.mjs.
+import { assert } from "../../base/index.js";
+import {
+  CHUNK_MASK,
+  CHUNK_NODES,
+  CHUNK_SHIFT,
+  LANE,
+  LINK,
+  NODE_BYTES,
+  NODE_SHIFT,
+  NODE_WORDS,
+  STAMP,
+} from "./layout.js";
+import { MARKS_MAX } from "./tails.js";
+
+const FIRST_NODES = 16;
+/** Nodes with copies that are looked through for one allocation, when copies that nobody needs any more may be among them. */
+const SWEPT_PER_ALLOCATION = 4;
+
+/**
+ * The nodes of a tree, by number, in shared memory, and their content as of marks.
+ *
+ * Memory comes in chunks of 16 MiB, so that growing copies nothing; only the first begins small and doubles. The operating
+ * system gives pages when they are first written, so a new chunk costs neither time nor memory. `chunks` may get longer, and
+ * its first element be replaced, by any call of `allocate`, `preserve` or `change`: words are looked up again after those.
+ *
+ * Marks: whoever writes a node calls `preserve` before. A node whose stamp is below the newest mark is copied then and
+ * stamped with that mark. So from a node through its links stamps descend strictly, and what a mark m saw is the first
+ * version whose stamp is below m.
+ */
+export class Arena {
+  readonly chunks: Uint32Array[] = [new Uint32Array(new SharedArrayBuffer(FIRST_NODES * NODE_BYTES))];
+  /** Epoch of the newest open mark, 0 without one. A node whose stamp is below it must be preserved before it is written. */
+  newest = 0;
+  /** Nodes in use, copies included. */
+  nodes = 0;
+  /** Nodes from this number on were never used. Number 0 stands for none. */
+  #unused = 1;
+  /**
+   * The newest of the free nodes, 0 for none. What a tree frees and takes goes through here and nothing else does, so that
+   * it can be undone in reverse order.
+   */
+  #free = 0;
+  /** The same for nodes that were copies. */
+  #freeCopies = 0;
+  #epochs = 0;
+  /** Epochs of the open marks, ascending. */
+  readonly #marks: number[] = [];
+  /** Nodes that have copies. */
+  #copied: number[] = [];
+  /** Nodes some of whose copies may not be needed any more, since a mark was closed. */
+  #stale: number[] = [];
+
+  /** Bytes of the nodes in use. */
+  get bytes(): number {
+    return this.nodes * NODE_BYTES;
+  }
+
+  /** The words of the chunk a node is in. */
+  words(node: number): Uint32Array {
+    return this.chunks[node >>> CHUNK_SHIFT] as Uint32Array;
+  }
+
+  /** Takes a node into use. Its content is undefined. */
+  allocate(): number {
+    const node = this.#free;
+    if (node === 0) return this.#allocateElsewhere();
+    const words = this.words(node);
+    this.#free = words[at(node) + LANE] as number;
+    this.nodes++;
+    this.#stamp(node);
+    return node;
+  }
+
+  /** Gives a node back. Marks keep what it holds. */
+  free(node: number): void {
+    this.preserve(node);
+    const words = this.words(node);
+    words[at(node) + LANE] = this.#free;
+    this.#free = node;
+    this.nodes--;
+  }
+
+  /** Takes back the latest `free`, which was of this node. Its count and columns are undefined. */
+  unfree(node: number): void {
+    assert(this.#free === node, "nodes are taken back in the reverse order");
+    this.#free = this.words(node)[at(node) + LANE] as number;
+    this.nodes++;
+  }
+
+  /** Keeps the content of a node for the open marks, before it is written. */
+  preserve(node: number): void {
+    const stamp = this.words(node)[at(node) + STAMP] as number;
+    if (stamp < this.newest) this.#copy(node);
+  }
+
+  mark(): number {
+    assert(this.#marks.length < MARKS_MAX, `a tree has at most ${MARKS_MAX} marks at a time`);
+    this.newest = ++this.#epochs;
+    this.#marks.push(this.newest);
+    return this.newest;
+  }
+
+  /** Lets go of a mark. Its copies are given back little by little, as nodes are needed. */
+  unmark(epoch: number): void {
+    const index = this.#marks.indexOf(epoch);
+    assert(index >= 0, "a mark is closed once");
+    this.#marks.splice(index, 1);
+    this.newest = this.#marks[this.#marks.length - 1] ?? 0;
+    if (this.#stale.length === 0) [this.#stale, this.#copied] = [this.#copied, this.#stale];
+    else {
+      for (const node of this.#copied) this.#stale.push(node);
+      this.#copied.length = 0;
+    }
+  }
+
+  /** The node or copy with the content that a mark saw in `node`. */
+  version(node: number, epoch: number): number {
+    let version = node;
+    for (;;) {
+      const words = this.words(version);
+      const base = at(version);
+      if ((words[base + STAMP] as number) < epoch) return version;
+      version = words[base + LINK] as number;
+      assert(version !== 0, "a mark reaches a node that it keeps no content of");
+    }
+  }
+
+  /** Says that a mark needs no more of a node: if it is the only one, the node is not copied for it, and a copy is freed. */
+  passed(node: number, epoch: number): void {
+    if (this.#marks.length !== 1) return;
+    const words = this.words(node);
+    const base = at(node);
+    if ((words[base + STAMP] as number) < epoch) words[base + STAMP] = epoch;
+    let copy = words[base + LINK] as number;
+    words[base + LINK] = 0;
+    while (copy !== 0) copy = this.#releaseCopy(copy);
+  }
+
+  #allocateElsewhere(): number {
+    if (this.#freeCopies === 0 && this.#stale.length > 0) this.#sweep();
+    this.nodes++;
+    let node = this.#freeCopies;
+    if (node !== 0) this.#freeCopies = this.words(node)[at(node) + LANE] as number;
+    else {
+      node = this.#unused++;
+      if (node >>> CHUNK_SHIFT === this.chunks.length) this.#addChunk();
+      else if (this.chunks.length === 1 && node << NODE_SHIFT === this.words(0).length) this.#growFirst();
+    }
+    this.#stamp(node);
+    return node;
+  }
+
+  /** No mark reaches a node that was not in use when it was made, but older ones may reach its former life. */
+  #stamp(node: number): void {
+    const words = this.words(node);
+    if ((words[at(node) + STAMP] as number) < this.newest) words[at(node) + STAMP] = this.newest;
+  }
+
+  #copy(node: number): void {
+    const copy = this.#allocateElsewhere();
+    const from = this.words(node);
+    const into = this.words(copy);
+    const source = at(node);
+    into.set(from.subarray(source, source + NODE_WORDS), at(copy));
+    if (from[source + LINK] === 0) this.#copied.push(node);
+    from[source + LINK] = copy;
+    from[source + STAMP] = this.newest;
+  }
+
+  /** Frees a copy and returns the next older one. */
+  #releaseCopy(copy: number): number {
+    const words = this.words(copy);
+    const older = words[at(copy) + LINK] as number;
+    words[at(copy) + LINK] = 0;
+    words[at(copy) + LANE] = this.#freeCopies;
+    this.#freeCopies = copy;
+    this.nodes--;
+    return older;
+  }
+
+  /** Frees those copies of a few nodes which no mark needs. */
+  #sweep(): void {
+    for (let i = 0; i < SWEPT_PER_ALLOCATION; i++) {
+      const node = this.#stale.pop();
+      if (node === undefined) return;
+      let newer = node;
+      let copy = this.words(node)[at(node) + LINK] as number;
+      while (copy !== 0) {
+        const words = this.words(newer);
+        const from = this.words(copy)[at(copy) + STAMP] as number;
+        if (this.#isNeeded(from, words[at(newer) + STAMP] as number)) {
+          newer = copy;
+          copy = this.words(copy)[at(copy) + LINK] as number;
+        } else {
+          copy = this.#releaseCopy(copy);
+          words[at(newer) + LINK] = copy;
+        }
+      }
+      if (newer !== node) this.#copied.push(node);
+    }
+  }
+
+  /** Whether a mark is above the stamp of a copy and not above that of the next newer version. */
+  #isNeeded(from: number, to: number): boolean {
+    for (const epoch of this.#marks) if (epoch > from && epoch <= to) return true;
+    return false;
+  }
+
+  #growFirst(): void {
+    const before = this.words(0);
+    const words = new Uint32Array(new SharedArrayBuffer(2 * before.byteLength));
+    words.set(before);
+    this.chunks[0] = words;
+  }
+
+  #addChunk(): void {
+    this.chunks.push(new Uint32Array(new SharedArrayBuffer(CHUNK_NODES * NODE_BYTES)));
+  }
+}
+
+/** Index of the first word of a node in its chunk. */
+export const at = (node: number): number => (node & CHUNK_MASK) << NODE_SHIFT;

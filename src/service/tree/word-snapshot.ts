@@ -1,0 +1,319 @@
+import { ByteQueue, type ByteWriter } from "../../base/index.js";
+import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
+import { type Arena, at } from "./arena.js";
+import { COUNT, COUNT_MASK, KEY_LOW, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+import {
+  CHILD,
+  INNER_CAPACITY,
+  INNER_HIGH,
+  LEAF_CAPACITY,
+  LEAF_HIGH,
+  VALUE_HIGH,
+  VALUE_LOW,
+  WordTree,
+} from "./word-tree.js";
+
+/**
+ * A snapshot of a tree with its shape, little-endian: `u32 magic`, `u32 format`, `f64 entries`, four u32 of digest,
+ * `u32 level of the root`, `u32 0`; then the nodes, each in front of its children and those in ascending order. A node is
+ * `u32 items | level << 8` and its columns one after the other: of a leaf key low, key high, value low, value high; of an
+ * inner node key low and key high without item 0, whose key is the node's lower bound. Nothing follows the last node.
+ */
+const MAGIC = 0x45525442;
+const FORMAT = 1;
+const HEADER_BYTES = 40;
+const NODE_HEADER_BYTES = 4;
+
+/** Writes the tree as it was when the source was made. */
+export class WordSource implements SnapshotSource {
+  readonly #arena: Arena;
+  readonly #epoch: number;
+  readonly #height: number;
+  readonly #count: number;
+  readonly #digest: Digest = new Uint32Array(4);
+  /** The node to write next, 0 if one of `#nodes` tells. */
+  #next: number;
+  /** The inner nodes above it by level, and the next child of each. */
+  readonly #nodes = new Uint32Array(LEVELS_MAX);
+  readonly #slots = new Uint32Array(LEVELS_MAX);
+  /** Level of the lowest inner node whose children are being written. */
+  #level: number;
+  #begun = false;
+  #open = true;
+
+  constructor(tree: WordTree) {
+    this.#arena = tree.arena;
+    this.#epoch = tree.arena.mark();
+    this.#next = tree.root;
+    this.#height = tree.height;
+    this.#level = tree.height + 1;
+    this.#count = tree.count;
+    tree.digest(this.#digest);
+  }
+
+  next(writer: ByteWriter, bytesTarget: number): boolean {
+    if (!this.#open) return false;
+    const stop = writer.length + bytesTarget;
+    if (!this.#begun) {
+      this.#begun = true;
+      writer.u32(MAGIC);
+      writer.u32(FORMAT);
+      writer.f64(this.#count);
+      for (const lane of this.#digest) writer.u32(lane);
+      writer.u32(this.#height);
+      writer.u32(0);
+    }
+    while (this.#advance()) {
+      this.#writeNode(writer);
+      if (writer.length >= stop) return true;
+    }
+    this.close();
+    return false;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#arena.unmark(this.#epoch);
+  }
+
+  /** Moves `#next` to the node to write next; false if there is none. */
+  #advance(): boolean {
+    if (this.#next !== 0) return true;
+    while (this.#level <= this.#height) {
+      const node = this.#nodes[this.#level] as number;
+      const version = this.#arena.version(node, this.#epoch);
+      const words = this.#arena.words(version);
+      const slot = this.#slots[this.#level] as number;
+      if (slot < ((words[at(version) + COUNT] as number) & COUNT_MASK)) {
+        this.#slots[this.#level] = slot + 1;
+        this.#next = words[at(version) + CHILD + slot] as number;
+        return true;
+      }
+      this.#arena.passed(node, this.#epoch);
+      this.#level++;
+    }
+    return false;
+  }
+
+  #writeNode(writer: ByteWriter): void {
+    const node = this.#next;
+    this.#next = 0;
+    const version = this.#arena.version(node, this.#epoch);
+    const words = this.#arena.words(version);
+    const start = at(version);
+    const header = (words[start + COUNT] as number) & 0xffff;
+    const count = header & COUNT_MASK;
+    const level = header >>> LEVEL_SHIFT;
+    writer.u32(header);
+    if (level > 0) {
+      writeColumn(writer, words, start + KEY_LOW + 1, count - 1);
+      writeColumn(writer, words, start + INNER_HIGH + 1, count - 1);
+      this.#level = level;
+      this.#nodes[level] = node;
+      this.#slots[level] = 0;
+      return;
+    }
+    writeColumn(writer, words, start + KEY_LOW, count);
+    writeColumn(writer, words, start + LEAF_HIGH, count);
+    writeColumn(writer, words, start + VALUE_LOW, count);
+    writeColumn(writer, words, start + VALUE_HIGH, count);
+    this.#arena.passed(node, this.#epoch);
+  }
+}
+
+function writeColumn(writer: ByteWriter, words: Uint32Array, first: number, count: number): void {
+  let offset = writer.skip(4 * count);
+  const { view } = writer;
+  for (let i = first; i < first + count; i++) {
+    view.setUint32(offset, words[i] as number, true);
+    offset += 4;
+  }
+}
+
+/** Rebuilds a tree beside the old one and hands it over when it is complete, in order, and has the digest it says. */
+export class WordSink implements SnapshotSink {
+  readonly #input = new ByteQueue();
+  readonly #tree = new WordTree();
+  readonly #digest: Digest = new Uint32Array(4);
+  readonly #install: (tree: WordTree) => void;
+  #begun = false;
+  #entries = 0;
+  #height = 0;
+  #root = 0;
+  /** The inner nodes whose children are being read, by level, and how many of each are there. */
+  readonly #nodes = new Uint32Array(LEVELS_MAX);
+  readonly #slots = new Uint32Array(LEVELS_MAX);
+  /** Level of the node to come, above the root's when there is none to come. */
+  #level = 0;
+  // The range of the node to come: lower bound, and upper bound if it has one.
+  #lowerLow = 0;
+  #lowerHigh = 0;
+  #upperLow = 0;
+  #upperHigh = 0;
+  #bounded = false;
+
+  constructor(install: (tree: WordTree) => void) {
+    this.#install = install;
+  }
+
+  write(bytes: Uint8Array, start: number, end: number): void {
+    const input = this.#input;
+    input.push(bytes, start, end);
+    if (!this.#begun) {
+      if (!input.has(HEADER_BYTES)) return;
+      this.#readHeader();
+    }
+    while (this.#level <= this.#height && input.has(NODE_HEADER_BYTES)) if (!this.#readNode()) return;
+    if (this.#level > this.#height && input.size > 0) throw damaged("bytes follow the last node");
+  }
+
+  finish(): void {
+    const tree = this.#tree;
+    if (!this.#begun || this.#level <= this.#height || this.#input.size > 0)
+      throw damaged("it ends before its last node");
+    tree.completeTree(this.#root, this.#height);
+    if (tree.count !== this.#entries) throw damaged(`it has ${tree.count} entries and says ${this.#entries}`);
+    const digest = new Uint32Array(4);
+    tree.digest(digest);
+    if (!digest.every((lane, i) => lane === this.#digest[i])) throw damaged("the digest does not match the nodes");
+    this.#install(tree);
+  }
+
+  #readHeader(): void {
+    const { view, at: start } = this.#input;
+    if (view.getUint32(start, true) !== MAGIC) throw damaged("it does not begin as a tree's snapshot");
+    const format = view.getUint32(start + 4, true);
+    if (format !== FORMAT) throw damaged(`its format is ${format}, this version reads ${FORMAT}`);
+    const entries = view.getFloat64(start + 8, true);
+    if (!Number.isSafeInteger(entries) || entries < 0) throw damaged(`its number of entries is ${entries}`);
+    const height = view.getUint32(start + 32, true);
+    if (height >= LEVELS_MAX) throw damaged(`its root is at level ${height}, at most ${LEVELS_MAX - 1} are allowed`);
+    if (view.getUint32(start + 36, true) !== 0) throw damaged("a reserved field is not 0");
+    for (let i = 0; i < 4; i++) this.#digest[i] = view.getUint32(start + 16 + 4 * i, true);
+    this.#entries = entries;
+    this.#height = height;
+    this.#level = height;
+    this.#begun = true;
+    this.#input.at = start + HEADER_BYTES;
+  }
+
+  /** False if the rest of the node has not arrived. */
+  #readNode(): boolean {
+    const input = this.#input;
+    const header = input.view.getUint32(input.at, true);
+    const count = header & COUNT_MASK;
+    const level = (header >>> LEVEL_SHIFT) & LEVEL_MASK;
+    if (header >>> (2 * LEVEL_SHIFT) !== 0 || level !== this.#level) {
+      throw damaged(`a node says ${header} where one of level ${this.#level} is due`);
+    }
+    this.#checkCount(level, count);
+    const bytes = NODE_HEADER_BYTES + (level === 0 ? 16 * count : 8 * (count - 1));
+    if (!input.has(bytes)) return false;
+    const node = this.#tree.addNode(level, count);
+    const words = this.#tree.arena.words(node);
+    const start = at(node);
+    let from = input.at + NODE_HEADER_BYTES;
+    if (level === 0) {
+      for (const column of [KEY_LOW, LEAF_HIGH, VALUE_LOW, VALUE_HIGH]) {
+        from = readColumn(input.view, from, words, start + column, count);
+      }
+      this.#checkKeys(words, start + KEY_LOW, start + LEAF_HIGH, count, true);
+    } else {
+      from = readColumn(input.view, from, words, start + KEY_LOW + 1, count - 1);
+      from = readColumn(input.view, from, words, start + INNER_HIGH + 1, count - 1);
+      this.#checkKeys(words, start + KEY_LOW + 1, start + INNER_HIGH + 1, count - 1, false);
+      words[start + KEY_LOW] = this.#lowerLow;
+      words[start + INNER_HIGH] = this.#lowerHigh;
+    }
+    input.at = from;
+    this.#tree.completeNode(node, level, this.#lowerLow, this.#lowerHigh);
+    if (this.#tree.count > this.#entries) throw damaged(`it has more than the ${this.#entries} entries it says`);
+    this.#place(node, level);
+    return true;
+  }
+
+  #checkCount(level: number, count: number): void {
+    const most = level === 0 ? LEAF_CAPACITY : INNER_CAPACITY;
+    const root = level === this.#height;
+    let fewest = level === 0 ? 1 : 2;
+    if (root) fewest = level === 0 ? 0 : 2;
+    else if (this.#bounded) fewest = this.#tree.minimum(level);
+    if (count < fewest || count > most) {
+      throw damaged(`a node of level ${level} has ${count} items, allowed are ${fewest} to ${most}`);
+    }
+  }
+
+  /** Checks that keys ascend strictly within the range of the node; the first may be the lower bound itself if `closed`. */
+  #checkKeys(words: Uint32Array, low: number, high: number, count: number, closed: boolean): void {
+    let beforeLow = this.#lowerLow;
+    let beforeHigh = this.#lowerHigh;
+    for (let i = 0; i < count; i++) {
+      const keyLow = words[low + i] as number;
+      const keyHigh = words[high + i] as number;
+      const above = keyHigh > beforeHigh || (keyHigh === beforeHigh && keyLow > beforeLow);
+      const same = keyHigh === beforeHigh && keyLow === beforeLow;
+      if (!above && !(closed && i === 0 && same)) throw damaged("its keys do not ascend");
+      beforeLow = keyLow;
+      beforeHigh = keyHigh;
+    }
+    if (count === 0 || !this.#bounded) return;
+    if (beforeHigh > this.#upperHigh || (beforeHigh === this.#upperHigh && beforeLow >= this.#upperLow)) {
+      throw damaged("a key is not in the range of its node");
+    }
+  }
+
+  /** Hangs a node below its parent and finds out which one is due next. */
+  #place(node: number, level: number): void {
+    if (level === this.#height) this.#root = node;
+    else {
+      const parent = this.#nodes[level + 1] as number;
+      const slot = this.#slots[level + 1] as number;
+      this.#tree.arena.words(parent)[at(parent) + CHILD + slot] = node;
+      this.#slots[level + 1] = slot + 1;
+    }
+    let due = level;
+    if (level > 0) {
+      this.#nodes[level] = node;
+      this.#slots[level] = 0;
+    } else {
+      due = 1;
+      while (due <= this.#height && this.#slots[due] === this.#tree.countOf(this.#nodes[due] as number)) due++;
+    }
+    this.#level = due > this.#height ? due : due - 1;
+    if (due <= this.#height) this.#setRange(due);
+  }
+
+  /** The range of the next child of the node at `level`. */
+  #setRange(level: number): void {
+    const slot = this.#slots[level] as number;
+    const words = this.#tree.arena.words(this.#nodes[level] as number);
+    const start = at(this.#nodes[level] as number);
+    this.#lowerLow = words[start + KEY_LOW + slot] as number;
+    this.#lowerHigh = words[start + INNER_HIGH + slot] as number;
+    // The upper bound is that of the lowest ancestor with a child behind the one that leads here.
+    this.#bounded = false;
+    for (let above = level; above <= this.#height && !this.#bounded; above++) {
+      const ancestor = this.#nodes[above] as number;
+      const next = (this.#slots[above] as number) + (above === level ? 1 : 0);
+      if (next === this.#tree.countOf(ancestor)) continue;
+      const keys = this.#tree.arena.words(ancestor);
+      this.#upperLow = keys[at(ancestor) + KEY_LOW + next] as number;
+      this.#upperHigh = keys[at(ancestor) + INNER_HIGH + next] as number;
+      this.#bounded = true;
+    }
+  }
+}
+
+function readColumn(view: DataView, from: number, words: Uint32Array, first: number, count: number): number {
+  let offset = from;
+  for (let i = first; i < first + count; i++) {
+    words[i] = view.getUint32(offset, true);
+    offset += 4;
+  }
+  return offset;
+}
+
+function damaged(reason: string): CheckpointDamagedError {
+  return new CheckpointDamagedError(`the snapshot of the tree is damaged: ${reason}`);
+}

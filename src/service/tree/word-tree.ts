@@ -1,0 +1,431 @@
+// Hot file: every command of the btree service ends here. Nothing allocates without an undo log but growth, and nothing
+// throws. Watched by bench/btree.mjs.
+import { type ByteWriter, mix32 } from "../../base/index.js";
+import type { Digest, UndoLog } from "../../model/index.js";
+import { at } from "./arena.js";
+import { capacityOf, CHUNK_SHIFT, COUNT, COUNT_MASK, KEY_LOW, LANE, STAMP } from "./layout.js";
+import { countBelow, countThrough } from "./search.js";
+import { Tree } from "./tree.js";
+import { WordDigest } from "./word-digest.js";
+
+/** Columns of a leaf: key low, key high, value low, value high. */
+const LEAF_COLUMNS = 4;
+/** Columns of an inner node: key low, key high, child. */
+const INNER_COLUMNS = 3;
+export const LEAF_CAPACITY = capacityOf(LEAF_COLUMNS);
+export const INNER_CAPACITY = capacityOf(INNER_COLUMNS);
+export const LEAF_HIGH = KEY_LOW + LEAF_CAPACITY;
+export const VALUE_LOW = LEAF_HIGH + LEAF_CAPACITY;
+export const VALUE_HIGH = VALUE_LOW + LEAF_CAPACITY;
+export const INNER_HIGH = KEY_LOW + INNER_CAPACITY;
+export const CHILD = INNER_HIGH + INNER_CAPACITY;
+
+const UPDATED = 8;
+const INSERTED = 9;
+const REMOVED = 10;
+
+/**
+ * A B+-tree from unsigned 64-bit keys to 64-bit values, both as two u32 words.
+ *
+ * Looking for a leaf and working on it are separate steps, so that the leaves of several commands are looked for together:
+ * `locate` overlaps their cache misses. A leaf found stays the right one until `structure` changes.
+ *
+ * The digest covers the entries and the shape: for each node its level, lower bound and number of items.
+ */
+export class WordTree extends Tree {
+  /** The value that `read` found: low and high word. */
+  readonly value = new Uint32Array(2);
+  // The range that `leafRange` found: keys from the lower bound on, and below the upper one if it is bounded.
+  lowerLow = 0;
+  lowerHigh = 0;
+  upperLow = 0;
+  upperHigh = 0;
+  bounded = false;
+  readonly #entries = new WordDigest();
+  /** Sums over all nodes of (items + 1) times two hashes of level and lower bound. */
+  readonly #shape = new Int32Array(2);
+  /** Keeps the compiler from leaving out reads whose result nobody uses. */
+  touched = 0;
+
+  constructor() {
+    super(LEAF_COLUMNS, INNER_COLUMNS);
+    this.reset();
+  }
+
+  /** The leaf that a key belongs to. */
+  leafOf(low: number, high: number): number {
+    const { chunks } = this.arena;
+    let node = this.root;
+    for (let level = this.height; level > 0; level--)
+      node = childFor(chunks[node >>> CHUNK_SHIFT] as Uint32Array, at(node), low, high);
+    return node;
+  }
+
+  /** The leaves of several keys at once: those of `lows[i]`, `highs[i]` for i below `count` go to `leaves[i]`. */
+  locate(lows: Uint32Array, highs: Uint32Array, leaves: Uint32Array, count: number): void {
+    const { chunks } = this.arena;
+    const { root } = this;
+    for (let i = 0; i < count; i++) leaves[i] = root;
+    let touched = 0;
+    for (let level = this.height; level > 0; level--) {
+      for (let i = 0; i < count; i++) {
+        const node = leaves[i] as number;
+        const words = chunks[node >>> CHUNK_SHIFT] as Uint32Array;
+        const child = childFor(words, at(node), lows[i] as number, highs[i] as number);
+        leaves[i] = child;
+        // Two reads that nothing waits for, so that the child is on its way into the cache while others are searched.
+        const below = chunks[child >>> CHUNK_SHIFT] as Uint32Array;
+        touched ^= (below[at(child)] as number) ^ (below[at(child) + KEY_LOW + 24] as number);
+      }
+    }
+    this.touched = touched;
+  }
+
+  /** Reads the value of a key of this leaf into `value`; false if the key is not there. */
+  read(leaf: number, low: number, high: number): boolean {
+    const words = this.arena.words(leaf);
+    const start = at(leaf);
+    const slot = slotOf(words, start, low, high);
+    if (slot < 0) return false;
+    this.value[0] = words[start + VALUE_LOW + slot] as number;
+    this.value[1] = words[start + VALUE_HIGH + slot] as number;
+    return true;
+  }
+
+  /** Gives a key of this leaf another value; false, and nothing happens, if the key is not there. */
+  update(leaf: number, low: number, high: number, valueLow: number, valueHigh: number, undo: UndoLog | null): boolean {
+    let words = this.arena.words(leaf);
+    const start = at(leaf);
+    const slot = slotOf(words, start, low, high);
+    if (slot < 0) return false;
+    if ((words[start + STAMP] as number) < this.arena.newest) {
+      this.arena.preserve(leaf);
+      words = this.arena.words(leaf);
+    }
+    const beforeLow = words[start + VALUE_LOW + slot] as number;
+    const beforeHigh = words[start + VALUE_HIGH + slot] as number;
+    words[start + VALUE_LOW + slot] = valueLow;
+    words[start + VALUE_HIGH + slot] = valueHigh;
+    this.#entries.replace(low, high, beforeLow, beforeHigh, valueLow, valueHigh);
+    if (undo !== null) undo.push(low, high, beforeLow, beforeHigh, UPDATED);
+    return true;
+  }
+
+  /** Adds a key that belongs to this leaf; false, and nothing happens, if the key is there. */
+  insert(leaf: number, low: number, high: number, valueLow: number, valueHigh: number, undo: UndoLog | null): boolean {
+    const words = this.arena.words(leaf);
+    const start = at(leaf);
+    const count = (words[start] as number) & COUNT_MASK;
+    const slot = countBelow(words, start + KEY_LOW, start + LEAF_HIGH, count, low, high);
+    if (slot < count && words[start + KEY_LOW + slot] === low && words[start + LEAF_HIGH + slot] === high) return false;
+    if (count < LEAF_CAPACITY) this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
+    else {
+      this.#descend(low, high);
+      this.makeRoom(undo);
+      this.#insertAt(this.path[0] as number, this.slots[0] as number, low, high, valueLow, valueHigh);
+    }
+    if (undo !== null) undo.push(low, high, INSERTED);
+    return true;
+  }
+
+  /** Removes a key of this leaf; false, and nothing happens, if the key is not there. */
+  remove(leaf: number, low: number, high: number, undo: UndoLog | null): boolean {
+    const words = this.arena.words(leaf);
+    const start = at(leaf);
+    const slot = slotOf(words, start, low, high);
+    if (slot < 0) return false;
+    if (undo !== null) {
+      undo.push(low, high, words[start + VALUE_LOW + slot], words[start + VALUE_HIGH + slot], REMOVED);
+    }
+    const left = this.#removeAt(leaf, slot);
+    if (this.height > 0 && left < this.minimum(0)) {
+      this.#descend(low, high);
+      this.mendUnderflow(undo);
+    }
+    return true;
+  }
+
+  /**
+   * Appends the entries with first ≤ key ≤ last to a writer, ascending and at most `pairsMax`, each as key and value in
+   * little-endian words, and returns their number.
+   */
+  writePairs(
+    low: number,
+    high: number,
+    lastLow: number,
+    lastHigh: number,
+    pairsMax: number,
+    writer: ByteWriter,
+  ): number {
+    this.#descend(low, high);
+    let pairs = 0;
+    while (pairs < pairsMax) {
+      const leaf = this.path[0] as number;
+      const words = this.arena.words(leaf);
+      const start = at(leaf);
+      const count = this.countOf(leaf);
+      const first = start + KEY_LOW + (this.slots[0] as number);
+      const through = countThrough(words, start + KEY_LOW, start + LEAF_HIGH, count, lastLow, lastHigh);
+      const stop = Math.min(start + KEY_LOW + through, first + pairsMax - pairs);
+      if (stop > first) {
+        let offset = writer.skip(16 * (stop - first));
+        const { view } = writer;
+        for (let i = first; i < stop; i++) {
+          view.setUint32(offset, words[i] as number, true);
+          view.setUint32(offset + 4, words[i + LEAF_CAPACITY] as number, true);
+          view.setUint32(offset + 8, words[i + 2 * LEAF_CAPACITY] as number, true);
+          view.setUint32(offset + 12, words[i + 3 * LEAF_CAPACITY] as number, true);
+          offset += 16;
+        }
+        pairs += stop - first;
+      }
+      if (through < count || !this.nextLeaf()) break;
+    }
+    return pairs;
+  }
+
+  // What opt-PSMR's safety check asks (section V-B). It reads inner nodes, and of leaves only that of the key.
+
+  /** The leaf that a key belongs to; the range of its keys is then in `lowerLow` and the fields behind it. */
+  leafRange(low: number, high: number): number {
+    let node = this.root;
+    this.lowerLow = 0;
+    this.lowerHigh = 0;
+    this.bounded = false;
+    for (let level = this.height; level > 0; level--) {
+      const words = this.arena.words(node);
+      const start = at(node);
+      const slot = childSlot(words, start, low, high);
+      if (slot > 0) {
+        this.lowerLow = words[start + KEY_LOW + slot] as number;
+        this.lowerHigh = words[start + INNER_HIGH + slot] as number;
+      }
+      if (slot + 1 < ((words[start + COUNT] as number) & COUNT_MASK)) {
+        this.upperLow = words[start + KEY_LOW + slot + 1] as number;
+        this.upperHigh = words[start + INNER_HIGH + slot + 1] as number;
+        this.bounded = true;
+      }
+      node = words[start + CHILD + slot] as number;
+    }
+    return node;
+  }
+
+  /** Whether adding a key to its leaf would split it. */
+  wouldOverflow(leaf: number, low: number, high: number): boolean {
+    return this.countOf(leaf) === LEAF_CAPACITY && slotOf(this.arena.words(leaf), at(leaf), low, high) < 0;
+  }
+
+  /** Whether removing a key from its leaf would leave it too few items, whatever its siblings hold. */
+  wouldUnderflow(leaf: number, low: number, high: number): boolean {
+    if (this.height === 0 || this.countOf(leaf) > this.minimum(0)) return false;
+    return slotOf(this.arena.words(leaf), at(leaf), low, high) >= 0;
+  }
+
+  /** Takes back everything recorded since `mark`, newest first; entries and shape are then as they were. */
+  rollback(undo: UndoLog, mark: number): void {
+    while (undo.mark() > mark) {
+      const kind = undo.pop();
+      if (kind !== UPDATED && kind !== INSERTED && kind !== REMOVED) {
+        this.undoStructure(undo, kind);
+        continue;
+      }
+      const valueHigh = kind === INSERTED ? 0 : (undo.pop() as number);
+      const valueLow = kind === INSERTED ? 0 : (undo.pop() as number);
+      const high = undo.pop() as number;
+      const low = undo.pop() as number;
+      const leaf = this.leafOf(low, high);
+      if (kind === UPDATED) this.update(leaf, low, high, valueLow, valueHigh, null);
+      else {
+        // The leaf has the items it had, so it neither overflows nor has to be mended.
+        const words = this.arena.words(leaf);
+        const start = at(leaf);
+        const slot = countBelow(words, start + KEY_LOW, start + LEAF_HIGH, this.countOf(leaf), low, high);
+        if (kind === INSERTED) this.#removeAt(leaf, slot);
+        else this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
+      }
+    }
+  }
+
+  /** Writes the digest of entries and shape as four u32. */
+  digest(into: Digest): void {
+    this.#entries.read(into);
+    for (let i = 0; i < 4; i++) into[i] = mix32((into[i] as number) ^ mix32((this.#shape[i & 1] as number) + i));
+  }
+
+  /** Takes a node into use for a tree that is being restored; its items are written by the caller. */
+  addNode(level: number, count: number): number {
+    const node = this.allocate(level);
+    this.setCount(node, count);
+    return node;
+  }
+
+  /** Counts in a node whose items are complete, with its lower bound. */
+  completeNode(node: number, level: number, lowerLow: number, lowerHigh: number): void {
+    const words = this.arena.words(node);
+    const start = at(node);
+    const count = this.countOf(node);
+    words[start + LANE] = laneOf(level, lowerLow, lowerHigh);
+    this.#addShape(words[start + LANE] as number, count + 1);
+    if (level > 0) return;
+    this.count += count;
+    for (let i = start + KEY_LOW; i < start + KEY_LOW + count; i++) {
+      this.#entries.add(
+        words[i] as number,
+        words[i + LEAF_CAPACITY] as number,
+        words[i + 2 * LEAF_CAPACITY] as number,
+        words[i + 3 * LEAF_CAPACITY] as number,
+      );
+    }
+  }
+
+  /** Puts the nodes added in place of the empty tree that there was. */
+  completeTree(root: number, height: number): void {
+    this.leave(this.root);
+    this.arena.free(this.root);
+    this.root = root;
+    this.height = height;
+    this.structure++;
+  }
+
+  /** Adds an item to a leaf that has room. */
+  #insertAt(leaf: number, slot: number, low: number, high: number, valueLow: number, valueHigh: number): void {
+    const start = at(leaf);
+    if ((this.arena.words(leaf)[start + STAMP] as number) < this.arena.newest) this.arena.preserve(leaf);
+    const words = this.arena.words(leaf);
+    const header = words[start] as number;
+    const first = start + KEY_LOW + slot;
+    for (let i = start + KEY_LOW + (header & COUNT_MASK); i > first; i--) {
+      words[i] = words[i - 1] as number;
+      words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY - 1] as number;
+      words[i + 2 * LEAF_CAPACITY] = words[i + 2 * LEAF_CAPACITY - 1] as number;
+      words[i + 3 * LEAF_CAPACITY] = words[i + 3 * LEAF_CAPACITY - 1] as number;
+    }
+    words[first] = low;
+    words[first + LEAF_CAPACITY] = high;
+    words[first + 2 * LEAF_CAPACITY] = valueLow;
+    words[first + 3 * LEAF_CAPACITY] = valueHigh;
+    words[start] = header + 1;
+    this.count++;
+    this.#addShape(words[start + LANE] as number, 1);
+    this.#entries.add(low, high, valueLow, valueHigh);
+  }
+
+  /** Removes an item and returns how many are left. */
+  #removeAt(leaf: number, slot: number): number {
+    const start = at(leaf);
+    if ((this.arena.words(leaf)[start + STAMP] as number) < this.arena.newest) this.arena.preserve(leaf);
+    const words = this.arena.words(leaf);
+    const header = words[start] as number;
+    const left = (header & COUNT_MASK) - 1;
+    const first = start + KEY_LOW + slot;
+    const last = start + KEY_LOW + left;
+    this.#entries.remove(
+      words[first] as number,
+      words[first + LEAF_CAPACITY] as number,
+      words[first + 2 * LEAF_CAPACITY] as number,
+      words[first + 3 * LEAF_CAPACITY] as number,
+    );
+    for (let i = first; i < last; i++) {
+      words[i] = words[i + 1] as number;
+      words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY + 1] as number;
+      words[i + 2 * LEAF_CAPACITY] = words[i + 2 * LEAF_CAPACITY + 1] as number;
+      words[i + 3 * LEAF_CAPACITY] = words[i + 3 * LEAF_CAPACITY + 1] as number;
+    }
+    words[start] = header - 1;
+    this.count--;
+    this.#addShape(words[start + LANE] as number, -1);
+    return left;
+  }
+
+  /** Leads the path to the place of a key. */
+  #descend(low: number, high: number): void {
+    let node = this.root;
+    for (let level = this.height; level > 0; level--) {
+      const words = this.arena.words(node);
+      const start = at(node);
+      const slot = childSlot(words, start, low, high);
+      this.path[level] = node;
+      this.slots[level] = slot;
+      node = words[start + CHILD + slot] as number;
+    }
+    const start = at(node);
+    this.path[0] = node;
+    this.slots[0] = countBelow(
+      this.arena.words(node),
+      start + KEY_LOW,
+      start + LEAF_HIGH,
+      this.countOf(node),
+      low,
+      high,
+    );
+  }
+
+  /** Adds the part of a node with this lane in the shape `times`. */
+  #addShape(lane: number, times: number): void {
+    const shape = this.#shape;
+    shape[0] = ((shape[0] as number) + Math.imul(lane, times)) | 0;
+    shape[1] = ((shape[1] as number) + Math.imul(mix32(lane ^ 0x5bd1e995), times)) | 0;
+  }
+
+  protected override placeChild(parent: number, slot: number, child: number, childLevel: number): void {
+    const into = this.arena.words(parent);
+    const from = this.arena.words(child);
+    into[at(parent) + KEY_LOW + slot] = from[at(child) + KEY_LOW] as number;
+    into[at(parent) + INNER_HIGH + slot] = from[at(child) + (childLevel === 0 ? LEAF_HIGH : INNER_HIGH)] as number;
+  }
+
+  protected override placeFirst(root: number): void {
+    const words = this.arena.words(root);
+    words[at(root) + KEY_LOW] = 0;
+    words[at(root) + INNER_HIGH] = 0;
+  }
+
+  protected override saveSums(undo: UndoLog): void {
+    undo.push(this.#shape[0], this.#shape[1]);
+  }
+
+  protected override restoreSums(undo: UndoLog): void {
+    this.#shape[1] = undo.pop() as number;
+    this.#shape[0] = undo.pop() as number;
+  }
+
+  protected override leave(node: number): void {
+    this.#addShape(this.arena.words(node)[at(node) + LANE] as number, -(this.countOf(node) + 1));
+  }
+
+  protected override settle(node: number, level: number, _moved: boolean, rebound: boolean): void {
+    const words = this.arena.words(node);
+    const start = at(node);
+    if (rebound) {
+      const empty = this.countOf(node) === 0;
+      const high = level === 0 ? LEAF_HIGH : INNER_HIGH;
+      words[start + LANE] = empty
+        ? laneOf(level, 0, 0)
+        : laneOf(level, words[start + KEY_LOW] as number, words[start + high] as number);
+    }
+    this.#addShape(words[start + LANE] as number, this.countOf(node) + 1);
+  }
+}
+
+/** Hash of the level and lower bound of a node. */
+function laneOf(level: number, low: number, high: number): number {
+  return mix32(mix32(low ^ Math.imul(level + 1, 0x9e3779b1)) + Math.imul(high, 0x85ebca6b));
+}
+
+/** The child of the inner node at `start` that a key belongs to. */
+function childFor(words: Uint32Array, start: number, low: number, high: number): number {
+  return words[start + CHILD + childSlot(words, start, low, high)] as number;
+}
+
+function childSlot(words: Uint32Array, start: number, low: number, high: number): number {
+  const count = (words[start + COUNT] as number) & COUNT_MASK;
+  return countThrough(words, start + KEY_LOW + 1, start + INNER_HIGH + 1, count - 1, low, high);
+}
+
+/** Where a key stands in the leaf at `start`, -1 if it is not there. */
+function slotOf(words: Uint32Array, start: number, low: number, high: number): number {
+  const count = (words[start + COUNT] as number) & COUNT_MASK;
+  const slot = countBelow(words, start + KEY_LOW, start + LEAF_HIGH, count, low, high);
+  if (slot < count && words[start + KEY_LOW + slot] === low && words[start + LEAF_HIGH + slot] === high) return slot;
+  return -1;
+}
