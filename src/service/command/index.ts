@@ -6,15 +6,15 @@
  * then per argument `u32 length` and its bytes. Nothing follows the last argument.
  *
  * Reply: `u32 byte length` (included), `u8 kind`, three zero bytes, then by kind: nil and ok nothing; integer decimal ASCII
- * digits; bulk the bytes; error the message, its first word in capitals; array `u32 count` and that many replies;
- * pairs `u32 count` and that many times 16 bytes, an 8-byte key and an 8-byte value.
+ * digits; bulk the bytes; error the message, its first word in capitals; status a word; array `u32 count` and that many
+ * replies; pairs `u32 count` and that many times 16 bytes, an 8-byte key and an 8-byte value.
  */
 import type { ByteWriter } from "../../base/index.js";
 
 export const COMMAND_HEADER_BYTES = 8;
 export const REPLY_VALUE_HEADER_BYTES = 8;
 
-export const ReplyKind = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5, pairs: 6 } as const;
+export const ReplyKind = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5, pairs: 6, status: 7 } as const;
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
 export const commandOperation = (view: DataView, at: number): number => view.getUint8(at + 4);
@@ -114,6 +114,50 @@ export function replyInteger(writer: ByteWriter, digits: string): void {
   writer.latin1(digits);
 }
 
+/** A whole number of magnitude below 2^53. */
+export function replyNumber(writer: ByteWriter, value: number): void {
+  const at = writer.skip(REPLY_VALUE_HEADER_BYTES);
+  writeDecimal(writer, value);
+  writer.view.setUint32(at, writer.length - at, true);
+  writer.view.setUint32(at + 4, ReplyKind.integer, true);
+}
+
+/** Appends the decimal digits of a whole number of magnitude below 2^53. */
+export function writeDecimal(writer: ByteWriter, value: number): void {
+  let rest = value;
+  if (rest < 0) {
+    writer.u8(0x2d);
+    rest = -rest;
+  }
+  if (rest < 10) return writer.u8(0x30 + rest);
+  let digits = 2;
+  for (let bound = 100; bound <= rest; bound *= 10) digits++;
+  let at = writer.skip(digits) + digits;
+  const { bytes } = writer;
+  // Divisions of doubles until the rest is a 32-bit integer, whose divisions are cheap.
+  for (; rest > 0x7fffffff; digits--) {
+    const tenth = Math.floor(rest / 10);
+    bytes[--at] = 0x30 + (rest - tenth * 10);
+    rest = tenth;
+  }
+  for (; digits > 0; digits--) {
+    const tenth = (rest / 10) | 0;
+    bytes[--at] = 0x30 + (rest - tenth * 10);
+    rest = tenth;
+  }
+}
+
+export function replyBulk(writer: ByteWriter, bytes: Uint8Array, start: number, end: number): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + end - start, ReplyKind.bulk);
+  writer.copy(bytes, start, end);
+}
+
+/** A short word that is no value, such as the name of a type. */
+export function replyWord(writer: ByteWriter, word: string): void {
+  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + word.length, ReplyKind.status);
+  writer.latin1(word);
+}
+
 export function replyBulkLatin1(writer: ByteWriter, text: string): void {
   replyHeader(writer, REPLY_VALUE_HEADER_BYTES + text.length, ReplyKind.bulk);
   writer.latin1(text);
@@ -134,6 +178,12 @@ export function beginArray(writer: ByteWriter, count: number): number {
 
 export function endArray(writer: ByteWriter, at: number): void {
   writer.view.setUint32(at, writer.length - at, true);
+}
+
+/** Completes an array whose number of replies was not known when it began. */
+export function endArrayOf(writer: ByteWriter, at: number, count: number): void {
+  writer.view.setUint32(at + REPLY_VALUE_HEADER_BYTES, count, true);
+  endArray(writer, at);
 }
 
 export const replyValueLength = (view: DataView, at: number): number => view.getUint32(at, true);

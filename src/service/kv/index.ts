@@ -1,12 +1,19 @@
 /**
- * kv: a store of byte strings with the semantics of the Redis 7 string commands: what the RESP gateway and the benchmarks
- * run on. Its state is an ordered tree whose nodes are copied on write, so that checkpoints never stop it, with a digest
- * that follows each change.
+ * kv: a store of byte strings with the semantics of Redis 7, expiry and transactions included: what the RESP gateway and the
+ * benchmarks run on.
+ *
+ * Reading order: `command.ts` (the operations), `operation.ts` (the table of what each may look like and does), `execution.ts`
+ * (what a command works on), `string-command.ts`, `key-command.ts`, `range-command.ts` and `watch-command.ts` (what they do),
+ * `watch-table.ts` (optimistic transactions), `service.ts` (runs, transactions, expiry). The entries live in an `EntryStore`.
  */
 import type { ServiceModule } from "../../model/index.js";
+import { PlainStore } from "./plain-store.js";
 import { Kv } from "./service.js";
 
 export * from "./command.js";
+export type { EntryStore } from "./entry-store.js";
+export { globFits } from "./glob.js";
+export { PlainStore } from "./plain-store.js";
 
 /** The service for the registry. */
-export const kv: ServiceModule = { name: "kv", create: () => new Kv() };
+export const kv: ServiceModule = { name: "kv", create: () => new Kv(new PlainStore()) };

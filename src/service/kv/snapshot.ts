@@ -1,122 +1,93 @@
-import { ByteQueue, latin1, type ByteWriter } from "../../base/index.js";
-import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
-import type { TreeCursor } from "../cow-tree/index.js";
-import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./command.js";
-import { Store } from "./store.js";
+import { ByteQueue, ByteWriter, hashBytes } from "../../base/index.js";
+import { CheckpointDamagedError, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
+import { WatchTable, WATCHED_BYTES_MAX, WATCHED_KEYS_MAX } from "./watch-table.js";
 
 /**
- * A snapshot of the store, little-endian: `u32 magic`, `u32 format`, `f64 number of entries`, four u32 of digest, then per
- * entry, in ascending order of keys, `u32 key length`, `u32 value length`, key, value. Nothing follows the last entry.
+ * A snapshot of the service, little-endian: `u32 magic`, `u32 format`, `u32 bytes of the watches`, `u32` hash of them, the
+ * watches (see `WatchTable.write`), and the snapshot of the entries.
  */
 const MAGIC = 0x53564b53;
-const FORMAT = 1;
-const HEADER_BYTES = 32;
-const ENTRY_HEADER_BYTES = 8;
+const FORMAT = 2;
+const HEADER_BYTES = 16;
+const HASH_SEED = 0x3a7c;
+/** A watch has a key at least, so there are no more watches than keys: 12 bytes for each, and 4 for each key. */
+const WATCHES_BYTES_MAX = 12 + WATCHED_BYTES_MAX + 16 * WATCHED_KEYS_MAX;
 
-export class StoreSource implements SnapshotSource {
-  #cursor: TreeCursor<string> | null;
-  readonly #count: number;
-  readonly #digest: Digest = new Uint32Array(4);
-  #begun = false;
+export class KvSource implements SnapshotSource {
+  #watches: Uint8Array;
+  readonly #entries: SnapshotSource;
+  #at = 0;
 
-  constructor(store: Store) {
-    this.#cursor = store.mark();
-    this.#count = store.count;
-    store.readDigest(this.#digest);
+  /** The watches are copied here and now; they are few, or bounded at least. */
+  constructor(watches: WatchTable, entries: SnapshotSource) {
+    const writer = new ByteWriter(256, HEADER_BYTES + WATCHES_BYTES_MAX);
+    writer.skip(HEADER_BYTES);
+    watches.write(writer);
+    const { view, bytes, length } = writer;
+    view.setUint32(0, MAGIC, true);
+    view.setUint32(4, FORMAT, true);
+    view.setUint32(8, length - HEADER_BYTES, true);
+    view.setUint32(12, hashBytes(bytes, HEADER_BYTES, length, HASH_SEED), true);
+    this.#watches = writer.toBytes();
+    this.#entries = entries;
   }
 
   next(writer: ByteWriter, bytesTarget: number): boolean {
-    const cursor = this.#cursor;
-    if (cursor === null) return false;
     const stop = writer.length + bytesTarget;
-    if (!this.#begun) {
-      this.#begun = true;
-      writer.u32(MAGIC);
-      writer.u32(FORMAT);
-      writer.f64(this.#count);
-      for (const lane of this.#digest) writer.u32(lane);
-    }
-    while (cursor.next()) {
-      const { key } = cursor;
-      const value = cursor.value as string;
-      writer.u32(key.length);
-      writer.u32(value.length);
-      writer.latin1(key);
-      writer.latin1(value);
-      if (writer.length >= stop) return true;
-    }
-    this.close();
-    return false;
+    const watches = this.#watches;
+    const end = Math.min(watches.length, this.#at + bytesTarget);
+    writer.copy(watches, this.#at, end);
+    this.#at = end;
+    if (end < watches.length || writer.length >= stop) return true;
+    return this.#entries.next(writer, stop - writer.length);
   }
 
   close(): void {
-    this.#cursor = null;
+    this.#watches = new Uint8Array(0);
+    this.#at = 0;
+    this.#entries.close();
   }
 }
 
-/** Rebuilds a store beside the old one and hands it over when it is complete and its digest is right. */
-export class StoreSink implements SnapshotSink {
+/** Rebuilds the watches, and passes the rest to the sink of the entries. */
+export class KvSink implements SnapshotSink {
+  readonly #entries: SnapshotSink;
+  readonly #install: (watches: WatchTable) => void;
   readonly #input = new ByteQueue();
-  readonly #store = new Store();
-  readonly #digest: Digest = new Uint32Array(4);
-  readonly #install: (store: Store) => void;
-  #entries = -1;
-  #last = "";
+  #watches: WatchTable | null = null;
 
-  constructor(install: (store: Store) => void) {
+  constructor(entries: SnapshotSink, install: (watches: WatchTable) => void) {
+    this.#entries = entries;
     this.#install = install;
   }
 
   write(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#watches !== null) return this.#entries.write(bytes, start, end);
     const input = this.#input;
     input.push(bytes, start, end);
-    if (this.#entries < 0) {
-      if (!input.has(HEADER_BYTES)) return;
-      this.#readHeader();
-    }
-    while (input.has(ENTRY_HEADER_BYTES)) {
-      if (this.#store.count === this.#entries) throw damaged("bytes follow the last entry");
-      if (!this.#readEntry()) return;
-    }
-  }
-
-  finish(): void {
-    if (this.#entries < 0 || this.#store.count !== this.#entries || this.#input.size !== 0) {
-      throw damaged(`it ends after ${this.#store.count} of ${Math.max(0, this.#entries)} entries`);
-    }
-    if (!this.#store.hasDigest(this.#digest)) throw damaged("the digest does not match the entries");
-    this.#install(this.#store);
-  }
-
-  #readHeader(): void {
-    const { view, at } = this.#input;
+    if (!input.has(HEADER_BYTES)) return;
+    const { view, at } = input;
     if (view.getUint32(at, true) !== MAGIC) throw damaged("it does not begin as a store's snapshot");
     const format = view.getUint32(at + 4, true);
     if (format !== FORMAT) throw damaged(`its format is ${format}, this version reads ${FORMAT}`);
-    const entries = view.getFloat64(at + 8, true);
-    if (!Number.isSafeInteger(entries) || entries < 0) throw damaged(`its number of entries is ${entries}`);
-    this.#entries = entries;
-    for (let i = 0; i < 4; i++) this.#digest[i] = view.getUint32(at + 16 + 4 * i, true);
-    this.#input.at = at + HEADER_BYTES;
+    const length = view.getUint32(at + 8, true);
+    if (length > WATCHES_BYTES_MAX) throw damaged(`its watches have ${length} bytes`);
+    if (!input.has(HEADER_BYTES + length)) return;
+    const hash = view.getUint32(at + 12, true);
+    // The queue may have moved its bytes to make room.
+    const from = input.at + HEADER_BYTES;
+    if (hashBytes(input.bytes, from, from + length, HASH_SEED) !== hash)
+      throw damaged("the hash of its watches is wrong");
+    this.#watches = WatchTable.read(input.bytes, input.view, from, from + length);
+    input.at = from + length;
+    if (input.size > 0) this.#entries.write(input.bytes, input.at, input.at + input.size);
   }
 
-  /** False if the rest of the entry has not arrived. */
-  #readEntry(): boolean {
-    const input = this.#input;
-    const keyBytes = input.view.getUint32(input.at, true);
-    const valueBytes = input.view.getUint32(input.at + 4, true);
-    if (keyBytes > KEY_BYTES_MAX) throw damaged(`a key has ${keyBytes} bytes, at most ${KEY_BYTES_MAX} are allowed`);
-    if (valueBytes > VALUE_BYTES_MAX) {
-      throw damaged(`a value has ${valueBytes} bytes, at most ${VALUE_BYTES_MAX} are allowed`);
-    }
-    if (!input.has(ENTRY_HEADER_BYTES + keyBytes + valueBytes)) return false;
-    const middle = input.at + ENTRY_HEADER_BYTES + keyBytes;
-    const key = latin1(input.bytes, middle - keyBytes, middle);
-    if (this.#store.count > 0 && key <= this.#last) throw damaged("its keys do not ascend");
-    this.#store.set(key, latin1(input.bytes, middle, middle + valueBytes), null);
-    this.#last = key;
-    input.at = middle + valueBytes;
-    return true;
+  finish(): void {
+    const watches = this.#watches;
+    if (watches === null) throw damaged("it ends before the entries");
+    this.#entries.finish();
+    this.#install(watches);
   }
 }
 

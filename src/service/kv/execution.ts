@@ -1,0 +1,128 @@
+// Hot file: every command passes here. Nothing may be allocated for GET, SET, DEL, EXISTS and INCR, nothing may throw for
+// bad input, and nothing may wait. Watched by bench/kv.mjs.
+import { ByteWriter, mix32 } from "../../base/index.js";
+import { REPLIES_BYTES_MAX, type UndoLog } from "../../model/index.js";
+import { replyBulk, replyError, replyNil, REPLY_VALUE_HEADER_BYTES } from "../command/index.js";
+import { ARGUMENTS_MAX } from "./command.js";
+import type { EntryStore } from "./entry-store.js";
+import { WatchTable } from "./watch-table.js";
+
+export const SYNTAX = "ERR syntax error";
+export const STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+export const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_BYTES_MAX} bytes; send fewer commands at once`;
+
+/**
+ * What a command works on: the state, its arguments in place, the agreed time, and where its reply goes. One object lives as
+ * long as the service; the functions of the operations get it for each command.
+ */
+export class Execution {
+  store: EntryStore;
+  watches = new WatchTable();
+  /** Argument i is `bytes[spans[2i], spans[2i + 1])`. */
+  readonly spans = new Uint32Array(2 * ARGUMENTS_MAX);
+  bytes: Uint8Array = new Uint8Array(0);
+  view: DataView = new DataView(new ArrayBuffer(0));
+  replies = new ByteWriter(0);
+  /** Agreed time in whole ms. */
+  time = 0;
+  /** Length that the replies of the present run may reach. */
+  repliesEnd = 0;
+  /** A command of the present run was refused its value because of that. */
+  overflowed = false;
+  /** Where changes of the entries and of the watches are recorded, null if nobody takes them back. */
+  storeUndo: UndoLog | null = null;
+  watchUndo: UndoLog | null = null;
+  /** Room for digits, and for the literal beginning of a pattern. */
+  readonly scratch = new ByteWriter(64);
+  /** Entries that a command has collected; empty between commands. */
+  readonly found: number[] = [];
+  /** The entry that `look` found, expired or not. */
+  raw = 0;
+  #seed = 0;
+
+  constructor(store: EntryStore) {
+    this.store = store;
+  }
+
+  /** Begins a run with its own sequence of random numbers. */
+  seed(seed: number): void {
+    this.#seed = seed;
+  }
+
+  random(): number {
+    this.#seed = mix32(this.#seed + 0x9e3779b9);
+    return this.#seed;
+  }
+
+  /** The entry of the key that is argument i, 0 if there is none or it has expired; `raw` is the entry in any case. */
+  look(i: number): number {
+    const { spans } = this;
+    const entry = this.store.find(this.bytes, spans[2 * i] as number, spans[2 * i + 1] as number);
+    this.raw = entry;
+    return entry !== 0 && this.hasExpired(entry) ? 0 : entry;
+  }
+
+  hasExpired(entry: number): boolean {
+    const { store } = this;
+    if (store.expiring === 0) return false;
+    const expiry = store.expiry(entry);
+    return expiry !== 0 && expiry <= this.time;
+  }
+
+  /** Gives the key that is argument i, of which `look` found `raw`, a value and an expiry. */
+  put(i: number, value: Uint8Array, start: number, end: number, expiry: number): void {
+    const { store, spans, bytes } = this;
+    if (this.raw !== 0) {
+      store.replace(this.raw, value, start, end, expiry, this.storeUndo);
+    } else {
+      const key = spans[2 * i] as number;
+      store.add(bytes, key, spans[2 * i + 1] as number, value, start, end, expiry, this.storeUndo);
+    }
+    this.touch(i);
+  }
+
+  /** As `put`, the value being argument j. */
+  putArgument(i: number, j: number, expiry: number): void {
+    this.put(i, this.bytes, this.spans[2 * j] as number, this.spans[2 * j + 1] as number, expiry);
+  }
+
+  /** Removes the entry of the key that is argument i. */
+  remove(i: number, entry: number): void {
+    this.store.remove(entry, this.storeUndo);
+    this.touch(i);
+  }
+
+  /** The key that is argument i changes. */
+  touch(i: number): void {
+    if (this.watches.keys === 0) return;
+    const { spans } = this;
+    this.watches.touch(this.bytes, spans[2 * i] as number, spans[2 * i + 1] as number, this.watchUndo);
+  }
+
+  /** Replies the value of an entry, nil for entry 0; false if it replied the error of a reply too long instead. */
+  replyValue(entry: number): boolean {
+    if (entry === 0) {
+      replyNil(this.replies);
+      return true;
+    }
+    const { store } = this;
+    store.locateValue(entry);
+    return this.replyBytes(store.bytes, store.start, store.end);
+  }
+
+  replyBytes(bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.fits(end - start)) {
+      replyError(this.replies, REPLIES_TOO_LONG);
+      return false;
+    }
+    replyBulk(this.replies, bytes, start, end);
+    return true;
+  }
+
+  /** Whether a value of so many bytes can still be replied in this run. */
+  fits(length: number): boolean {
+    if (this.replies.length + REPLY_VALUE_HEADER_BYTES + length <= this.repliesEnd) return true;
+    this.overflowed = true;
+    return false;
+  }
+}
