@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import type { ReplicaAddress } from "../model/index.js";
+import type { OwnAccess } from "../runtime/index.js";
 import { RespConnection, type RespReply } from "./resp-connection.js";
 
 const RETRY_MS = 10;
@@ -11,16 +12,16 @@ const UNUSED_KEY = "\u0000synod:first-write\u0000";
  * Resolves once a write has gone through a replica's own client-facing port, over a real connection: what "ready" means.
  * Tries for as long as it takes, since without a quorum there is nothing else to do. Leaves nothing behind in the store.
  */
-export async function firstWrite(address: ReplicaAddress): Promise<void> {
-  if (address.resp !== null) await firstRespWrite(address.resp);
-  else await firstSession(address.client);
+export async function firstWrite(address: ReplicaAddress, own: OwnAccess): Promise<void> {
+  if (address.resp !== null) await firstRespWrite(address.resp, own);
+  else await firstSession(address.client, own);
 }
 
-async function firstRespWrite(address: string): Promise<void> {
+async function firstRespWrite(address: string, own: OwnAccess): Promise<void> {
   for (;;) {
     let connection: RespConnection | null = null;
     try {
-      connection = await RespConnection.open(address, CONNECT_MS_MAX);
+      connection = await RespConnection.open(address, CONNECT_MS_MAX, own);
       let reply: RespReply;
       do {
         // An error reply says "try again" in one word or another: there is no leader yet.
@@ -37,11 +38,12 @@ async function firstRespWrite(address: string): Promise<void> {
 }
 
 /** For services without RESP: the replica's client port answers, and a session is opened, which is an ordered write. */
-async function firstSession(address: string): Promise<void> {
+async function firstSession(address: string, own: OwnAccess): Promise<void> {
   const { connectBlockClient } = await import("../runtime/index.js");
   const handlers = { resolve: () => undefined, fail: () => undefined, opened: () => undefined };
-  let client = await connectBlockClient({ addresses: [address], handlers }).catch(() => null);
-  while (client === null) client = await connectBlockClient({ addresses: [address], handlers }).catch(() => null);
+  let client = await connectBlockClient({ ...own, addresses: [address], handlers }).catch(() => null);
+  while (client === null)
+    client = await connectBlockClient({ ...own, addresses: [address], handlers }).catch(() => null);
   while (client.session === 0) await setTimeout(RETRY_MS);
   await new Promise<void>((resolve) => client.close(resolve));
 }

@@ -7,9 +7,16 @@ import { type Gateway, type GatewayInit, runReplicaThread } from "../runtime/ind
 await runReplicaThread((init) => (init.address.resp === null ? [] : [respGateway(init, init.address.resp)]));
 
 function respGateway(init: GatewayInit, listen: NonNullable<ReplicaAddress["resp"]>): Gateway {
-  const { config, events, replica, scheduler, self } = init;
-  const port = new TcpBytePort({ scheduler, events, listen });
-  const gateway = createRespGateway({ port, client: (handlers) => init.client(handlers), scheduler, events, info });
+  const { config, events, replica, scheduler, self, authenticator, tls } = init;
+  const port = new TcpBytePort({ scheduler, events, listen, tls });
+  const gateway = createRespGateway({
+    port,
+    client: (handlers) => init.client(handlers),
+    scheduler,
+    events,
+    info,
+    authenticator,
+  });
 
   function info(): Record<string, Record<string, string | number>> {
     const { role, leader, ballot, decided, executed, entries } = replica.status();

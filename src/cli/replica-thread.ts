@@ -13,6 +13,8 @@ import { messageOf } from "./exit.js";
 export interface ReplicaThread {
   /** Asks for a graceful stop; `stopped` or an `exit` follows. Asking again changes nothing. */
   stop(): void;
+  /** Has certificates and passwords read anew. */
+  reload(): void;
 }
 
 export interface ReplicaThreadHandlers {
@@ -39,6 +41,9 @@ export function startReplicaThread(data: ReplicaThreadData, handlers: ReplicaThr
       if (stopping) return;
       stopping = true;
       worker.postMessage({ kind: "stop" } satisfies ToReplicaThread);
+    },
+    reload() {
+      worker.postMessage({ kind: "reload" } satisfies ToReplicaThread);
     },
   };
 }

@@ -45,7 +45,7 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
           break;
         case "recovered":
           log.info("recovered");
-          void firstWrite(message.address).then(() => {
+          void firstWrite(message.address, message.own).then(() => {
             if (stopping || exitCode !== null) return;
             report({ kind: "ready" });
             sayReady(message.address);

@@ -1,5 +1,7 @@
 import { connect, type Socket } from "node:net";
-import { parseAddress, SynodError } from "../model/index.js";
+import { connect as connectTls } from "node:tls";
+import { AuthenticationError, parseAddress, SynodError } from "../model/index.js";
+import type { OwnAccess } from "../runtime/index.js";
 
 /** Requests of one connection that may wait for their replies; `send` beyond that is refused. */
 const WAITING_MAX = 4096;
@@ -38,10 +40,25 @@ export class RespConnection {
     socket.on("close", () => this.#onLost(new SynodError("SYNOD_CONNECTION", "the connection was closed")));
   }
 
-  /** Connects to `host:port`; rejects if that takes longer than `timeoutMs`. */
-  static open(address: string, timeoutMs: number): Promise<RespConnection> {
+  /**
+   * Connects to `host:port`; rejects if that takes longer than `timeoutMs`. `access` is for a port with TLS or logins of a
+   * cluster whose directory can be read; the port has to show the very certificate named there.
+   */
+  static async open(address: string, timeoutMs: number, access: OwnAccess | null = null): Promise<RespConnection> {
+    const connection = await RespConnection.#connect(address, timeoutMs, access?.fingerprint ?? null);
+    if (access?.password === undefined) return connection;
+    const reply = await connection.send(["AUTH", access.user ?? "default", access.password]);
+    if (!(reply instanceof RespReplyError)) return connection;
+    connection.close();
+    throw new AuthenticationError(`${address} does not let this program in: ${reply.message}`);
+  }
+
+  static #connect(address: string, timeoutMs: number, fingerprint: string | null): Promise<RespConnection> {
     return new Promise((resolve, reject) => {
-      const socket = connect(parseAddress(address));
+      const target = parseAddress(address);
+      // Not verified by an authority but compared with the certificate that the port is known to have.
+      const secure = fingerprint === null ? null : connectTls({ ...target, rejectUnauthorized: false });
+      const socket = secure ?? connect(target);
       const limit = setTimeout(() => {
         socket.destroy(new SynodError("SYNOD_CONNECTION", `${address} did not accept within ${timeoutMs} ms`));
       }, timeoutMs);
@@ -49,9 +66,11 @@ export class RespConnection {
         clearTimeout(limit);
         reject(error);
       });
-      socket.once("connect", () => {
+      socket.once(secure === null ? "connect" : "secureConnect", () => {
         clearTimeout(limit);
-        resolve(new RespConnection(socket));
+        if (secure !== null && secure.getPeerX509Certificate()?.fingerprint256 !== fingerprint) {
+          socket.destroy(new SynodError("SYNOD_CONNECTION", `${address} shows another certificate than it should`));
+        } else resolve(new RespConnection(socket));
       });
     });
   }

@@ -68,6 +68,13 @@ export class CheckpointDamagedError extends SynodError {
   }
 }
 
+/** A backup file is damaged or incomplete. Exit 1. */
+export class BackupDamagedError extends SynodError {
+  constructor(message: string) {
+    super("SYNOD_BACKUP_DAMAGED", message);
+  }
+}
+
 /** A file was written by a newer version of the format. */
 export class FormatVersionError extends SynodError {
   constructor(message: string) {
@@ -88,6 +95,13 @@ export class StorageError extends SynodError {
 export class ListenError extends SynodError {
   constructor(message: string, options?: { cause?: unknown }) {
     super("SYNOD_LISTEN", message, options);
+  }
+}
+
+/** The replicas do not let this client in: it showed no password or certificate, or a wrong one. Exit 1. */
+export class AuthenticationError extends SynodError {
+  constructor(message: string) {
+    super("SYNOD_AUTHENTICATION", message);
   }
 }
 

@@ -77,8 +77,18 @@ export interface BytePort {
   close(done: () => void): void;
 }
 
+/** Decides who may come in as a client. */
+export interface Authenticator {
+  /**
+   * Whether this user has this password; `remote` is for the log. Calls back once, never inside this call. The bytes are
+   * valid only during it.
+   */
+  verify(user: string, password: Uint8Array, remote: string, done: (accepted: boolean) => void): void;
+}
+
 export interface ByteHandlers {
-  onOpen(connection: number, remote: string): void;
+  /** `certified`: the client has shown a certificate that lets it in. */
+  onOpen(connection: number, remote: string, certified?: boolean): void;
   onBytes(connection: number, bytes: Uint8Array, start: number, end: number): void;
   onClose(connection: number): void;
   onDrain(connection: number): void;

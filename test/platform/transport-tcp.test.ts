@@ -73,7 +73,7 @@ describe("a TCP listener turns strangers away with one line that says why", () =
     ["garbage", patterned(5000, 3), "length", /bytes/],
     ["another cluster", helloBytes({}, otherClusterId), "cluster", new RegExp(`${otherClusterId}.*${clusterId}`)],
     ["a replica", helloBytes({ role: HelloRole.peer, replica: 4 }), "hello", /a replica \(id 4\)/],
-    ["a frame longer than HELLO", Uint8Array.of(0, 1, 0, 0), "length", /24 to 48 bytes, got 256/],
+    ["a frame longer than HELLO", Uint8Array.of(0, 4, 0, 0), "length", /24 to 628 bytes, got 1024/],
     ["two HELLOs", new Uint8Array([...helloBytes({}), ...helloBytes({})]), "hello", /second HELLO/],
   ] as const) {
     test(name, async () => {

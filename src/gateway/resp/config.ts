@@ -45,6 +45,12 @@ export interface RespLimits {
   readonly readReplyBytesMax: number;
   /** Age at which an unanswered command is answered: -TRYAGAIN if the cluster certainly did not take it, else -INDETERMINATE. */
   readonly deadlineMs: number;
+  /** Connections that have yet to authenticate, where that is asked for; beyond it the oldest is closed. */
+  readonly strangersMax: number;
+  /** Input kept of the incomplete request of such a connection; beyond it the connection is closed. */
+  readonly strangerInputBytesMax: number;
+  /** A connection that has not authenticated after this long is closed. */
+  readonly strangerMs: number;
 }
 
 export const respLimitDefaults: RespLimits = Object.freeze({
@@ -64,6 +70,9 @@ export const respLimitDefaults: RespLimits = Object.freeze({
   orderedReplyBytesMax: 4 * MiB,
   readReplyBytesMax: 8 * MiB,
   deadlineMs: 5000,
+  strangersMax: 256,
+  strangerInputBytesMax: 16 * KiB,
+  strangerMs: 10_000,
 });
 
 /** Completes limits with the defaults and freezes them. Throws `ConfigError` naming both numbers of a broken relation. */

@@ -12,8 +12,14 @@ export const Wait = {
   room: 2,
   /** Until the client has read replies. */
   drain: 3,
+  /** Until the password it has shown is checked. */
+  verdict: 4,
 } as const;
 export type Wait = (typeof Wait)[keyof typeof Wait];
+
+/** What became of the password that a connection has shown and that no command has answered for yet. */
+export const Verdict = { none: 0, asked: 1, accepted: 2, refused: 3 } as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 /** Input buffers grown beyond this are not kept once they are empty. */
 const INPUT_BYTES_KEPT = 16 * KiB;
@@ -39,6 +45,15 @@ export class Connection {
   noTouch = false;
   lastCommand = "NULL";
   lastAtMs: number;
+
+  /** It may execute every command: see Admission. */
+  authenticated = true;
+  certified = false;
+  user = "default";
+  /** Whose password `verdict` is about. */
+  asUser = "default";
+  verdict: Verdict = Verdict.none;
+  strangerSinceMs = 0;
 
   /** Unanswered commands in blocks of the ordered stream. */
   orderedOpen = 0;

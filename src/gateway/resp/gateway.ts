@@ -9,16 +9,17 @@ import {
   replyStatus,
   type Span,
 } from "../../model/index.js";
-import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
+import type { Authenticator, ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
 import { replyValueLength } from "../../service/command/index.js";
+import { Admission } from "./admission.js";
 import { type BlockSlot, Entry } from "./block-slot.js";
 import { BlockStream, Next } from "./block-stream.js";
 import { arityFits, type CommandRow, commandRows, findCommand } from "./command-table.js";
 import { type RespLimits, resolveRespLimits } from "./config.js";
 import { Connection, Wait } from "./connection.js";
 import { type Protocol, longestValue, writeError, writeServiceReply } from "./encoding.js";
-import { type LocalServer, untilNul } from "./local-command.js";
+import { auth, hello, type LocalServer, untilNul } from "./local-command.js";
 import { argumentIs, argumentText, ParseOutcome, ParseProgress, RequestParser } from "./request.js";
 import { type InfoFields, mergedInfo, REDIS_VERSION, shownText } from "./server-info.js";
 import { storeObjection, valuesReturned, longestArgument, writeStoreCommand } from "./store-command.js";
@@ -33,6 +34,8 @@ export interface RespGatewayInit {
   /** Sections of INFO, in addition to and before the gateway's own fields. Called for each INFO. */
   readonly info: () => InfoFields;
   readonly events: EventLog;
+  /** With it a connection executes commands only after AUTH, HELLO … AUTH, or with a certificate that the port accepts. */
+  readonly authenticator?: Authenticator | undefined;
   readonly limits?: Partial<RespLimits>;
 }
 
@@ -72,6 +75,7 @@ export function createRespGateway(init: RespGatewayInit): RespGateway {
 class Gateway implements RespGateway, ByteHandlers, LocalServer {
   readonly commands = commandRows;
   readonly parameters: ReadonlyMap<string, string>;
+  readonly #admission: Admission;
   readonly #port: BytePort;
   readonly #events: EventLog;
   readonly #scheduler: Scheduler;
@@ -122,6 +126,17 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#turn = init.scheduler.turn(() => this.#endTurn());
     this.#timer = init.scheduler.timer(() => this.#onTimer());
     this.parameters = parametersOf(limits);
+    this.#admission = new Admission({
+      authenticator: init.authenticator ?? null,
+      limits,
+      scheduler: init.scheduler,
+      cut: (connection, reason) => this.#cut(connection, reason),
+      decided: (connection) => {
+        if (connection.wait !== Wait.verdict) return;
+        this.#ready.push(connection);
+        this.#proceed();
+      },
+    });
     this.#client = init.client({
       resolve: (token, replies) => {
         this.#stream.resolve(token, replies);
@@ -152,6 +167,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   close(done: () => void): void {
     this.#closed = true;
     this.#timer.clear();
+    this.#admission.close();
     this.#port.close(() => {
       this.#client.close(done);
       this.#stream.detach();
@@ -160,7 +176,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   // --- the port ---------------------------------------------------------------------------------------------------
 
-  onOpen(number: number, remote: string): void {
+  onOpen(number: number, remote: string, certified = false): void {
     if (this.#connections.size >= this.#limits.connectionsMax) {
       this.#connectionsRefused++;
       const writer = this.#port.writer(number);
@@ -170,6 +186,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     }
     const connection = new Connection(number, ++this.#connectionsTotal, remote, this.nowMs());
     this.#connections.set(number, connection);
+    this.#admission.arrived(connection, certified);
   }
 
   onBytes(number: number, bytes: Uint8Array, start: number, end: number): void {
@@ -302,6 +319,15 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   #keep(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
     const count = end - start;
+    const { strangerInputBytesMax } = this.#limits;
+    if (
+      !connection.authenticated &&
+      connection.wait === Wait.none &&
+      connection.inputBytes + count > strangerInputBytesMax
+    ) {
+      this.#cut(connection, "an unauthenticated request is too long");
+      return;
+    }
     if (this.#inputBytesTotal + count > this.#limits.inputBytesTotalMax) {
       this.#cut(connection, "the connections' unexecuted input exceeds its maximum");
       return;
@@ -325,7 +351,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     connection.wait = wait;
     if (wait === Wait.room) this.#awaitingRoom.push(connection);
     else if (wait === Wait.drain) this.#awaitingDrain.push(connection);
-    // Who waits for answers is found when they come.
+    // Who waits for answers or for a verdict is found when they come.
   }
 
   // --- requests ---------------------------------------------------------------------------------------------------
@@ -336,6 +362,9 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const { spans } = request;
     const row = findCommand(request.bytes, spans[0] as number, spans[1] as number);
     if (row === null || !arityFits(row, request.count)) return this.#executeWrong(connection, row);
+    if (!connection.authenticated && !row.flags.includes("no_auth")) {
+      return this.#replyError(connection, "NOAUTH Authentication required.");
+    }
     if (row.run !== null) return this.#executeLocal(connection, row);
     const objection = storeObjection(row, request);
     if (objection !== null) return this.#replyError(connection, objection);
@@ -356,6 +385,10 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   }
 
   #executeLocal(connection: Connection, row: CommandRow): boolean {
+    if ((row.run === auth || row.run === hello) && !this.#admission.settled(connection, this.#parser)) {
+      this.#await(connection, Wait.verdict);
+      return false;
+    }
     const out = this.#beginLocal(connection);
     if (out === null) return false;
     (row.run as NonNullable<CommandRow["run"]>)(this.#parser, connection, out, this);
@@ -627,11 +660,25 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   #forget(connection: Connection): void {
     connection.closed = true;
     connection.ending = true;
+    this.#admission.left(connection);
     this.#drop(connection, connection.inputBytes);
     this.#connections.delete(connection.number);
   }
 
   // --- what local commands see ------------------------------------------------------------------------------------
+
+  get authenticates(): boolean {
+    return this.#admission.required;
+  }
+
+  logIn(connection: Connection): boolean {
+    return this.#admission.logIn(connection);
+  }
+
+  logOut(connection: Connection): void {
+    this.#admission.left(connection);
+    this.#admission.arrived(connection, connection.certified);
+  }
 
   connections(): Iterable<Connection> {
     return this.#connections.values();

@@ -23,6 +23,12 @@ export interface LocalServer {
   readonly commands: readonly CommandRow[];
   /** Parameters that CONFIG GET shows. */
   readonly parameters: ReadonlyMap<string, string>;
+  /** Whether connections have to authenticate. */
+  readonly authenticates: boolean;
+  /** Takes the verdict on the password in this request: true if it lets the connection in. */
+  logIn(connection: Connection): boolean;
+  /** Forgets who the connection is, unless its certificate says. */
+  logOut(connection: Connection): void;
   connections(): Iterable<Connection>;
   info(): InfoFields;
   nowMs(): number;
@@ -51,7 +57,8 @@ export const quit: LocalCommand = (_request, connection, out) => {
   connection.ending = true;
 };
 
-export const reset: LocalCommand = (_request, connection, out) => {
+export const reset: LocalCommand = (_request, connection, out, server) => {
+  server.logOut(connection);
   connection.protocol = 2;
   connection.name = "";
   connection.noEvict = false;
@@ -73,26 +80,29 @@ export const select: LocalCommand = (request, _connection, out) => {
 const WRONG_PASSWORD = "WRONGPASS invalid username-password pair or user is disabled.";
 
 /** As Redis without passwords: the one user is `default`, and any password will do for it. */
-function isKnownUser(request: Request, index: number): boolean {
-  return argumentText(request, index) === "default";
+function isLetIn(request: Request, index: number, connection: Connection, server: LocalServer): boolean {
+  return server.authenticates ? server.logIn(connection) : argumentText(request, index) === "default";
 }
 
-export const auth: LocalCommand = (request, _connection, out) => {
+export const auth: LocalCommand = (request, connection, out, server) => {
   if (request.count > 3) {
     writeError(out, "ERR syntax error");
+  } else if (server.authenticates) {
+    if (server.logIn(connection)) writeSimple(out, "OK");
+    else writeError(out, WRONG_PASSWORD);
   } else if (request.count === 2) {
     writeError(
       out,
       "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
     );
-  } else if (isKnownUser(request, 1)) {
+  } else if (isLetIn(request, 1, connection, server)) {
     writeSimple(out, "OK");
   } else {
     writeError(out, WRONG_PASSWORD);
   }
 };
 
-export const hello: LocalCommand = (request, connection, out) => {
+export const hello: LocalCommand = (request, connection, out, server) => {
   let protocol = connection.protocol;
   if (request.count >= 2) {
     const version = wholeNumber(argumentText(request, 1));
@@ -109,7 +119,7 @@ export const hello: LocalCommand = (request, connection, out) => {
   for (let i = 2; i < request.count; i++) {
     const more = request.count - 1 - i;
     if (argumentIs(request, i, "AUTH") && more >= 2) {
-      if (!isKnownUser(request, i + 1)) {
+      if (!isLetIn(request, i + 1, connection, server)) {
         writeError(out, WRONG_PASSWORD);
         return;
       }
@@ -121,6 +131,14 @@ export const hello: LocalCommand = (request, connection, out) => {
       writeError(out, `ERR Syntax error in HELLO option '${untilNul(argumentText(request, i))}'`);
       return;
     }
+  }
+  if (!connection.authenticated) {
+    writeError(
+      out,
+      "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> " +
+        "option can be used to authenticate the client and select the RESP protocol version at the same time",
+    );
+    return;
   }
   connection.protocol = protocol;
   writeMapHeader(out, protocol, 7);
@@ -300,7 +318,7 @@ function clientLine(one: Connection, nowMs: number, command: string): string {
   return (
     `id=${one.id} addr=${one.remote} name=${one.name} age=${seconds(one.openedAtMs)} idle=${seconds(one.lastAtMs)} ` +
     `flags=${flags === "" ? "N" : flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=${one.inputBytes} ` +
-    `pending=${one.orderedOpen + one.readsOpen} cmd=${command === "" ? one.lastCommand : command} user=default ` +
+    `pending=${one.orderedOpen + one.readsOpen} cmd=${command === "" ? one.lastCommand : command} user=${one.user} ` +
     `redir=-1 resp=${one.protocol} lib-name=${one.libraryName} lib-ver=${one.libraryVersion}\n`
   );
 }

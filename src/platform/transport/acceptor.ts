@@ -2,6 +2,8 @@ import { createServer, type AddressInfo, type Server, type Socket } from "node:n
 import { assert } from "../../base/index.js";
 import { ListenError, parseAddress } from "../../model/index.js";
 import type { EventLog } from "../port.js";
+import type { FaultLog } from "./fault-log.js";
+import { TlsAcceptor, type TlsAcceptance } from "./tls-acceptor.js";
 
 /** Where to listen: `host:port`, or host and port; port 0 takes a free one. */
 export type ListenAddress = string | { readonly host: string; readonly port: number };
@@ -27,23 +29,35 @@ export function remoteAddress(socket: Socket): string {
   return socket.remoteAddress === undefined ? "unknown" : formatAddress(socket.remoteAddress, socket.remotePort ?? 0);
 }
 
-/**
- * A listening socket. Accepted sockets arrive paused; the owner attaches itself and resumes them. With `halfOpen` a socket
- * whose other side has ended can still be written to; then ending it is the owner's business.
- */
+export interface AcceptorInit {
+  readonly listen: ListenAddress;
+  readonly events: EventLog;
+  readonly faults: FaultLog;
+  /** A socket whose other side has ended can still be written to; then ending it is the owner's business. */
+  readonly halfOpen?: boolean;
+  /** Null: connections are plain. */
+  readonly tls: TlsAcceptance | null;
+}
+
+/** A listening socket. Accepted sockets arrive paused, after their handshake; the owner attaches itself and resumes them. */
 export class Acceptor {
   readonly #address: ListenAddress;
   readonly #events: EventLog;
   readonly #server: Server;
+  readonly #tls: TlsAcceptor | null;
   #accept: ((socket: Socket) => void) | null = null;
   readonly #waiting = new Set<Socket>();
   /** The bound address as `host:port`; null before and after listening. */
   bound: string | null = null;
 
-  constructor(address: ListenAddress, events: EventLog, halfOpen = false) {
-    this.#address = address;
-    this.#events = events;
-    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: halfOpen }, (socket) => this.#arrived(socket));
+  constructor(init: AcceptorInit) {
+    this.#address = init.listen;
+    this.#events = init.events;
+    const tls = init.tls === null ? null : new TlsAcceptor(init.tls, init.faults, (socket) => this.#arrived(socket));
+    this.#tls = tls;
+    // The handshake reads from the socket, so a connection with TLS is paused behind it.
+    const options = { pauseOnConnect: tls === null, allowHalfOpen: init.halfOpen ?? false };
+    this.#server = createServer(options, (socket) => (tls === null ? this.#arrived(socket) : tls.accept(socket)));
   }
 
   listen(done: ListenDone): void {
@@ -78,6 +92,7 @@ export class Acceptor {
 
   /** Stops listening; sockets that were handed out are their owners' to close. `done` when the address is free again. */
   close(done: () => void): void {
+    this.#tls?.close();
     for (const socket of this.#waiting) socket.destroy();
     this.#waiting.clear();
     this.#accept = null;

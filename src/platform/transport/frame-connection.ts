@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { ByteWriter } from "../../base/index.js";
+import type { ReplicaId } from "../../model/index.js";
 import type { Scheduler, Timer } from "../port.js";
 import type { FaultLog } from "./fault-log.js";
 import { closeFrame, FrameReader, openFrame, type ClusterKey, type FrameSink } from "./frame.js";
@@ -44,6 +45,8 @@ export interface FrameConnectionInit {
   /** Above the maximum of unsent bytes for this long: stalled. Infinity: for ever. */
   readonly stallMs: number;
   readonly heldPool: HeldPool;
+  /** The replica that the other side's certificate names; 0 without one. */
+  readonly certifiedReplica: ReplicaId;
 }
 
 /** A TCP connection that carries frames: HELLO first, then the hosts' frames. */
@@ -55,6 +58,7 @@ export class FrameConnection implements SocketOwner, FrameSink {
   /** Whether the port has it on its list of connections to flush. */
   dirty = false;
   readonly remote: string;
+  readonly certifiedReplica: ReplicaId;
   readonly #socket: SocketConnection;
   readonly #owner: FrameConnectionOwner;
   readonly #faults: FaultLog;
@@ -64,6 +68,8 @@ export class FrameConnection implements SocketOwner, FrameSink {
   readonly #frameBytesMax: number;
   readonly #stallMs: number;
   #cluster: ClusterKey | null;
+  /** The other side has introduced itself. Until the port lets it in it may say nothing more. */
+  #introduced = false;
   #helloTimer: Timer | null;
   #stallTimer: Timer | null = null;
   /** `begin` was refused, or more than half the maximum was unsent, and `onDrain` is owed. */
@@ -73,6 +79,7 @@ export class FrameConnection implements SocketOwner, FrameSink {
 
   constructor(init: FrameConnectionInit) {
     this.remote = init.remote;
+    this.certifiedReplica = init.certifiedReplica;
     this.#owner = init.owner;
     this.#faults = init.faults;
     this.#scheduler = init.scheduler;
@@ -91,11 +98,15 @@ export class FrameConnection implements SocketOwner, FrameSink {
     return this.#socket.inFlightBytes;
   }
 
+  get open(): boolean {
+    return this.#socket.open;
+  }
+
   get cluster(): ClusterKey | null {
     return this.#cluster;
   }
 
-  /** A listener takes a first frame from clients that do not know its cluster. */
+  /** A first frame that names no cluster is taken: of a client that does not know ours, of a replica that refuses a client. */
   takeStrangers(): void {
     this.#reader.takesNoCluster = true;
   }
@@ -167,13 +178,12 @@ export class FrameConnection implements SocketOwner, FrameSink {
       this.#owner.onFrame(this, kind, bytes, view, start, end);
       return this.#socket.open;
     }
-    const hello = kind === HELLO_KIND && !this.up ? readHello(view, start, end) : null;
+    const hello = kind === HELLO_KIND && !this.#introduced ? readHello(bytes, view, start, end) : null;
     if (hello === null) {
-      this.#refuse("hello", this.up ? "a second HELLO on one connection" : "the first frame is no valid HELLO");
+      this.#refuse("hello", this.#complaint(kind));
       return false;
     }
-    this.#helloTimer?.clear();
-    this.#helloTimer = null;
+    this.#introduced = true;
     const complaint = this.#owner.onHello(this, hello);
     if (complaint !== null) {
       this.#refuse("hello", complaint);
@@ -186,6 +196,8 @@ export class FrameConnection implements SocketOwner, FrameSink {
   establish(link: number): void {
     this.link = link;
     this.up = true;
+    this.#helloTimer?.clear();
+    this.#helloTimer = null;
     this.#reader.lengthMax = this.#frameBytesMax;
     this.#reader.takesNoCluster = false;
   }
@@ -208,14 +220,21 @@ export class FrameConnection implements SocketOwner, FrameSink {
     this.#owner.onReleased(this);
   }
 
+  /** What is wrong with a frame that comes before the connection is up, or with a further HELLO. */
+  #complaint(kind: number): string {
+    if (!this.#introduced) return "the first frame is no valid HELLO";
+    return kind === HELLO_KIND ? "a second HELLO on one connection" : "a frame came before it was let in";
+  }
+
   #refuse(reason: string, detail: string): void {
     this.#faults.warn("connection-refused", reason, { remote: this.remote, detail });
     this.destroy(detail);
   }
 
   #helloTimedOut(afterMs: number): void {
-    this.#faults.warn("connection-refused", "hello", { remote: this.remote, detail: `no HELLO within ${afterMs} ms` });
-    this.destroy(`no HELLO within ${afterMs} ms`);
+    const detail = this.#introduced ? `not let in within ${afterMs} ms` : `no HELLO within ${afterMs} ms`;
+    this.#faults.warn("connection-refused", "hello", { remote: this.remote, detail });
+    this.destroy(detail);
   }
 
   #watchStall(): void {

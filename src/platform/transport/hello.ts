@@ -1,4 +1,4 @@
-import type { ByteWriter } from "../../base/index.js";
+import { assert, type ByteWriter, decodeUtf8, encodeUtf8 } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
 import { closeFrame, frameCluster, FRAME_HEADER_BYTES, openFrame, type ClusterKey } from "./frame.js";
 
@@ -13,6 +13,9 @@ import { closeFrame, frameCluster, FRAME_HEADER_BYTES, openFrame, type ClusterKe
  * | 8 | u32 | checksum of the cluster configuration (clusterChecksum); 0 between client and replica |
  * | 12 | u32 | 0 |
  * | 16 | f64 | incarnation of the process: a number that differs whenever it was started anew |
+ * | 24 | u16 | a client's login: length of the user's name. Absent, with all that follows, if it has none |
+ * | 26 | u16 | length of the password |
+ * | 28 | … | name and password in UTF-8 |
  */
 export interface Hello {
   /** From the frame header; NO_CLUSTER from a client that asks which cluster this is. */
@@ -21,7 +24,17 @@ export interface Hello {
   readonly replica: ReplicaId;
   readonly checksum: number;
   readonly incarnation: number;
+  readonly login?: Login | undefined;
 }
+
+/** As whom a client wants to be let in. */
+export interface Login {
+  readonly user: string;
+  readonly password: Uint8Array;
+}
+
+export const USER_BYTES_MAX = 64;
+export const PASSWORD_BYTES_MAX = 512;
 
 export const HelloRole = {
   /** A replica to a replica. */
@@ -32,6 +45,8 @@ export const HelloRole = {
   client: 3,
   /** A replica to a client. */
   server: 4,
+  /** A replica to a client that it does not let in. It says nothing else, not even which cluster this is. */
+  refusal: 5,
 } as const;
 export type HelloRole = (typeof HelloRole)[keyof typeof HelloRole];
 
@@ -40,6 +55,7 @@ const ROLE_NAMES: Readonly<Record<HelloRole, string>> = {
   2: "a replica that knocks",
   3: "a client",
   4: "a replica's client port",
+  5: "a replica's client port that lets nobody in without a login",
 };
 
 export function roleName(role: HelloRole): string {
@@ -49,8 +65,9 @@ export function roleName(role: HelloRole): string {
 /** The transport's own frame kind. */
 export const HELLO_KIND = 0;
 const BODY_BYTES = 24;
+const LOGIN_BYTES = 4;
 /** Before its HELLO a connection may send nothing longer than this. */
-export const HELLO_FRAME_BYTES = FRAME_HEADER_BYTES + BODY_BYTES;
+export const HELLO_FRAME_BYTES = FRAME_HEADER_BYTES + BODY_BYTES + LOGIN_BYTES + USER_BYTES_MAX + PASSWORD_BYTES_MAX;
 
 export function writeHello(writer: ByteWriter, hello: Hello): void {
   const start = openFrame(writer);
@@ -59,19 +76,44 @@ export function writeHello(writer: ByteWriter, hello: Hello): void {
   writer.u32(hello.checksum);
   writer.u32(0);
   writer.f64(hello.incarnation);
+  if (hello.login !== undefined) writeLogin(writer, hello.login);
   closeFrame(writer, start, HELLO_KIND, hello.cluster);
 }
 
-/** Null for anything malformed. */
-export function readHello(view: DataView, start: number, end: number): Hello | null {
-  if (end - start !== BODY_BYTES) return null;
+function writeLogin(writer: ByteWriter, login: Login): void {
+  const user = encodeUtf8(login.user);
+  assert(user.length <= USER_BYTES_MAX, `a user's name has at most ${USER_BYTES_MAX} bytes, got ${user.length}`);
+  const bytes = login.password.length;
+  assert(bytes <= PASSWORD_BYTES_MAX, `a password has at most ${PASSWORD_BYTES_MAX} bytes, got ${bytes}`);
+  const at = writer.skip(LOGIN_BYTES);
+  writer.view.setUint16(at, user.length, true);
+  writer.view.setUint16(at + 2, bytes, true);
+  writer.copy(user, 0, user.length);
+  writer.copy(login.password, 0, bytes);
+}
+
+/** Null for anything malformed. The login's password is a part of `bytes`. */
+export function readHello(bytes: Uint8Array, view: DataView, start: number, end: number): Hello | null {
+  const login = end - start === BODY_BYTES ? undefined : readLogin(bytes, view, start + BODY_BYTES, end);
+  if (login === null) return null;
   const role = view.getUint32(start, true);
-  if (role < HelloRole.peer || role > HelloRole.server) return null;
+  if (role < HelloRole.peer || role > HelloRole.refusal) return null;
   return {
     cluster: frameCluster(view, start),
     role: role as HelloRole,
     replica: view.getUint32(start + 4, true),
     checksum: view.getUint32(start + 8, true),
     incarnation: view.getFloat64(start + 16, true),
+    login,
   };
+}
+
+function readLogin(bytes: Uint8Array, view: DataView, start: number, end: number): Login | null {
+  if (end - start < LOGIN_BYTES) return null;
+  const userBytes = view.getUint16(start, true);
+  const passwordBytes = view.getUint16(start + 2, true);
+  const at = start + LOGIN_BYTES;
+  if (userBytes > USER_BYTES_MAX || passwordBytes > PASSWORD_BYTES_MAX) return null;
+  if (at + userBytes + passwordBytes !== end) return null;
+  return { user: decodeUtf8(bytes, at, at + userBytes), password: bytes.subarray(at + userBytes, end) };
 }

@@ -18,6 +18,7 @@
  */
 export { formatAddress, type ListenAddress, type ListenDone } from "./acceptor.js";
 export { CombinedFramePort, type CombinedRoute } from "./combined-frame-port.js";
+export { replicaNamed, replicaUri, serverMismatch } from "./certificate-name.js";
 export { checksum } from "./checksum.js";
 export {
   clusterKey,
@@ -36,7 +37,16 @@ export {
   type FrameSink,
 } from "./frame.js";
 export { HeldPool, type HeldBuffer } from "./held-pool.js";
-export { HELLO_KIND, HelloRole, readHello, writeHello, type Hello } from "./hello.js";
+export {
+  HELLO_KIND,
+  HelloRole,
+  PASSWORD_BYTES_MAX,
+  readHello,
+  USER_BYTES_MAX,
+  writeHello,
+  type Hello,
+  type Login,
+} from "./hello.js";
 export { MemoryBytePort, type MemoryByteClient, type MemoryBytePortOptions } from "./memory-byte-port.js";
 export { createMemoryLink, MEMORY_LINK_DEFAULTS, type MemoryLinkOptions } from "./memory-link.js";
 export { SimNetwork, SIM_LINK_DEFAULTS, type SimLinkSettings } from "./sim-network.js";
@@ -45,3 +55,4 @@ export { TCP_DIALLER_DEFAULTS, TcpDialler, type TcpDiallerInit } from "./tcp-dia
 export { type TcpFramePortComponents, type TcpFramePortOptions } from "./tcp-frame-port.js";
 export { TCP_LISTENER_DEFAULTS, TcpListener, type TcpListenerInit, type TcpListenerOptions } from "./tcp-listener.js";
 export { TCP_PEERS_DEFAULTS, TcpPeers, type TcpPeersInit } from "./tcp-peers.js";
+export { TLS_VERSION_MIN, TlsCredentials, type TlsPem } from "./tls-credentials.js";

@@ -35,11 +35,12 @@ export class Redial {
     this.#timer.set(this.#scheduler.clock.monotonicMs());
   }
 
-  failed(): void {
+  /** `waitMsMin`: not earlier than that. */
+  failed(waitMsMin = 0): void {
     const { backoffMinMs, backoffMaxMs } = this.#options;
     let waitMs = backoffMinMs;
     for (let i = 0; i < this.#failures && waitMs < backoffMaxMs; i++) waitMs *= 2;
-    waitMs = Math.min(waitMs, backoffMaxMs);
+    waitMs = Math.max(Math.min(waitMs, backoffMaxMs), 2 * waitMsMin);
     this.#failures++;
     this.#timer.set(this.#scheduler.clock.monotonicMs() + waitMs * this.#prng.between(0.5, 1));
   }

@@ -2,8 +2,10 @@ import type { Socket } from "node:net";
 import { assert, encodeUtf8, MiB, type ByteWriter } from "../../base/index.js";
 import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer } from "../port.js";
 import { Acceptor, remoteAddress, type ListenAddress, type ListenDone } from "./acceptor.js";
+import { isCertified } from "./certificate-name.js";
 import { FaultLog } from "./fault-log.js";
 import { SocketConnection, type SocketOwner } from "./socket-connection.js";
+import type { TlsCredentials } from "./tls-credentials.js";
 import { WriterPool } from "./writer-pool.js";
 
 export interface TcpBytePortOptions {
@@ -35,6 +37,7 @@ export interface TcpBytePortInit {
   readonly scheduler: Scheduler;
   readonly events: EventLog;
   readonly listen: ListenAddress;
+  readonly tls?: TlsCredentials | undefined;
   readonly options?: Partial<TcpBytePortOptions>;
 }
 
@@ -65,7 +68,9 @@ export class TcpBytePort implements BytePort {
     this.#events = init.events;
     this.#faults = new FaultLog(init.events, init.scheduler.clock);
     this.#options = { ...TCP_BYTE_PORT_DEFAULTS, ...init.options };
-    this.#acceptor = new Acceptor(init.listen, init.events, true);
+    const tls = init.tls === undefined ? null : { credentials: init.tls, certificateNeeded: false };
+    const { listen, events } = init;
+    this.#acceptor = new Acceptor({ listen, events, faults: this.#faults, halfOpen: true, tls });
     // The host may write one burst of replies before `flush` can look at the bound, hence the room above it.
     this.#pool = new WriterPool(2 * this.#options.inFlightBytesMax + 64 * MiB);
   }
@@ -166,7 +171,7 @@ export class TcpBytePort implements BytePort {
     this.#all.add(connection);
     this.#open.set(number, connection);
     connection.socket.resume();
-    this.#handlers?.onOpen(number, remote);
+    this.#handlers?.onOpen(number, remote, isCertified(socket));
   }
 
   #refuse(socket: Socket, remote: string): void {

@@ -1,7 +1,8 @@
 // Hot file: begin, end and flush run per frame. No allocation in them. Watched by bench/transport.mjs.
 import { connect, type Socket } from "node:net";
+import { connect as connectTls, type PeerCertificate } from "node:tls";
 import { assert, KiB, MiB, type ByteWriter } from "../../base/index.js";
-import { parseAddress } from "../../model/index.js";
+import { parseAddress, type ReplicaId } from "../../model/index.js";
 import type { EventLog, FrameHandlers, FramePort, Scheduler } from "../port.js";
 import { FaultLog } from "./fault-log.js";
 import { FrameConnection, type FrameConnectionOwner } from "./frame-connection.js";
@@ -9,6 +10,7 @@ import { FRAME_BYTES_MAX, FRAME_KIND_MAX, type ClusterKey } from "./frame.js";
 import { HeldPool } from "./held-pool.js";
 import type { Hello } from "./hello.js";
 import type { BackoffOptions } from "./redial.js";
+import type { TlsCredentials } from "./tls-credentials.js";
 import { WriterPool } from "./writer-pool.js";
 
 /** What all TCP frame ports may be told. */
@@ -38,6 +40,15 @@ export const TCP_FRAME_PORT_DEFAULTS = Object.freeze({
 export interface TcpFramePortComponents {
   readonly scheduler: Scheduler;
   readonly events: EventLog;
+}
+
+/** How a dialled connection is encrypted, and whom it must lead to. */
+export interface TlsDial {
+  readonly credentials: TlsCredentials;
+  /** The replica that `mismatch` makes sure of; 0 if any will do. */
+  readonly replica: ReplicaId;
+  /** What is wrong with the certificate shown, which was verified already. */
+  mismatch(cert: PeerCertificate, host: string): Error | undefined;
 }
 
 /**
@@ -188,7 +199,13 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
     done();
   }
 
-  protected adopt(socket: Socket, remote: string, cluster: ClusterKey | null, helloTimeoutMs: number): FrameConnection {
+  protected adopt(
+    socket: Socket,
+    remote: string,
+    cluster: ClusterKey | null,
+    helloTimeoutMs: number,
+    certifiedReplica: ReplicaId,
+  ): FrameConnection {
     const connection = new FrameConnection({
       socket,
       remote,
@@ -202,14 +219,32 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
       helloTimeoutMs,
       stallMs: this.#stallMs,
       heldPool: this.#heldPool,
+      certifiedReplica,
     });
     this.connections.add(connection);
     return connection;
   }
 
-  protected dial(address: string, cluster: ClusterKey | null): FrameConnection {
+  /** Dials and introduces itself: with TLS behind the handshake, so that nobody but the right side reads it. */
+  protected dial(address: string, cluster: ClusterKey | null, hello: Hello, tls: TlsDial | null): FrameConnection {
     const { host, port } = parseAddress(address);
-    return this.adopt(connect({ host, port }), address, cluster, this.options.dialTimeoutMs);
+    const { dialTimeoutMs } = this.options;
+    if (tls === null) {
+      const connection = this.adopt(connect({ host, port }), address, cluster, dialTimeoutMs, 0);
+      connection.introduce(hello);
+      return connection;
+    }
+    const socket = connectTls({
+      host,
+      port,
+      secureContext: tls.credentials.context,
+      // Said openly: an environment variable would change the default.
+      rejectUnauthorized: true,
+      checkServerIdentity: (name, cert) => tls.mismatch(cert, name),
+    });
+    const connection = this.adopt(socket, address, cluster, dialTimeoutMs, tls.replica);
+    socket.once("secureConnect", () => connection.introduce(hello));
+    return connection;
   }
 
   /** Puts a connection on the table. The caller has seen to it that the link is not there. */

@@ -5,13 +5,16 @@ import { Acceptor, remoteAddress, type ListenAddress, type ListenDone } from "./
 import type { FrameConnection } from "./frame-connection.js";
 import { clusterKey, type ClusterKey } from "./frame.js";
 import { HelloRole, roleName, type Hello } from "./hello.js";
+import { certifiedReplica, replicaMismatch } from "./certificate-name.js";
 import { Redial } from "./redial.js";
 import {
   TCP_FRAME_PORT_DEFAULTS,
   TcpFramePort,
   type TcpFramePortComponents,
   type TcpFramePortOptions,
+  type TlsDial,
 } from "./tcp-frame-port.js";
+import type { TlsCredentials } from "./tls-credentials.js";
 
 export const TCP_PEERS_DEFAULTS: TcpFramePortOptions = Object.freeze({
   ...TCP_FRAME_PORT_DEFAULTS,
@@ -33,6 +36,8 @@ export interface TcpPeersInit extends TcpFramePortComponents {
   readonly peers: ReadonlyMap<ReplicaId, string>;
   /** Seed of the backoff's jitter. */
   readonly seed: number;
+  /** With it, every replica proves by its certificate which one it is (`replicaUri`). */
+  readonly tls?: TlsCredentials | undefined;
   readonly options?: Partial<TcpFramePortOptions>;
 }
 
@@ -68,6 +73,7 @@ export class TcpPeers extends TcpFramePort {
   readonly #peers = new Map<ReplicaId, Peer>();
   readonly #knocks = new Set<FrameConnection>();
   readonly #connectionsMax: number;
+  readonly #tls: TlsCredentials | null;
 
   constructor(init: TcpPeersInit) {
     super(init, { ...TCP_PEERS_DEFAULTS, ...init.options });
@@ -78,7 +84,9 @@ export class TcpPeers extends TcpFramePort {
     this.#prng = new Prng(init.seed);
     this.#addresses = init.peers;
     this.#connectionsMax = CONNECTIONS_PER_PEER_MAX * Math.max(init.peers.size, 1);
-    this.#acceptor = new Acceptor(init.listen, init.events);
+    this.#tls = init.tls ?? null;
+    const tls = init.tls === undefined ? null : { credentials: init.tls, certificateNeeded: true };
+    this.#acceptor = new Acceptor({ listen: init.listen, events: init.events, faults: this.faults, tls });
   }
 
   /** Binds the address. Peers that connect before `start` wait. */
@@ -94,6 +102,9 @@ export class TcpPeers extends TcpFramePort {
   onHello(connection: FrameConnection, hello: Hello): string | null {
     if (hello.role !== HelloRole.peer && hello.role !== HelloRole.knock) {
       return `${connection.remote} is ${roleName(hello.role)}, which has no business on the port of peers`;
+    }
+    if (this.#tls !== null && hello.replica !== connection.certifiedReplica) {
+      return `it says to be replica ${hello.replica}, its certificate is that of replica ${connection.certifiedReplica}`;
     }
     if (hello.checksum !== this.#checksum) {
       const both = `${hello.checksum.toString(16)}, ours is ${this.#checksum.toString(16)}`;
@@ -148,7 +159,7 @@ export class TcpPeers extends TcpFramePort {
       const redial = dials ? new Redial(this.scheduler, this.#prng, this.options, () => this.#dial(id)) : null;
       this.#peers.set(id, { id, address, redial, dialled: null, incarnation: 0, complained: false });
       if (dials) this.#dial(id);
-      else this.#knock(address);
+      else this.#knock(id, address);
     }
     this.#acceptor.start((socket) => this.#accept(socket));
   }
@@ -161,14 +172,17 @@ export class TcpPeers extends TcpFramePort {
   #dial(id: ReplicaId): void {
     const peer = this.#peers.get(id);
     if (peer === undefined || peer.dialled !== null || this.closing) return;
-    peer.dialled = this.dial(peer.address, this.#cluster);
-    peer.dialled.introduce(this.#hello(HelloRole.peer));
+    peer.dialled = this.dial(peer.address, this.#cluster, this.#hello(HelloRole.peer), this.#tlsTo(id));
   }
 
-  #knock(address: string): void {
-    const connection = this.dial(address, this.#cluster);
-    this.#knocks.add(connection);
-    connection.introduce(this.#hello(HelloRole.knock));
+  #knock(id: ReplicaId, address: string): void {
+    this.#knocks.add(this.dial(address, this.#cluster, this.#hello(HelloRole.knock), this.#tlsTo(id)));
+  }
+
+  #tlsTo(replica: ReplicaId): TlsDial | null {
+    const credentials = this.#tls;
+    if (credentials === null) return null;
+    return { credentials, replica, mismatch: (cert) => replicaMismatch(cert, this.#cluster.id, replica) };
   }
 
   /** A higher replica took our knock: nothing more is to be said on that connection. */
@@ -195,7 +209,15 @@ export class TcpPeers extends TcpFramePort {
       socket.destroy();
       return;
     }
-    const connection = this.adopt(socket, remote, this.#cluster, this.options.helloTimeoutMs);
+    const certified = certifiedReplica(socket, this.#cluster.id);
+    if (this.#tls !== null && !this.#peers.has(certified)) {
+      const detail = `its certificate names no other replica of cluster ${this.#cluster.id}`;
+      this.faults.warn("connection-refused", "certificate", { remote, detail });
+      socket.on("error", () => undefined);
+      socket.destroy();
+      return;
+    }
+    const connection = this.adopt(socket, remote, this.#cluster, this.options.helloTimeoutMs, certified);
     connection.introduce(this.#hello(HelloRole.peer));
     connection.resume();
   }

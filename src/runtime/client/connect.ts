@@ -1,15 +1,19 @@
 import { fnv1a } from "../../base/index.js";
 import type { SessionClientConfig } from "../../client/index.js";
-import { ConfigError, parseAddress } from "../../model/index.js";
+import { AuthenticationError, ConfigError, parseAddress } from "../../model/index.js";
 import { type EventLog, type Scheduler, SystemScheduler, TcpDialler } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
+import type { ServiceDefinition } from "../../service/index.js";
+import { suspendedInReplica } from "../user-service/announcement.js";
+import { accessOf, type ClientSecurity } from "./client-access.js";
 import { createBlockClient } from "./client-host.js";
 import { KvClient } from "./kv-client.js";
 import { PromiseClient } from "./promise-client.js";
 import { type ClientAddress, ReplicaLinks } from "./replica-links.js";
 import { NoAnswerError } from "./replica-query.js";
+import { checkDefinition, createServiceClient, type ServiceClient } from "./service-client.js";
 
-export interface ConnectOptions {
+export interface ConnectOptions extends ClientSecurity {
   /** Client addresses of replicas, `host:port` each. One that answers is enough: it names the others. */
   readonly addresses: readonly string[];
   /** How long a command may go without an answer, and how long to wait for the first replica. 5000 ms. */
@@ -26,8 +30,9 @@ const ADDRESSES_MAX = 63;
 
 /**
  * Connects a block client to a cluster over TCP. Resolves when a replica has answered and said who the others are; those
- * that are missing from `addresses` are dialled too. Rejects with `ConfigError` for a malformed address and with
- * `NoAnswerError` when no replica answers within `deadlineMs`.
+ * that are missing from `addresses` are dialled too. Rejects with `ConfigError` for a malformed address or certificate, with
+ * `NoAnswerError` when no replica answers within `deadlineMs`, and with `AuthenticationError` if all that answered refused the
+ * client.
  */
 export async function connectBlockClient(
   options: ConnectOptions & { readonly handlers: BlockClientHandlers },
@@ -44,9 +49,21 @@ export async function connectBlockClient(
   for (const address of addresses) parseAddress(address);
   const nonce = crypto.getRandomValues(new Uint8Array(16));
   const seed = fnv1a(String.fromCharCode(...nonce));
-  const dialler = new TcpDialler({ scheduler, events, clusterId: null, addresses, seed });
+  const refusals: Refusals = { refused: new Set(), onRefused: () => undefined };
+  const dialler = new TcpDialler({
+    ...accessOf(options),
+    scheduler,
+    events,
+    clusterId: null,
+    addresses,
+    seed,
+    onRefused: (link) => {
+      refusals.refused.add(link);
+      refusals.onRefused();
+    },
+  });
   const links = new ReplicaLinks(dialler, scheduler);
-  const replicas = await firstWelcome(links, scheduler, deadlineMs, addresses);
+  const replicas = await firstWelcome(links, scheduler, deadlineMs, addresses, refusals);
   const missing = replicas.map((replica) => replica.client).filter((address) => !addresses.includes(address));
   if (missing.length > 0) dialler.setAddresses([...addresses, ...missing].slice(0, ADDRESSES_MAX));
   return createBlockClient({
@@ -61,12 +78,34 @@ export async function connectBlockClient(
   });
 }
 
-/** Connects to the `kv` store of a cluster over TCP. Rejects as `connectBlockClient` does. */
-export async function connect(options: ConnectOptions): Promise<KvClient> {
-  const { deadlineMs = 5000, scheduler = new SystemScheduler() } = (options as ConnectOptions | undefined) ?? {};
+/**
+ * Connects to a cluster over TCP: with `service` a client that has a method for each of its commands, otherwise one of the
+ * `kv` store. Rejects as `connectBlockClient` does, and with `ConfigError` for a `service` that `defineService` has not made.
+ */
+export async function connect<A, R>(
+  options: ConnectOptions & { readonly service: ServiceDefinition<A, R> },
+): Promise<ServiceClient<A, R>>;
+export async function connect(options: ConnectOptions): Promise<KvClient>;
+export async function connect(
+  options: ConnectOptions & { readonly service?: ServiceDefinition },
+): Promise<KvClient | ServiceClient<object, object>> {
+  const suspended = suspendedInReplica();
+  if (suspended !== null) return suspended;
+  const {
+    deadlineMs = 5000,
+    scheduler = new SystemScheduler(),
+    service,
+  } = (options as typeof options | undefined) ?? {};
+  if (service !== undefined) checkDefinition(service);
   const calls = new PromiseClient({ scheduler, deadlineMs });
   calls.attach(await connectBlockClient({ ...options, scheduler, handlers: calls.handlers }));
-  return new KvClient(calls);
+  return service === undefined ? new KvClient(calls) : createServiceClient(service, calls);
+}
+
+/** The addresses at which a replica did not let the client in. */
+interface Refusals {
+  readonly refused: Set<number>;
+  onRefused: () => void;
 }
 
 function firstWelcome(
@@ -74,17 +113,31 @@ function firstWelcome(
   scheduler: Scheduler,
   timeoutMs: number,
   addresses: readonly string[],
+  refusals: Refusals,
 ): Promise<readonly ClientAddress[]> {
   return new Promise((resolve, reject) => {
+    const { refused } = refusals;
+    const where = addresses.join(", ");
     let late = false;
-    const timer = scheduler.timer(() => {
+    const fail = (error: Error): void => {
+      if (late) return;
       late = true;
-      links.close(() =>
-        reject(new NoAnswerError(`no replica answered at ${addresses.join(", ")} within ${timeoutMs} ms`)),
-      );
+      timer.clear();
+      links.close(() => reject(error));
+    };
+    const unwanted = (): Error =>
+      new AuthenticationError(`the replicas at ${where} do not let this client in: password or certificate?`);
+    const timer = scheduler.timer(() => {
+      fail(refused.size > 0 ? unwanted() : new NoAnswerError(`no replica answered at ${where} within ${timeoutMs} ms`));
     });
     timer.set(scheduler.clock.monotonicMs() + timeoutMs);
+    // Not inside the call that tells of the refusal.
+    const allRefused = scheduler.turn(() => {
+      if (refused.size === addresses.length) fail(unwanted());
+    });
+    refusals.onRefused = () => allRefused.request();
     links.open((replicas) => {
+      refusals.onRefused = () => undefined;
       timer.clear();
       if (!late) resolve(replicas);
     });

@@ -4,6 +4,7 @@
  */
 export * from "./block-client.js";
 export { createBlockClient, type BlockClientInit } from "./client-host.js";
+export { accessOf, type ClientSecurity, type ClientTls } from "./client-access.js";
 export { connect, connectBlockClient, type ConnectOptions } from "./connect.js";
 export { KvClient, type KvBytes, type KvSetOptions } from "./kv-client.js";
 export { LatencyHistogram } from "./latency-histogram.js";

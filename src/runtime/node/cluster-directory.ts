@@ -3,6 +3,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, rea
 import { renameSync, rmSync, statSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import {
+  authenticatesClients,
   checkClusterConfig,
   type ClusterConfig,
   ConfigError,
@@ -12,7 +13,9 @@ import {
   type ReplicaAddress,
   type ReplicaId,
 } from "../../model/index.js";
+import { formatAddress } from "../../platform/index.js";
 import { checkCombination, serviceEntry } from "../registry.js";
+import { isServiceModule, serviceModuleOf } from "../user-service/index.js";
 import { assertPortsFree, freePorts, type HostPort } from "./free-port.js";
 import { assertUnlocked, writeFirstIdentity } from "./replica-store.js";
 
@@ -96,9 +99,13 @@ async function checkedShape(file: string, value: unknown): Promise<ClusterConfig
  */
 export async function openCluster(
   directory: string,
-  request: ClusterRequest,
+  asked: ClusterRequest,
 ): Promise<{ readonly config: ClusterConfig; readonly created: boolean }> {
   if (directory === "") throw new ConfigError("the name of the cluster's directory is empty");
+  const { service } = asked;
+  // Replicas may be started anywhere, so that the module is recorded by its absolute path.
+  const request =
+    service !== undefined && isServiceModule(service) ? { ...asked, service: serviceModuleOf(service) } : asked;
   const entries = entriesOf(directory);
   if (!entries.includes(CLUSTER_FILE)) {
     if (entries.includes(CREATION_MARKER)) clearInterruptedCreation(directory, entries);
@@ -114,7 +121,7 @@ export async function openCluster(
   assertUnlocked(recorded.replicas.map(({ id }) => replicaDirectory(directory, id)));
   assertContinues(directory, recorded, request);
   const config = revised(recorded, request);
-  assertLoopback(config);
+  assertProtected(config);
   await assertPortsFree(config.replicas.flatMap(listenedAddresses));
   if (JSON.stringify(config) !== JSON.stringify(recorded)) writeClusterFile(directory, config);
   return { config, created: false };
@@ -308,14 +315,29 @@ export function addressOf(config: ClusterConfig, id: ReplicaId): ReplicaAddress 
   throw new ConfigError(`there is no replica ${id} in this cluster; it has 1 to ${config.replicas.length}`);
 }
 
-/** Throws `ConfigError` naming the first address that other machines could reach: nothing there is encrypted yet. */
-export function assertLoopback(config: ClusterConfig): void {
-  for (const { host, port } of config.replicas.flatMap(listenedAddresses)) {
-    if (host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host)) continue;
-    throw new ConfigError(
-      `${host}:${port} is not a loopback address; without TLS, which is not built yet, it needs --insecure-network`,
-    );
-  }
+/**
+ * Throws `ConfigError` if other machines can reach one of the addresses and not everything is protected: it names the first
+ * such address and all that is missing.
+ */
+export function assertProtected(config: ClusterConfig): void {
+  const open = config.replicas.flatMap(listenedAddresses).find(({ host }) => !isLoopback(host));
+  const { security } = config;
+  const missing = [
+    ...(security?.peers === undefined ? ["TLS between replicas (security.peers)"] : []),
+    ...(security?.clients === undefined ? ["TLS for clients (security.clients)"] : []),
+    ...(authenticatesClients(security)
+      ? []
+      : ["authentication of clients (security.passwords or security.clients.clientCa)"]),
+  ];
+  if (open === undefined || missing.length === 0) return;
+  throw new ConfigError(
+    `${formatAddress(open.host, open.port)} is not a loopback address, and there is no ${missing.join(", no ")}; ` +
+      "without protection it needs --insecure-network",
+  );
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
 /** The addresses of one replica, with the RESP and the admin port if it has them, as hosts and ports to listen on. */

@@ -3,6 +3,16 @@ import { ConfigError } from "../../model/index.js";
 
 const address = z.string().max(300);
 
+const fileName = z.string().min(1).max(4096);
+const tlsFiles = { cert: fileName, key: fileName, ca: fileName };
+
+const securitySchema = z.strictObject({
+  peers: z.strictObject(tlsFiles).optional(),
+  clients: z.strictObject({ ...tlsFiles, clientCa: fileName.optional() }).optional(),
+  passwords: z.record(z.string(), z.string().max(1024)).optional(),
+  secret: z.string().optional(),
+});
+
 /** The shape of `cluster.json`. What the values mean to each other is `checkClusterConfig`'s business. */
 const clusterSchema = z.strictObject({
   format: z.literal(1),
@@ -25,6 +35,7 @@ const clusterSchema = z.strictObject({
     )
     .min(1)
     .max(31),
+  security: securitySchema.optional(),
 });
 
 export type ClusterFile = z.infer<typeof clusterSchema>;

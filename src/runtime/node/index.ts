@@ -6,4 +6,5 @@ export * from "./cluster-directory.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
 export * from "./replica-store.js";
 export * from "./run-replica.js";
+export * from "./security.js";
 export * from "./thread-message.js";

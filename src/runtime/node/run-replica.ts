@@ -10,6 +10,7 @@ import {
   type ReplicaId,
 } from "../../model/index.js";
 import {
+  type Authenticator,
   CombinedFramePort,
   createMemoryLink,
   type EventLog,
@@ -20,14 +21,16 @@ import {
   TcpDialler,
   TcpListener,
   TcpPeers,
+  type TlsCredentials,
 } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "../client/block-client.js";
 import { createBlockClient } from "../client/client-host.js";
 import { orderedReads } from "../client/ordered-reads.js";
 import type { Replica } from "../replica/api.js";
 import { createReplica } from "../replica/replica.js";
-import { addressOf, assertLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
+import { addressOf, assertProtected, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { openReplicaStore } from "./replica-store.js";
+import { type ClientAccess, ReplicaSecurity } from "./security.js";
 import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
 
 /** Longest frame that a client may send: a block, with room for the frame's header. Replies are longer. */
@@ -41,6 +44,9 @@ export interface GatewayInit {
   readonly replica: Replica;
   readonly scheduler: Scheduler;
   readonly events: EventLog;
+  /** How the gateway's port is encrypted, if it is, and who is let in, if not everybody. */
+  readonly tls: TlsCredentials | undefined;
+  readonly authenticator: Authenticator | undefined;
   /** Makes a session of the cluster: this thread's own replica without a socket, the others by their client ports. */
   client(handlers: BlockClientHandlers): BlockClient;
 }
@@ -64,6 +70,7 @@ export async function runReplicaThread(openGateways: (init: GatewayInit) => read
   // A stop that comes while the replica is being opened waits for that.
   port.on("message", (message: ToReplicaThread) => {
     if (message.kind === "stop") thread.stop();
+    else thread.reload();
   });
   try {
     await thread.open(workerData as ReplicaThreadData, openGateways);
@@ -79,6 +86,8 @@ class RunningReplica {
   #replica: Replica | null = null;
   #gateways: readonly Gateway[] = [];
   #unlock: () => void = () => undefined;
+  #security: ReplicaSecurity | null = null;
+  #directory = "";
   #stopping = false;
 
   constructor(say: (message: FromReplicaThread) => void) {
@@ -95,8 +104,11 @@ class RunningReplica {
     const events = this.#events;
     const address = addressOf(config, self);
     if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
-    else assertLoopback(config);
+    else assertProtected(config);
     const scheduler = this.#scheduler;
+    this.#directory = data.directory;
+    const security = new ReplicaSecurity({ directory: data.directory, config, self, scheduler, events });
+    this.#security = security;
     const { unlock, ...storage } = openReplicaStore(replicaDirectory(data.directory, self), config, scheduler, events);
     this.#unlock = unlock;
 
@@ -108,6 +120,7 @@ class RunningReplica {
       listen: address.peer,
       peers: new Map(config.replicas.map((replica) => [replica.id, replica.peer])),
       seed: randomInt(2 ** 32),
+      tls: security.peers,
       scheduler,
       events,
     });
@@ -115,6 +128,8 @@ class RunningReplica {
       self,
       clusterId: config.clusterId,
       listen: address.client,
+      tls: security.clients,
+      authenticator: security.authenticator,
       scheduler,
       events,
       options: { frameBytesMax: CLIENT_FRAME_BYTES_MAX },
@@ -144,16 +159,29 @@ class RunningReplica {
       replica,
       scheduler,
       events,
-      client: (handlers) => localClient(self, config, link.dialler, scheduler, events, handlers),
+      tls: security.clients,
+      authenticator: security.authenticator,
+      client: (handlers) => localClient(self, config, link.dialler, security.access, scheduler, events, handlers),
     });
     await Promise.all(this.#gateways.map((gateway) => listening((done) => gateway.listen(done))));
     await recovered;
-    this.#say({ kind: "recovered", address });
+    this.#say({ kind: "recovered", address, own: security.own });
+  }
+
+  /** Reads certificates and passwords anew. */
+  reload(): void {
+    const security = this.#security;
+    if (security === null) return;
+    loadCluster(this.#directory).then(
+      (config) => security.reload(config.security?.passwords),
+      (error: unknown) => this.#events.error("passwords-not-reloaded", { reason: (error as Error).message }),
+    );
   }
 
   stop(): void {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#security?.close();
     const replica = this.#replica;
     const stopped = (): void => {
       this.#unlock();
@@ -176,6 +204,7 @@ function localClient(
   self: ReplicaId,
   config: ClusterConfig,
   own: FramePort,
+  access: ClientAccess,
   scheduler: Scheduler,
   events: EventLog,
   handlers: BlockClientHandlers,
@@ -185,7 +214,8 @@ function localClient(
   if (others.length > 0) {
     const { clusterId } = config;
     const addresses = others.map((replica) => replica.client);
-    const dialler = new TcpDialler({ clusterId, addresses, seed: randomInt(2 ** 32), scheduler, events });
+    const seed = randomInt(2 ** 32);
+    const dialler = new TcpDialler({ ...access, clusterId, addresses, seed, scheduler, events });
     for (const [index, { id }] of others.entries()) routes.push({ link: id, port: dialler, portLink: index });
   }
   const client = createBlockClient({

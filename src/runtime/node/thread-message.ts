@@ -8,6 +8,7 @@ import {
   SynodError,
 } from "../../model/index.js";
 import type { ReplicaOptions } from "../replica/api.js";
+import type { OwnAccess } from "./security.js";
 
 /** What a replica's thread is started with. */
 export interface ReplicaThreadData {
@@ -24,7 +25,9 @@ export interface ReplicaThreadData {
 /** From the main thread to a replica's thread. */
 export type ToReplicaThread =
   /** Hand over, close ports and log, then say `stopped`. */
-  { readonly kind: "stop" };
+  | { readonly kind: "stop" }
+  /** Read certificates and passwords anew. */
+  | { readonly kind: "reload" };
 
 /** From a replica's thread to the main thread. */
 export type FromReplicaThread =
@@ -35,7 +38,7 @@ export type FromReplicaThread =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   /** The replica takes part, and its ports are open. */
-  | { readonly kind: "recovered"; readonly address: ReplicaAddress }
+  | { readonly kind: "recovered"; readonly address: ReplicaAddress; readonly own: OwnAccess }
   /** The replica believes that this one leads; 0 if it knows of none. */
   | { readonly kind: "leader"; readonly leader: ReplicaId }
   /** It can't go on or never began; the process ends with this exit code. */

@@ -1,0 +1,255 @@
+import { readFileSync, statSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { resolve } from "node:path";
+import {
+  authenticatesClients,
+  type ClusterConfig,
+  ConfigError,
+  REPLICA_USER,
+  type ReplicaId,
+  type SecurityConfig,
+  type TlsFiles,
+} from "../../model/index.js";
+import type { ClientSecurity } from "../client/client-access.js";
+import {
+  type Authenticator,
+  type EventLog,
+  type Login,
+  PasswordAuthenticator,
+  replicaNamed,
+  replicaUri,
+  type Scheduler,
+  type Timer,
+  TlsCredentials,
+  type TlsPem,
+} from "../../platform/index.js";
+
+/** How often it is looked whether certificates have changed. */
+const WATCH_MS = 10_000;
+/** From so long before a certificate's end, every start and exchange says so. */
+const EXPIRY_WARNING_MS = 30 * 24 * 3600 * 1000;
+
+/** What a dialler of client ports needs. */
+export interface ClientAccess {
+  readonly tls?: TlsCredentials | undefined;
+  readonly login?: Login | undefined;
+}
+
+/** How the process of a replica comes in at the replica's own ports, to see that they work. */
+export interface OwnAccess extends ClientSecurity {
+  /** The certificate that the ports show, as SHA-256 of its DER form; null without TLS. */
+  readonly fingerprint: string | null;
+}
+
+/** One set of files and the credentials made of it. */
+interface Watched {
+  readonly role: string;
+  readonly paths: readonly string[];
+  readonly credentials: TlsCredentials;
+  readonly read: () => TlsPem;
+  /** Sizes and times of the files at the last look. */
+  seen: string;
+}
+
+export interface SecurityInit {
+  /** The cluster's directory, which names of files are relative to. */
+  readonly directory: string;
+  readonly config: ClusterConfig;
+  readonly self: ReplicaId;
+  readonly scheduler: Scheduler;
+  readonly events: EventLog;
+}
+
+/**
+ * The certificates and passwords of one replica, from the files that `cluster.json` names. They are read again when a file
+ * changes, and when told to (SIGHUP): connections made from then on have the new ones. Files that are no good leave what
+ * there was in use, with an error in the log.
+ */
+export class ReplicaSecurity {
+  /** Shown to peers, and what theirs are verified with. */
+  readonly peers: TlsCredentials | undefined;
+  /** Shown to clients; verifies those certificates of clients that let them in. */
+  readonly clients: TlsCredentials | undefined;
+  readonly authenticator: Authenticator | undefined;
+  /** For the client ports of the other replicas. */
+  readonly access: ClientAccess;
+  readonly #init: SecurityInit;
+  readonly #watched: Watched[] = [];
+  readonly #passwords: PasswordAuthenticator | null;
+  readonly #timer: Timer;
+
+  /** Throws `ConfigError` naming the file for what can't be read, does not fit together, has expired or names another replica. */
+  constructor(init: SecurityInit) {
+    this.#init = init;
+    const { config, scheduler, events } = init;
+    const { security = {} } = config;
+    const { peers, clients } = security;
+    this.peers = peers && this.#watch("peers", peers, () => this.#replicaPem(peers));
+    this.clients = clients && this.#watch("clients", clients, () => this.#serverPem(clients));
+    const tls = clients && this.#watch("client ca", clients, () => this.#caPem(clients));
+    const login = loginOf(security);
+    this.access = { tls, login };
+    this.#passwords = authenticatesClients(security)
+      ? new PasswordAuthenticator({
+          scheduler,
+          events,
+          passwords: security.passwords ?? {},
+          secrets: security.secret === undefined ? {} : { [REPLICA_USER]: security.secret },
+        })
+      : null;
+    this.authenticator = this.#passwords ?? undefined;
+    this.#timer = scheduler.timer(() => {
+      this.#lookForChanges();
+      this.#watchOn();
+    });
+    this.#watchOn();
+  }
+
+  get own(): OwnAccess {
+    const { directory, config } = this.#init;
+    const cert = this.clients?.pem.cert ?? null;
+    const fingerprint = cert === null ? null : new X509Certificate(cert).fingerprint256;
+    return { fingerprint, ...directorySecurity(directory, config) };
+  }
+
+  /** Reads everything anew. `passwords` are those that `cluster.json` has now. */
+  reload(passwords: SecurityConfig["passwords"]): void {
+    for (const watched of this.#watched) this.#exchange(watched);
+    if (this.#passwords === null) return;
+    const { events } = this.#init;
+    try {
+      this.#passwords.replace(passwords ?? {});
+      events.info("passwords-reloaded", { users: Object.keys(passwords ?? {}).length });
+    } catch (error) {
+      events.error("passwords-not-reloaded", { reason: (error as Error).message });
+    }
+  }
+
+  close(): void {
+    this.#timer.clear();
+  }
+
+  #watchOn(): void {
+    const { clock } = this.#init.scheduler;
+    if (this.#watched.length > 0) this.#timer.set(clock.monotonicMs() + WATCH_MS);
+  }
+
+  #watch(
+    role: string,
+    files: TlsFiles & { readonly clientCa?: string | undefined },
+    read: () => TlsPem,
+  ): TlsCredentials {
+    const names = [files.cert, files.key, files.ca, files.clientCa].filter((name) => name !== undefined);
+    const paths = names.map((name) => this.#path(name));
+    const seen = standing(paths);
+    const credentials = credentialsOf(role, read());
+    this.#watched.push({ role, paths, credentials, read, seen });
+    return credentials;
+  }
+
+  #lookForChanges(): void {
+    for (const watched of this.#watched) {
+      if (standing(watched.paths) !== watched.seen) this.#exchange(watched);
+    }
+  }
+
+  #exchange(watched: Watched): void {
+    const { role, credentials, paths } = watched;
+    const { events } = this.#init;
+    watched.seen = standing(paths);
+    try {
+      const pem = watched.read();
+      credentials.replace(pem);
+      const until = pem.cert === null ? {} : { validTo: new X509Certificate(pem.cert).validTo };
+      events.info("certificates-reloaded", { role, ...until });
+    } catch (error) {
+      events.error("certificates-not-reloaded", { role, reason: (error as Error).message });
+    }
+  }
+
+  /** The certificate shown to peers has to name this replica, or no peer would talk to it. */
+  #replicaPem(files: TlsFiles): TlsPem {
+    const { clusterId } = this.#init.config;
+    const pem = this.#certificatePem(files);
+    const named = replicaNamed(new X509Certificate(pem.cert).subjectAltName, clusterId);
+    const uri = replicaUri(clusterId, this.#init.self);
+    if (named !== this.#init.self) throw new ConfigError(`${this.#path(files.cert)} does not name ${uri}`);
+    return { ...pem, ca: this.#read(files.ca) };
+  }
+
+  #serverPem(files: NonNullable<SecurityConfig["clients"]>): TlsPem {
+    const ca = files.clientCa === undefined ? null : this.#read(files.clientCa);
+    return { ...this.#certificatePem(files), ca };
+  }
+
+  #caPem(files: TlsFiles): TlsPem {
+    return { cert: null, key: null, ca: this.#read(files.ca) };
+  }
+
+  #certificatePem(files: TlsFiles): { readonly cert: string; readonly key: string } {
+    const cert = this.#read(files.cert);
+    const path = this.#path(files.cert);
+    let leaf: X509Certificate;
+    try {
+      leaf = new X509Certificate(cert);
+    } catch {
+      throw new ConfigError(`${path} is no certificate in PEM form`);
+    }
+    const { events, scheduler } = this.#init;
+    const nowMs = scheduler.clock.wallMs();
+    const endMs = Date.parse(leaf.validTo);
+    if (endMs < nowMs) throw new ConfigError(`${path} has expired: ${leaf.validTo}`);
+    if (endMs - nowMs < EXPIRY_WARNING_MS) events.warn("certificate-expires", { path, validTo: leaf.validTo });
+    return { cert, key: this.#read(files.key) };
+  }
+
+  #read(name: string): string {
+    return readPem(this.#path(name));
+  }
+
+  #path(name: string): string {
+    return resolve(this.#init.directory, name.replaceAll("{id}", String(this.#init.self)));
+  }
+}
+
+/** How whoever can read the cluster's directory reaches the client ports of its replicas. Throws `ConfigError`. */
+export function directorySecurity(directory: string, config: ClusterConfig): ClientSecurity {
+  const { security = {}, clusterId } = config;
+  const { clients, secret } = security;
+  return {
+    ...(clients === undefined ? {} : { tls: { ca: readPem(resolve(directory, clients.ca)) }, clusterId }),
+    ...(authenticatesClients(security) ? { user: REPLICA_USER, password: secret } : {}),
+  };
+}
+
+function loginOf(security: SecurityConfig): Login | undefined {
+  const { secret } = security;
+  if (!authenticatesClients(security) || secret === undefined) return undefined;
+  return { user: REPLICA_USER, password: Buffer.from(secret) };
+}
+
+function credentialsOf(role: string, pem: TlsPem): TlsCredentials {
+  try {
+    return new TlsCredentials(pem);
+  } catch (error) {
+    throw new ConfigError(`security.${role}: certificate, key and ca do not fit together: ${(error as Error).message}`);
+  }
+}
+
+/** Throws `ConfigError` for a file that can't be read. */
+export function readPem(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new ConfigError(`${path} can't be read: ${(error as Error).message}`);
+  }
+}
+
+function standing(paths: readonly string[]): string {
+  return paths
+    .map((path) => {
+      const stat = statSync(path, { throwIfNoEntry: false });
+      return stat === undefined ? "-" : `${stat.mtimeMs} ${stat.size} ${stat.ino}`;
+    })
+    .join(" ");
+}
