@@ -1,21 +1,21 @@
 import { Command } from "commander";
+import { LOAD_ARRIVALS, LOAD_WORKLOADS, type LoadArrivals, type LoadWorkload } from "../runtime/index.js";
 import { LOG_LEVELS, type LogLevel } from "./log-level.js";
 import { addClusterOptions } from "./cluster-option.js";
 import { addConfigOption, oneOf, option, positive, whole } from "./option.js";
 import type { ClusterFlags } from "./up-command.js";
 
-export const WORKLOADS = ["put", "get", "mixed"] as const;
-
 export interface BenchFlags extends ClusterFlags {
   readonly data?: string;
   readonly address?: string;
-  readonly workload: (typeof WORKLOADS)[number];
+  readonly workload: LoadWorkload;
   readonly clients: number;
   readonly window: number;
   readonly keys: number;
   readonly valueSize: number;
   readonly seconds: number;
   readonly rate?: number;
+  readonly arrivals?: LoadArrivals;
   readonly json?: boolean;
   readonly logLevel?: LogLevel;
 }
@@ -26,11 +26,7 @@ export function benchCommand(): Command {
     .addOption(option("--data <dir>", "directory of a running cluster"))
     .addOption(option("--address <host:port>", "client address of any replica of a running cluster"))
     .addOption(
-      option(
-        "--workload <name>",
-        `what is asked: ${WORKLOADS.join("|")} (mixed: half reads)`,
-        oneOf(WORKLOADS),
-      ).default("mixed"),
+      option("--workload <name>", `what is asked: ${LOAD_WORKLOADS.join("|")}`, oneOf(LOAD_WORKLOADS)).default("mixed"),
     )
     .addOption(option("--clients <n>", "number of clients", whole(1, 1024)).default(1))
     .addOption(option("--window <w>", "commands that each client has outstanding", whole(1, 65_536)).default(64))
@@ -39,6 +35,13 @@ export function benchCommand(): Command {
     .addOption(option("--seconds <s>", "how long is measured", positive(86_400)).default(10))
     .addOption(
       option("--rate <r>", "commands per second, each due at its time (default: as fast as possible)", positive(1e8)),
+    )
+    .addOption(
+      option(
+        "--arrivals <kind>",
+        `when commands are due with --rate: ${LOAD_ARRIVALS.join("|")} (default: constant)`,
+        oneOf(LOAD_ARRIVALS),
+      ),
     );
   addClusterOptions(command)
     .option("--json", "one JSON object on stdout")

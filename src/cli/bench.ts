@@ -3,11 +3,16 @@ import { availableParallelism } from "node:os";
 import { type ClusterConfig, ConfigError, ExitCode, parseAddress, type ReplicaId } from "../model/index.js";
 import { lockHolder, SystemScheduler } from "../platform/index.js";
 import {
+  btreeLoadCommands,
+  builtNames,
   type ClientAddress,
   connectBlockClient,
   kvLoadCommands,
   loadCluster,
   loadOptions,
+  checkLoad,
+  type LoadCommands,
+  type LoadOptions,
   type LoadPhase,
   type LoadProgress,
   type LoadResult,
@@ -22,9 +27,13 @@ import { cpuSeconds } from "./process-time.js";
 import { onStopSignal } from "./stop-signal.js";
 import { ThrowawayCluster } from "./throwaway-cluster.js";
 
+/** The loads there are, by service. */
+const loads = { btree: btreeLoadCommands, kv: kvLoadCommands } as const;
+
 /** The cluster under load, whoever started it. */
 interface Target {
   readonly replicas: readonly ClientAddress[];
+  readonly service: string;
   /** Null when only an address is known. */
   readonly config: ClusterConfig | null;
   pidOf(id: ReplicaId): number | null;
@@ -39,7 +48,7 @@ interface Reading {
 }
 
 /** What `synod bench --json` prints. */
-interface BenchReport extends Omit<LoadResult, "histogram"> {
+interface BenchReport extends Omit<LoadResult, "histogram" | "behindMs"> {
   readonly cpu_s_per_million: { readonly replicas: number | null; readonly client: number };
   readonly executed: readonly (number | null)[];
   readonly digests_equal: boolean;
@@ -55,7 +64,10 @@ export async function runBench(flags: BenchFlags): Promise<number> {
   if (flags.address !== undefined || flags.data !== undefined) {
     return measure(flags, await runningTarget(flags), output);
   }
-  const cluster = new ThrowawayCluster(flags, flags.logLevel ?? "warn");
+  const service = flags.service ?? (builtNames("service").includes("btree") ? "btree" : "kv");
+  // What can't work is refused before a cluster is started for it.
+  loadOf(flags, service);
+  const cluster = new ThrowawayCluster({ ...flags, service }, flags.logLevel ?? "warn");
   const interrupted = (): never => {
     output.progress("");
     process.exit(ExitCode.interrupted);
@@ -71,7 +83,7 @@ export async function runBench(flags: BenchFlags): Promise<number> {
   try {
     const { config, supervisor } = await cluster.start();
     const pidOf = (id: ReplicaId): number | null => supervisor.replica(id).pid;
-    return await measure(flags, { replicas: config.replicas, config, pidOf }, output);
+    return await measure(flags, { replicas: config.replicas, service, config, pidOf }, output);
   } finally {
     await cluster.close();
   }
@@ -80,17 +92,22 @@ export async function runBench(flags: BenchFlags): Promise<number> {
 async function runningTarget(flags: BenchFlags): Promise<Target> {
   if (flags.address !== undefined) {
     parseAddress(flags.address);
-    return { replicas: await discover(flags.address), config: null, pidOf: () => null };
+    const service = flags.service ?? "kv";
+    return { replicas: await discover(flags.address), service, config: null, pidOf: () => null };
   }
   const directory = flags.data as string;
   const config = await loadCluster(directory);
-  return { replicas: config.replicas, config, pidOf: (id) => lockHolder(replicaDirectory(directory, id)) };
+  const pidOf = (id: ReplicaId): number | null => lockHolder(replicaDirectory(directory, id));
+  return { replicas: config.replicas, service: config.service, config, pidOf };
 }
 
-async function measure(flags: BenchFlags, target: Target, output: Output): Promise<number> {
-  const service = target.config?.service ?? "kv";
-  if (service !== "kv") throw new ConfigError(`there is no load for service ${service}; use --service kv`);
-  const { workload, clients, window, keys, seconds } = flags;
+/** The load that the flags ask for. Throws `ConfigError` if the service has none such. */
+function loadOf(flags: BenchFlags, service: string): { options: LoadOptions; commands: LoadCommands } {
+  const { workload, clients, window, keys, seconds, valueSize } = flags;
+  if (!Object.hasOwn(loads, service)) {
+    throw new ConfigError(`there is no load for service ${service}; there is for ${Object.keys(loads).join(", ")}`);
+  }
+  if (flags.arrivals !== undefined && flags.rate === undefined) throw new ConfigError("--arrivals needs --rate");
   const options = loadOptions({
     workload,
     clients,
@@ -98,15 +115,23 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
     keys,
     seconds,
     rate: flags.rate ?? null,
-    seed: randomInt(2 ** 31),
+    arrivals: flags.arrivals ?? "constant",
+    seed: randomInt(2 ** 32),
   });
+  const commands = loads[service as keyof typeof loads]({ keys, valueSize, unique: randomInt(2 ** 32) });
+  checkLoad(options, commands);
+  return { options, commands };
+}
+
+async function measure(flags: BenchFlags, target: Target, output: Output): Promise<number> {
+  const { options, commands } = loadOf(flags, target.service);
   const scheduler = new SystemScheduler();
   const addresses = target.replicas.map((replica) => replica.client);
   const readings = new Map<LoadPhase, Reading>();
   const result = await runLoad({
     scheduler,
     options,
-    commands: kvLoadCommands(keys, flags.valueSize),
+    commands,
     async open(handlers) {
       const client = await connectBlockClient({ addresses, handlers, scheduler });
       return target.config?.reads === "ordered" ? orderedReads(client) : client;
@@ -117,6 +142,7 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
   output.progress("");
   const standing = await standingOf(target.replicas, (id) => target.pidOf(id));
   const report = await reportOf(flags, target, result, readings, standing);
+  warnIfBehind(flags, result);
   output.event(report);
   sayReport(output, report);
   return report.errors === 0 && report.digests_equal && standing.quorum ? ExitCode.ok : ExitCode.failed;
@@ -146,7 +172,7 @@ async function reportOf(
   const millions = result.commands / 1e6;
   const perMillion = (seconds: number): number => (millions === 0 ? 0 : seconds / millions);
   const [from, to] = await Promise.all([before.executed, after.executed]);
-  const { histogram: _histogram, ...figures } = result;
+  const { histogram: _histogram, behindMs: _behindMs, ...figures } = result;
   const { config } = target;
   return {
     ...figures,
@@ -171,7 +197,7 @@ async function reportOf(
       seconds: flags.seconds,
       rate: flags.rate ?? null,
       replicas: target.replicas.length,
-      service: config?.service ?? null,
+      service: target.service,
       ordering: config?.ordering ?? null,
       execution: config?.execution ?? null,
       reads: config?.reads ?? null,
@@ -181,6 +207,20 @@ async function reportOf(
       cpus: availableParallelism(),
     },
   };
+}
+
+/** Below this fraction of the rate the load was not what was asked for, whatever its latency. */
+const KEPT_RATE_MIN = 0.98;
+/** Commands that wait this long to be submitted find the windows full. */
+const BEHIND_MS_MAX = 100;
+
+/** Says on stderr that an open loop was none: its windows were full, or its process too slow. */
+function warnIfBehind({ rate, clients, window }: BenchFlags, { throughput, behindMs }: LoadResult): void {
+  if (rate === undefined || (throughput >= rate * KEPT_RATE_MIN && behindMs <= BEHIND_MS_MAX)) return;
+  process.stderr.write(
+    `synod: ${grouped(rate)} commands/s is more than was kept up with: ${grouped(throughput)}/s were answered, and at the end ` +
+      `the next command to be sent was ${Math.round(behindMs)} ms late (outstanding at most ${grouped(clients * window)})\n`,
+  );
 }
 
 function progressLine({ phase, fraction, throughput, errors }: LoadProgress): string {

@@ -102,7 +102,7 @@ describe("connect", () => {
     const result = await runLoad({
       scheduler,
       open: (handlers) => connectBlockClient({ addresses: ports.addresses, scheduler, handlers }),
-      commands: kvLoadCommands(1000, 8),
+      commands: kvLoadCommands({ keys: 1000, valueSize: 8, unique: 7 }),
       options: loadOptions({ clients: 2, workload: "mixed", keys: 1000, seconds: 0.3, warmupSeconds: 0.1 }),
     });
     assert.equal(result.errors, 0);

@@ -8,18 +8,23 @@ export { accessOf, type ClientSecurity, type ClientTls } from "./client-access.j
 export { connect, connectBlockClient, type ConnectOptions } from "./connect.js";
 export { KvClient, type KvBytes, type KvSetOptions } from "./kv-client.js";
 export { LatencyHistogram } from "./latency-histogram.js";
-export { kvLoadCommands, type LoadCommands } from "./load-commands.js";
+export { ArrivalSchedule } from "./load-arrivals.js";
+export { btreeLoadCommands } from "./load-commands-btree.js";
+export { Expected, kvLoadCommands, type LoadCommands, type LoadCommandsInit } from "./load-commands.js";
 export {
-  loadDefaults,
-  loadOptions,
-  runLoad,
-  type LoadInit,
-  type LoadOptions,
-  type LoadPhase,
-  type LoadProgress,
-  type LoadResult,
-  type LoadWorkload,
-} from "./load.js";
+  createKeyChooser,
+  InsertedKeys,
+  insertedKey,
+  type KeyChooser,
+  type KeyDistribution,
+  type LoadKey,
+  scatter,
+  zeta,
+  ZipfianRanks,
+} from "./load-keys.js";
+export { LOAD_ARRIVALS, type LoadArrivals, loadDefaults, type LoadOptions, loadOptions } from "./load-options.js";
+export { LOAD_WORKLOADS, type LoadMix, loadMix, type LoadWorkload } from "./load-workload.js";
+export { checkLoad, runLoad, type LoadInit, type LoadPhase, type LoadProgress, type LoadResult } from "./load.js";
 export { orderedReads } from "./ordered-reads.js";
 export { PromiseClient, type DecodeReply, type PromiseClientInit } from "./promise-client.js";
 export { ReplicaLinks, type AddressPort, type ClientAddress } from "./replica-links.js";

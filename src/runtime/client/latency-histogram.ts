@@ -1,12 +1,15 @@
 // Hot file: one call per answered block, or per command when each has its own due time. No allocation.
 
-/** Below this many µs every value has a bucket of its own; above, each doubling is divided into 64. */
-const LINEAR = 128;
-const SUBDIVISIONS = 64;
-const BUCKETS = LINEAR + 24 * SUBDIVISIONS;
-const VALUE_MAX = 2 ** 31 - 1;
+/** Each doubling is divided into this many buckets. */
+const SUBDIVISIONS = 128;
+const SUBDIVISION_BITS = 7;
+/** Below this many µs every value has a bucket of its own. */
+const LINEAR = 2 * SUBDIVISIONS;
+const VALUE_BITS = 31;
+const VALUE_MAX = 2 ** VALUE_BITS - 1;
+const BUCKETS = LINEAR + (VALUE_BITS - SUBDIVISION_BITS - 1) * SUBDIVISIONS;
 
-/** Latencies in buckets of at most 1/64 of their value. Covers 1 µs to 35 minutes; beyond counts as that. */
+/** Latencies in buckets of at most 1/128 (0.8 %) of their value. Covers 1 µs to 35 minutes; beyond counts as that. */
 export class LatencyHistogram {
   /** Doubles, so that no count overflows. */
   readonly #counts = new Float64Array(BUCKETS);
@@ -26,7 +29,8 @@ export class LatencyHistogram {
     let index = us;
     if (us >= LINEAR) {
       const exponent = 31 - Math.clz32(us);
-      index = LINEAR + (exponent - 7) * SUBDIVISIONS + ((us >>> (exponent - 6)) & (SUBDIVISIONS - 1));
+      const position = (us >>> (exponent - SUBDIVISION_BITS)) & (SUBDIVISIONS - 1);
+      index = LINEAR + (exponent - SUBDIVISION_BITS - 1) * SUBDIVISIONS + position;
     }
     this.#counts[index] = (this.#counts[index] as number) + count;
     this.#total += count;
@@ -69,7 +73,7 @@ export class LatencyHistogram {
 /** Largest whole µs of a bucket. */
 function bucketEnd(index: number): number {
   if (index < LINEAR) return index;
-  const exponent = 7 + Math.floor((index - LINEAR) / SUBDIVISIONS);
-  const sub = (index - LINEAR) % SUBDIVISIONS;
-  return (SUBDIVISIONS + sub + 1) * 2 ** (exponent - 6) - 1;
+  const exponent = SUBDIVISION_BITS + 1 + Math.floor((index - LINEAR) / SUBDIVISIONS);
+  const position = (index - LINEAR) % SUBDIVISIONS;
+  return (SUBDIVISIONS + position + 1) * 2 ** (exponent - SUBDIVISION_BITS) - 1;
 }

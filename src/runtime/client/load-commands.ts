@@ -1,90 +1,206 @@
-// Hot file: every command of a load is written here. No allocation per command.
-import { ByteWriter, encodeUtf8 } from "../../base/index.js";
+// Hot file: every command of a load is written here and every reply checked. No allocation per command.
+import { ByteWriter, encodeUtf8, mix32 } from "../../base/index.js";
 import { ConfigError } from "../../model/index.js";
 import {
   beginCommand,
   endCommand,
   KvOperation,
+  REPLY_VALUE_HEADER_BYTES,
   ReplyKind,
-  replyValueKind,
+  SetFlag,
   VALUE_BYTES_MAX,
   writeArgument,
 } from "../../service/index.js";
+import { insertedBy, insertedCount, isInserted, type LoadKey } from "./load-keys.js";
 
-/** The commands of one service that a load consists of. Keys are numbers from 0. */
+/** What a load must get for its answers: to anything that changes a key, to anything that reads one, while it preloads. */
+export const Expected = { done: 0, found: 1, loaded: 2 } as const;
+export type Expected = (typeof Expected)[keyof typeof Expected];
+
+/** The commands of one service that a load consists of. */
 export interface LoadCommands {
-  writeUpdate(writer: ByteWriter, key: number): void;
-  writeRead(writer: ByteWriter, key: number): void;
-  /** Whether the reply at `at` is what a command on an existing key must get. */
-  isExpected(view: DataView, at: number, read: boolean): boolean;
+  /** About how long an update is: what bounds the number of commands in a block. */
+  readonly updateBytes: number;
+  /** Whether the service has range scans. */
+  readonly scans: boolean;
+  /** Writes a key whether or not it is there. */
+  load(writer: ByteWriter, key: LoadKey): void;
+  update(writer: ByteWriter, key: LoadKey): void;
+  insert(writer: ByteWriter, key: LoadKey): void;
+  delete(writer: ByteWriter, key: LoadKey): void;
+  read(writer: ByteWriter, key: LoadKey): void;
+  /** The first `pairs` pairs from `key` on. */
+  scan(writer: ByteWriter, key: LoadKey, pairs: number): void;
+  /** How many of the `count` replies from `at` on are not what a command on a key that is there must get. */
+  unexpected(view: DataView, at: number, count: number, expected: Expected): number;
+}
+
+export interface LoadCommandsInit {
+  /** Number of loaded keys. */
+  readonly keys: number;
+  readonly valueSize: number;
+  /** 32 random bits that tell the keys which this load inserts from those of any other. */
+  readonly unique: number;
 }
 
 /** Digits of a key: 8 bytes with the letter before them, as long as seven digits do. */
 const DIGITS = 7;
+/** Hexadecimal digits of an inserted key: of the load, of the client, of the client's insertion. */
+const LOAD_DIGITS = 8;
+const CLIENT_DIGITS = 4;
+const COUNT_DIGITS = 8;
 
-/** `set` and `get` on the kv service. Keys are 8 bytes up to ten million of them; values have `valueSize` bytes. */
-export function kvLoadCommands(keys: number, valueSize: number): LoadCommands {
+/**
+ * Commands on the `kv` service. Loaded keys are 8 bytes up to ten million of them (`k0001234`); an inserted key starts with
+ * one of those, so that insertions fall all over the range. Values have `valueSize` bytes.
+ */
+export function kvLoadCommands({ keys, valueSize, unique }: LoadCommandsInit): LoadCommands {
   if (!Number.isInteger(valueSize) || valueSize < 1 || valueSize > VALUE_BYTES_MAX) {
     throw new ConfigError(`the value size is 1 to ${VALUE_BYTES_MAX} bytes, got ${valueSize}`);
   }
-  return new KvLoadCommands(Math.max(DIGITS, String(keys - 1).length), valueSize);
+  return new KvLoadCommands(keys, valueSize, unique);
 }
 
-/** Every command is a copy of a template whose digits are then filled in. */
+/** A command with gaps for digits. */
+interface Template {
+  readonly bytes: Uint8Array;
+  /** Where the digits of the key's number end. */
+  readonly numberEnd: number;
+}
+
 class KvLoadCommands implements LoadCommands {
+  readonly updateBytes: number;
+  readonly scans = false;
+  readonly #keys: number;
+  readonly #unique: number;
   readonly #digits: number;
-  readonly #update: Uint8Array;
-  readonly #read: Uint8Array;
-  readonly #updateDigitsEnd: number;
-  readonly #readDigitsEnd: number;
   readonly #valueDigits: number;
-  #updates = 0;
+  readonly #set: Template;
+  readonly #get: Template;
+  readonly #setInserted: Template;
+  readonly #insert: Template;
+  readonly #getInserted: Template;
+  readonly #delete: Template;
+  readonly #deleteInserted: Template;
+  #writes = 0;
 
-  constructor(digits: number, valueSize: number) {
-    this.#digits = digits;
-    const key = encodeUtf8(`k${"0".repeat(digits)}`);
-    const value = new Uint8Array(valueSize).fill(0x78);
-    const read = new ByteWriter(64);
-    const readAt = beginCommand(read, KvOperation.get, 0, 1);
-    writeArgument(read, key, 0, key.length);
-    this.#readDigitsEnd = read.length;
-    endCommand(read, readAt);
-    this.#read = read.toBytes();
-    const update = new ByteWriter(valueSize + 64);
-    const updateAt = beginCommand(update, KvOperation.set, 0, 2);
-    writeArgument(update, key, 0, key.length);
-    this.#updateDigitsEnd = update.length;
-    writeArgument(update, value, 0, value.length);
-    endCommand(update, updateAt);
-    this.#update = update.toBytes();
+  constructor(keys: number, valueSize: number, unique: number) {
+    this.#keys = keys;
+    this.#unique = unique;
+    this.#digits = Math.max(DIGITS, String(keys - 1).length);
     this.#valueDigits = Math.min(8, valueSize);
+    const loaded = `k${"0".repeat(this.#digits)}`;
+    const inserted = `${loaded}-${"0".repeat(LOAD_DIGITS + CLIENT_DIGITS + COUNT_DIGITS)}`;
+    const value = "x".repeat(valueSize);
+    this.#set = template(this.#digits, KvOperation.set, 0, loaded, value);
+    this.#setInserted = template(this.#digits, KvOperation.set, 0, inserted, value);
+    this.#insert = template(this.#digits, KvOperation.set, SetFlag.onlyNew, inserted, value);
+    this.#get = template(this.#digits, KvOperation.get, 0, loaded);
+    this.#getInserted = template(this.#digits, KvOperation.get, 0, inserted);
+    this.#delete = template(this.#digits, KvOperation.delete, 0, loaded);
+    this.#deleteInserted = template(this.#digits, KvOperation.delete, 0, inserted);
+    this.updateBytes = this.#set.bytes.length;
   }
 
-  writeUpdate(writer: ByteWriter, key: number): void {
+  load(writer: ByteWriter, key: LoadKey): void {
+    this.update(writer, key);
+  }
+
+  update(writer: ByteWriter, key: LoadKey): void {
+    this.#write(writer, isInserted(key) ? this.#setInserted : this.#set, key);
+    this.#fillValue(writer);
+  }
+
+  insert(writer: ByteWriter, key: LoadKey): void {
+    this.#write(writer, this.#insert, key);
+    this.#fillValue(writer);
+  }
+
+  delete(writer: ByteWriter, key: LoadKey): void {
+    this.#write(writer, isInserted(key) ? this.#deleteInserted : this.#delete, key);
+  }
+
+  read(writer: ByteWriter, key: LoadKey): void {
+    this.#write(writer, isInserted(key) ? this.#getInserted : this.#get, key);
+  }
+
+  scan(): void {
+    throw new ConfigError("the kv service has no range scans");
+  }
+
+  unexpected(view: DataView, start: number, count: number, expected: Expected): number {
+    let unexpected = 0;
+    let at = start;
+    for (let i = 0; i < count; i++) {
+      const kind = view.getUint32(at + 4, true);
+      if (expected === Expected.found) {
+        if (kind !== ReplyKind.bulk) unexpected++;
+      } else if (kind !== ReplyKind.ok && !isOne(view, at, kind)) unexpected++;
+      at += view.getUint32(at, true);
+    }
+    return unexpected;
+  }
+
+  #write(writer: ByteWriter, { bytes, numberEnd }: Template, key: LoadKey): void {
     const at = writer.length;
-    writer.copy(this.#update, 0, this.#update.length);
-    fillDigits(writer.bytes, at + this.#updateDigitsEnd, this.#digits, key);
-    // Values differ, so that no update is a repetition.
-    fillDigits(writer.bytes, writer.length, this.#valueDigits, this.#updates++);
+    writer.copy(bytes, 0, bytes.length);
+    const end = at + numberEnd;
+    if (!isInserted(key)) return fillDecimal(writer.bytes, end, this.#digits, key);
+    const client = insertedBy(key);
+    const count = insertedCount(key);
+    const near = Math.floor((mix32(count ^ mix32(client ^ this.#unique)) / 4_294_967_296) * this.#keys);
+    fillDecimal(writer.bytes, end, this.#digits, near);
+    fillHexadecimal(writer.bytes, end + 1 + LOAD_DIGITS, LOAD_DIGITS, this.#unique);
+    fillHexadecimal(writer.bytes, end + 1 + LOAD_DIGITS + CLIENT_DIGITS, CLIENT_DIGITS, client);
+    fillHexadecimal(writer.bytes, end + 1 + LOAD_DIGITS + CLIENT_DIGITS + COUNT_DIGITS, COUNT_DIGITS, count);
   }
 
-  writeRead(writer: ByteWriter, key: number): void {
-    const at = writer.length;
-    writer.copy(this.#read, 0, this.#read.length);
-    fillDigits(writer.bytes, at + this.#readDigitsEnd, this.#digits, key);
-  }
-
-  isExpected(view: DataView, at: number, read: boolean): boolean {
-    return replyValueKind(view, at) === (read ? ReplyKind.bulk : ReplyKind.ok);
+  /** Values differ, so that no update is a repetition. The value is the last thing written. */
+  #fillValue(writer: ByteWriter): void {
+    fillDecimal(writer.bytes, writer.length, this.#valueDigits, this.#writes);
+    this.#writes = this.#writes === 99_999_999 ? 0 : this.#writes + 1;
   }
 }
 
-/** Writes the lowest `count` decimal digits of `value` so that they end at `end`. */
-function fillDigits(bytes: Uint8Array, end: number, count: number, value: number): void {
-  let rest = value;
+/** The integer 1: what a deletion of a key that is there gets. */
+function isOne(view: DataView, at: number, kind: number): boolean {
+  return (
+    kind === ReplyKind.integer &&
+    view.getUint32(at, true) === REPLY_VALUE_HEADER_BYTES + 1 &&
+    view.getUint8(at + REPLY_VALUE_HEADER_BYTES) === 0x31
+  );
+}
+
+function template(digits: number, operation: number, flags: number, key: string, value?: string): Template {
+  const writer = new ByteWriter(64 + key.length + (value?.length ?? 0));
+  const at = beginCommand(writer, operation, flags, value === undefined ? 1 : 2);
+  const keyBytes = encodeUtf8(key);
+  writeArgument(writer, keyBytes, 0, keyBytes.length);
+  const numberEnd = writer.length - keyBytes.length + 1 + digits;
+  if (value !== undefined) {
+    const valueBytes = encodeUtf8(value);
+    writeArgument(writer, valueBytes, 0, valueBytes.length);
+  }
+  endCommand(writer, at);
+  return { bytes: writer.toBytes(), numberEnd };
+}
+
+/** Writes the lowest `count` decimal digits of `value`, below 2^31, so that they end at `end`. */
+function fillDecimal(bytes: Uint8Array, end: number, count: number, value: number): void {
+  let rest = value | 0;
   for (let i = 1; i <= count; i++) {
-    const next = Math.floor(rest / 10);
+    const next = (rest / 10) | 0;
     bytes[end - i] = 0x30 + rest - next * 10;
     rest = next;
+  }
+}
+
+/** Writes the lowest `count` hexadecimal digits of a 32-bit `value` so that they end at `end`. */
+function fillHexadecimal(bytes: Uint8Array, end: number, count: number, value: number): void {
+  let rest = value;
+  for (let i = 1; i <= count; i++) {
+    const digit = rest & 15;
+    bytes[end - i] = digit < 10 ? 0x30 + digit : 0x57 + digit;
+    rest >>>= 4;
   }
 }

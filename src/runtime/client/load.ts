@@ -1,6 +1,6 @@
-// Hot file: the benchmark's own cost is part of what it measures. Nothing per command but writing it and checking its
-// reply; per block one slot of a table, reused.
-import { assert, ByteWriter, KiB, MiB, Prng } from "../../base/index.js";
+// Hot file: the benchmark's own cost is part of what it measures. Nothing per command but drawing it, writing it and checking
+// its reply; per block one slot of a table, reused.
+import { ByteWriter, KiB, MiB, Prng } from "../../base/index.js";
 import {
   BLOCK_BYTES_MAX,
   BLOCK_COMMANDS_MAX,
@@ -9,48 +9,18 @@ import {
   ConfigError,
   REPLY_HEADER_BYTES,
   replyCount,
-  ReplyStatus,
-  replyStatus,
   type Span,
 } from "../../model/index.js";
 import type { Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
 import { LatencyHistogram } from "./latency-histogram.js";
-import type { LoadCommands } from "./load-commands.js";
+import { ArrivalSchedule } from "./load-arrivals.js";
+import { type BlockSlot, LoadBlockKind, LoadClient, type LoadClientHandlers } from "./load-client.js";
+import { Expected, type LoadCommands } from "./load-commands.js";
+import { createKeyChooser, InsertedKeys, insertedKey, type KeyChooser } from "./load-keys.js";
+import { type LoadOptions, loadOptions } from "./load-options.js";
+import { loadMix, type LoadMix, SCAN_LENGTH_MAX } from "./load-workload.js";
 import { errorOf } from "./promise-client.js";
-
-export type LoadWorkload = "put" | "get" | "mixed";
-
-/** The fraction of reads of each workload. */
-const READS: Readonly<Record<LoadWorkload, number>> = { put: 0, get: 1, mixed: 0.5 };
-
-export interface LoadOptions {
-  readonly workload: LoadWorkload;
-  /** Clients, each with a session and connections of its own. */
-  readonly clients: number;
-  /** Commands that each client keeps outstanding. */
-  readonly window: number;
-  /** Keys, all written before the load begins; the load picks among them uniformly. */
-  readonly keys: number;
-  /** Measured time. */
-  readonly seconds: number;
-  /** The load runs this long before it is measured. */
-  readonly warmupSeconds: number;
-  /** Commands per second, sent when due whatever is outstanding up to the windows; null: as fast as replies come. */
-  readonly rate: number | null;
-  readonly seed: number;
-}
-
-export const loadDefaults: LoadOptions = Object.freeze({
-  workload: "put",
-  clients: 1,
-  window: 64,
-  keys: 100_000,
-  seconds: 10,
-  warmupSeconds: 1,
-  rate: null,
-  seed: 1,
-});
 
 export type LoadPhase = "preload" | "warm-up" | "measure" | "drain";
 
@@ -92,38 +62,14 @@ export interface LoadResult {
   readonly errors: number;
   readonly seconds: number;
   readonly histogram: LatencyHistogram;
-}
-
-/** Completes and checks options. Throws `ConfigError`. */
-export function loadOptions(partial: Partial<LoadOptions> = {}): LoadOptions {
-  const options = { ...loadDefaults, ...partial };
-  const whole = (name: "clients" | "window" | "keys", max: number): void => {
-    const value = options[name];
-    if (!Number.isInteger(value) || value < 1 || value > max) {
-      throw new ConfigError(`${name} is a whole number of 1 to ${max}, got ${value}`);
-    }
-  };
-  if (!Object.hasOwn(READS, options.workload)) {
-    throw new ConfigError(`the workload is one of ${Object.keys(READS).join(", ")}, got ${options.workload}`);
-  }
-  whole("clients", 10_000);
-  whole("window", 1_000_000);
-  whole("keys", 1_000_000_000);
-  if (!(options.seconds > 0 && options.seconds <= 86_400)) {
-    throw new ConfigError(`seconds is above 0 and at most 86400, got ${options.seconds}`);
-  }
-  if (!(options.warmupSeconds >= 0 && options.warmupSeconds <= 3600)) {
-    throw new ConfigError(`warmupSeconds is 0 to 3600, got ${options.warmupSeconds}`);
-  }
-  if (options.rate !== null && !(options.rate > 0 && options.rate <= 1e9)) {
-    throw new ConfigError(`rate is above 0 and at most 1e9 commands per second, got ${options.rate}`);
-  }
-  return Object.freeze(options);
+  /** With a rate: for how long, at the end of the measured time, the most overdue command had waited to be submitted. */
+  readonly behindMs: number;
 }
 
 /**
  * Runs a load to its end: opens the clients, writes all keys, warms up, measures, waits for what is outstanding, closes the
- * clients. Rejects when a client can't be opened or the keys can't be written.
+ * clients. Rejects when a client can't be opened or the keys can't be written, and with `ConfigError` when the service does
+ * not have what the workload asks for.
  *
  * In the closed loop a command is timed from its submission; with a rate, from when it was due, so that a stall counts for
  * every command that it held up.
@@ -139,110 +85,73 @@ export async function runLoad(init: LoadInit): Promise<LoadResult> {
   }
 }
 
+/** Throws `ConfigError` unless the service has what the workload asks for. */
+export function checkLoad({ workload }: LoadOptions, commands: LoadCommands): void {
+  if (loadMix(workload).scan > 0 && !commands.scans) {
+    throw new ConfigError(`workload ${workload} needs range scans, which this service does not have`);
+  }
+}
+
 /** A block takes no further command once it is this long, unless it has none. */
 const BLOCK_BYTES_TARGET = 512 * KiB;
-const PRELOAD_COMMANDS = 512;
+const PRELOAD_COMMANDS = 2048;
 const PRELOAD_BLOCKS_OPEN = 4;
 /** Preload blocks that may fail in a row before the load gives up. */
 const PRELOAD_FAILURES_MAX = 20;
 
-/** A submitted block; its index is its token. */
-interface BlockSlot {
-  read: boolean;
-  commands: number;
-  /** Those that are unanswered. */
-  commandsLeft: number;
-  submittedAt: number;
-  /** When each command was due, with a rate; empty otherwise. */
-  due: Float64Array;
-  /** First key of a preload block. */
-  firstKey: number;
+/** Upper bounds of a 32-bit random number for each kind of command, in the order of the fields; the rest are modifications. */
+interface MixBounds {
+  readonly read: number;
+  readonly update: number;
+  readonly insert: number;
+  readonly delete: number;
+  readonly scan: number;
 }
 
-class LoadClient implements BlockClientHandlers {
-  readonly index: number;
-  readonly slots: BlockSlot[] = [];
-  readonly free: number[] = [];
-  readonly #load: Load;
-  client: BlockClient | null = null;
-  outstanding = 0;
-  blocksOpen = 0;
-  /** Reads that found no place beside their updates, and when they were due. */
-  readsOwed = 0;
-  owedDue = 0;
-  /** Stands in the load's list of clients that may have room. */
-  listed = false;
+function mixBounds(mix: LoadMix): MixBounds {
+  const step = 2 ** 32;
+  const read = mix.read * step;
+  const update = read + mix.update * step;
+  const insert = update + mix.insert * step;
+  const deleted = insert + mix.delete * step;
+  return { read, update, insert, delete: deleted, scan: deleted + mix.scan * step };
+}
 
-  constructor(load: Load, index: number) {
-    this.#load = load;
-    this.index = index;
+/** A block being written: its bytes, and what is known of each command. */
+class Draft {
+  readonly writer = new ByteWriter(64 * KiB, BLOCK_BYTES_MAX + 1 * MiB);
+  readonly due: Float64Array;
+  commands = 0;
+
+  constructor(dueMax: number) {
+    this.due = new Float64Array(dueMax);
   }
 
-  get open(): boolean {
-    return this.client?.open === true;
-  }
-
-  /** Submits what stands in `writer`. */
-  submit(read: boolean, commands: number, writer: ByteWriter, now: number): BlockSlot {
-    let token = this.free.pop();
-    if (token === undefined) {
-      token = this.slots.length;
-      this.slots.push({ read, commands: 0, commandsLeft: 0, submittedAt: 0, due: new Float64Array(0), firstKey: 0 });
-    }
-    const slot = this.slots[token] as BlockSlot;
-    slot.read = read;
-    slot.commands = commands;
-    slot.commandsLeft = commands;
-    slot.submittedAt = now;
-    this.outstanding += commands;
-    this.blocksOpen++;
-    assert(this.client !== null, "a block was submitted before its client was open");
-    this.client.submit(token, read, commands, writer.bytes, writer.view, 0, writer.length);
-    return slot;
-  }
-
-  resolve(token: number, replies: Span): void {
-    if (replyStatus(replies.view, replies.start) === ReplyStatus.split) {
-      const slot = this.slots[token] as BlockSlot;
-      this.#load.onPart(slot, replies);
-      this.client?.more(token);
-      return;
-    }
-    this.#load.onReplies(this, this.#end(token), replies);
-  }
-
-  fail(token: number, failure: ClientFailure): void {
-    this.#load.onFailure(this, this.#end(token), failure);
-  }
-
-  opened(): void {
-    this.#load.list(this);
-  }
-
-  #end(token: number): BlockSlot {
-    const slot = this.slots[token] as BlockSlot;
-    this.outstanding -= slot.commands;
-    this.blocksOpen--;
-    this.free.push(token);
-    this.#load.list(this);
-    return slot;
+  clear(): void {
+    this.writer.clear();
+    this.commands = 0;
   }
 }
 
-class Load {
+class Load implements LoadClientHandlers {
   readonly #init: LoadInit;
   readonly #options: LoadOptions;
   readonly #scheduler: Scheduler;
   readonly #commands: LoadCommands;
   readonly #prng: Prng;
-  readonly #readFraction: number;
+  readonly #mix: MixBounds;
+  readonly #inserted: InsertedKeys;
+  readonly #keys: KeyChooser;
   readonly #clients: LoadClient[];
   readonly #turn: Turn;
   readonly #phaseTimer: Timer;
   readonly #rateTimer: Timer;
   readonly #progressTimer: Timer;
-  readonly #updates = new ByteWriter(64 * KiB, BLOCK_BYTES_MAX + 1 * MiB);
-  readonly #reads = new ByteWriter(64 * KiB, BLOCK_BYTES_MAX + 1 * MiB);
+  readonly #ordered: Draft;
+  readonly #reads: Draft;
+  readonly #modifies: Draft;
+  /** Keys of the modifications in their draft; as many as keep the block of their updates short enough. */
+  readonly #modifyKeys: Float64Array;
   readonly histogram = new LatencyHistogram();
 
   #phase: LoadPhase = "preload";
@@ -253,34 +162,37 @@ class Load {
   #listedBefore: LoadClient[] = [];
   #answered = 0;
   #answeredAtProgress = 0;
+  #progressAt = 0;
   #measured = 0;
   #measuredSeconds = 0;
+  #behindMs = 0;
   #errors = 0;
   // Preload.
   #keyNext = 0;
   #keysWritten = 0;
   readonly #keysAgain: { firstKey: number; commands: number }[] = [];
   #failuresInRow = 0;
-  /** Commands given to clients since the warm-up began. */
-  #issued = 0;
-  // Rate: command i is due at `#rateStart + i * #rateStepMs`.
-  #rateStart = 0;
-  #rateStepMs = 0;
-  #rateClient = 0;
-  readonly #updatesDue: Float64Array;
-  readonly #readsDue: Float64Array;
 
   constructor(init: LoadInit) {
     this.#init = init;
     this.#options = loadOptions(init.options);
+    const { workload, clients, window, keys, rate, seed } = this.#options;
+    checkLoad(this.#options, init.commands);
+    const mix = loadMix(workload);
     this.#scheduler = init.scheduler;
     this.#commands = init.commands;
-    this.#prng = new Prng(this.#options.seed);
-    this.#readFraction = READS[this.#options.workload];
-    this.#clients = Array.from({ length: this.#options.clients }, (_, index) => new LoadClient(this, index));
-    const dueMax = this.#options.rate === null ? 0 : Math.min(this.#options.window, BLOCK_COMMANDS_MAX);
-    this.#updatesDue = new Float64Array(dueMax);
-    this.#readsDue = new Float64Array(dueMax);
+    this.#prng = new Prng(seed);
+    this.#mix = mixBounds(mix);
+    this.#inserted = new InsertedKeys(clients);
+    this.#keys = createKeyChooser(mix.keys, this.#prng.fork("keys"), keys, this.#inserted);
+    this.#clients = Array.from({ length: clients }, (_, index) => new LoadClient(this, index));
+    const commandsMax = Math.min(window, BLOCK_COMMANDS_MAX);
+    const dueMax = rate === null ? 0 : commandsMax;
+    this.#ordered = new Draft(dueMax);
+    this.#reads = new Draft(dueMax);
+    this.#modifies = new Draft(dueMax);
+    const updatesMax = Math.max(1, Math.floor(BLOCK_BYTES_TARGET / init.commands.updateBytes));
+    this.#modifyKeys = new Float64Array(mix.modify > 0 ? Math.min(commandsMax, updatesMax) : 0);
     this.#turn = init.scheduler.turn(() => this.#onTurn());
     this.#phaseTimer = init.scheduler.timer(() => this.#onPhaseEnd());
     this.#rateTimer = init.scheduler.timer(() => this.#onDue());
@@ -293,18 +205,21 @@ class Load {
 
   preload(): Promise<void> {
     this.#begin("preload");
-    this.#progressTimer.set(this.#now() + 1000);
+    this.#progressAt = this.#phaseStart;
+    this.#progressTimer.set(this.#phaseStart + 1000);
     return this.#until(() => this.#listAll());
   }
 
   async measure(): Promise<LoadResult> {
-    const { rate, warmupSeconds } = this.#options;
+    const { rate, arrivals, clients, warmupSeconds } = this.#options;
     this.#begin("warm-up");
     await this.#until(() => {
       this.#phaseTimer.set(this.#phaseStart + warmupSeconds * 1000);
       if (rate !== null) {
-        this.#rateStart = this.#phaseStart;
-        this.#rateStepMs = 1000 / rate;
+        for (const client of this.#clients) {
+          const prng = this.#prng.fork(`arrivals-${client.index}`);
+          client.arrivals = new ArrivalSchedule(prng, arrivals, rate, this.#phaseStart, client.index, clients);
+        }
       }
       this.#listAll();
     });
@@ -323,6 +238,7 @@ class Load {
       errors: this.#errors,
       seconds,
       histogram: this.histogram,
+      behindMs: this.#behindMs,
     };
   }
 
@@ -338,51 +254,51 @@ class Load {
 
   /** Long values come in several parts; the block is recorded with the last, and what was wrong in any counts. */
   onPart(slot: BlockSlot, replies: Span): void {
-    slot.commandsLeft -= replyCount(replies.view, replies.start);
-    this.#errors += this.#unexpected(replies, replyCount(replies.view, replies.start), slot.read);
+    const count = replyCount(replies.view, replies.start);
+    slot.commandsLeft -= count;
+    this.#errors += this.#unexpected(slot, replies, count);
   }
 
-  #unexpected({ view, start }: Span, commands: number, read: boolean): number {
-    let unexpected = 0;
-    let at = start + REPLY_HEADER_BYTES;
-    for (let i = 0; i < commands; i++) {
-      if (!this.#commands.isExpected(view, at, read)) unexpected++;
-      at += view.getUint32(at, true);
-    }
-    return unexpected;
+  #unexpected(slot: BlockSlot, { view, start }: Span, count: number): number {
+    let expected: Expected = slot.kind === LoadBlockKind.ordered ? Expected.done : Expected.found;
+    if (this.#phase === "preload") expected = Expected.loaded;
+    return this.#commands.unexpected(view, start + REPLY_HEADER_BYTES, count, expected);
   }
 
   onReplies(client: LoadClient, slot: BlockSlot, replies: Span): void {
-    const { commands, commandsLeft, read } = slot;
-    const unexpected = this.#unexpected(replies, commandsLeft, read);
-    if (this.#phase === "preload") {
-      if (unexpected === 0) {
-        this.#keysWritten += commands;
-        this.#failuresInRow = 0;
-      } else {
-        this.#preloadAgain(slot);
-        if (this.#failuresInRow >= PRELOAD_FAILURES_MAX) {
-          return this.#finish?.(new CommandError("the service refuses the keys of the load"));
-        }
-      }
-    } else {
-      this.#errors += unexpected;
+    const unexpected = this.#unexpected(slot, replies, slot.commandsLeft);
+    if (this.#phase === "preload") return this.#onLoaded(client, slot, unexpected);
+    this.#errors += unexpected;
+    if (slot.kind === LoadBlockKind.modify && this.#phase !== "drain") {
+      client.modifiesOwed.push(slot);
+      return;
     }
-    this.#answered += commands;
+    this.#answered += slot.commands;
+    if (slot.insertedThrough > 0) this.#inserted.acknowledge(client.index, slot.insertedThrough);
     if (this.#phase === "measure") this.#record(slot);
+    client.end(slot);
     this.#afterAnswer(client);
   }
 
+  #onLoaded(client: LoadClient, slot: BlockSlot, unexpected: number): void {
+    const { commands } = slot;
+    client.end(slot);
+    if (unexpected > 0) return this.#loadAgain(slot, new CommandError("the service refuses the keys of the load"));
+    this.#answered += commands;
+    this.#keysWritten += commands;
+    this.#failuresInRow = 0;
+    if (this.#keysWritten === this.#options.keys) this.#finish?.(null);
+  }
+
   onFailure(client: LoadClient, slot: BlockSlot, failure: ClientFailure): void {
-    if (this.#phase === "preload") {
-      this.#preloadAgain(slot);
-      if (this.#failuresInRow >= PRELOAD_FAILURES_MAX) return this.#finish?.(errorOf(failure));
-    } else if (failure !== "closed") this.#errors += slot.commands;
+    client.end(slot);
+    if (this.#phase === "preload") return this.#loadAgain(slot, errorOf(failure));
+    if (failure !== "closed") this.#errors += slot.commands;
     this.#afterAnswer(client);
   }
 
   /** Notes that a client may have room; it is filled at the end of the turn, with whatever room it then has. */
-  list(client: LoadClient): void {
+  onRoom(client: LoadClient): void {
     if (client.listed) return;
     client.listed = true;
     this.#listed.push(client);
@@ -391,18 +307,17 @@ class Load {
 
   #record(slot: BlockSlot): void {
     const now = this.#now();
-    const { commands } = slot;
+    const { commands, due } = slot;
     this.#measured += commands;
     if (this.#options.rate === null) {
       this.histogram.record(now - slot.submittedAt, commands);
       return;
     }
-    for (let i = 0; i < commands; i++) this.histogram.record(now - (slot.due[i] as number), 1);
+    for (let i = 0; i < commands; i++) this.histogram.record(now - (due[i] as number), 1);
   }
 
   #afterAnswer(client: LoadClient): void {
-    if (this.#phase === "preload" && this.#keysWritten === this.#options.keys) this.#finish?.(null);
-    else if (this.#phase === "drain" && client.outstanding === 0 && this.#idle()) this.#finish?.(null);
+    if (this.#phase === "drain" && client.outstanding === 0 && this.#idle()) this.#finish?.(null);
   }
 
   #idle(): boolean {
@@ -422,80 +337,112 @@ class Load {
       else if (this.#phase !== "drain") this.#fill(client);
     }
     clients.length = 0;
+    if (this.#options.rate !== null) this.#awaitDue();
   }
 
-  /** Uses a client's room for the next commands: one block of updates and one of reads, or more when they get long. */
+  /** Uses a client's room for the next commands: a block for each kind, or more when they get long. */
   #fill(client: LoadClient): void {
-    const { window, rate } = this.#options;
     const now = this.#now();
-    while (client.open && client.outstanding < window) {
-      if (client.readsOwed > 0) {
-        this.#fillOwed(client, now);
-        continue;
-      }
-      let room = Math.min(window - client.outstanding, BLOCK_COMMANDS_MAX);
-      // What is due is spread over the clients.
-      if (rate !== null) room = Math.min(room, Math.ceil(this.#dueBy(now) / this.#clients.length));
-      if (room <= 0) break;
-      this.#fillBlocks(client, room, now);
-      if (rate !== null) break;
-    }
-    if (rate !== null) this.#rateTimer.set(Math.max(now + 1, this.#dueAt(this.#issued)));
-  }
-
-  #fillBlocks(client: LoadClient, room: number, now: number): void {
-    const updates = this.#updates;
-    const reads = this.#reads;
-    const { keys, rate } = this.#options;
-    const first = this.#issued;
-    updates.clear();
-    reads.clear();
-    let readCount = 0;
-    let updateCount = 0;
-    while (readCount + updateCount < room && updates.length < BLOCK_BYTES_TARGET && reads.length < BLOCK_BYTES_TARGET) {
-      const read = this.#readFraction > 0 && this.#prng.chance(this.#readFraction);
-      const key = this.#prng.below(keys);
-      const due = rate === null ? 0 : this.#dueAt(this.#issued);
-      if (read) {
-        if (rate !== null) this.#readsDue[readCount] = due;
-        this.#commands.writeRead(reads, key);
-        readCount++;
-      } else {
-        if (rate !== null) this.#updatesDue[updateCount] = due;
-        this.#commands.writeUpdate(updates, key);
-        updateCount++;
-      }
-      this.#issued++;
-    }
-    if (updateCount > 0) {
-      const slot = client.submit(false, updateCount, updates, now);
-      if (rate !== null) keepDue(slot, this.#updatesDue);
-    }
-    if (readCount === 0) return;
-    if (client.open) {
-      const slot = client.submit(true, readCount, reads, now);
-      if (rate !== null) keepDue(slot, this.#readsDue);
-    } else {
-      // The updates took the client's last place. Its next block has as many reads, due when the oldest of these was.
-      client.readsOwed = readCount;
-      client.owedDue = rate === null ? 0 : this.#dueAt(first);
+    client.submitHeld();
+    while (client.modifiesOwed.length > 0 && client.open) this.#submitModify(client);
+    while (client.open && client.outstanding < this.#options.window) {
+      if (!this.#fillBlocks(client, now)) return;
     }
   }
 
-  #fillOwed(client: LoadClient, now: number): void {
+  /** Draws commands into a client's room and submits them; false if none was due. */
+  #fillBlocks(client: LoadClient, now: number): boolean {
+    const { arrivals } = client;
+    const ordered = this.#ordered;
     const reads = this.#reads;
+    const modifies = this.#modifies;
+    ordered.clear();
     reads.clear();
-    const count = client.readsOwed;
-    client.readsOwed = 0;
-    for (let i = 0; i < count; i++) this.#commands.writeRead(reads, this.#prng.below(this.#options.keys));
-    const slot = client.submit(true, count, reads, now);
-    if (this.#options.rate === null) return;
-    this.#readsDue.fill(client.owedDue, 0, count);
-    keepDue(slot, this.#readsDue);
+    modifies.clear();
+    const room = Math.min(this.#options.window - client.outstanding, BLOCK_COMMANDS_MAX);
+    const insertedBefore = client.inserted;
+    const modifiesMax = this.#modifyKeys.length;
+    let drawn = 0;
+    while (drawn < room) {
+      if (ordered.writer.length >= BLOCK_BYTES_TARGET || reads.writer.length >= BLOCK_BYTES_TARGET) break;
+      if (modifiesMax > 0 && modifies.commands === modifiesMax) break;
+      let due = 0;
+      if (arrivals !== null) {
+        if (arrivals.dueMs > now) break;
+        due = arrivals.take();
+      }
+      const draft = this.#draw(client);
+      if (arrivals !== null) draft.due[draft.commands] = due;
+      draft.commands++;
+      drawn++;
+    }
+    if (ordered.commands > 0) {
+      const slot = this.#take(client, LoadBlockKind.ordered, ordered, now);
+      slot.insertedThrough = client.inserted > insertedBefore ? client.inserted : 0;
+      client.submit(slot, ordered.writer);
+    }
+    if (reads.commands > 0) client.submit(this.#take(client, LoadBlockKind.read, reads, now), reads.writer);
+    if (modifies.commands > 0) {
+      const slot = this.#take(client, LoadBlockKind.modify, modifies, now);
+      if (slot.keys.length < modifiesMax) slot.keys = new Float64Array(modifiesMax);
+      for (let i = 0; i < modifies.commands; i++) slot.keys[i] = this.#modifyKeys[i] as number;
+      client.submit(slot, modifies.writer);
+    }
+    return drawn > 0;
+  }
+
+  /** Draws one command and writes it; returns the draft it went to, which does not count it yet. */
+  #draw(client: LoadClient): Draft {
+    const commands = this.#commands;
+    const mix = this.#mix;
+    const roll = this.#prng.u32();
+    if (roll < mix.read) {
+      commands.read(this.#reads.writer, this.#keys.next());
+      return this.#reads;
+    }
+    if (roll < mix.update) {
+      commands.update(this.#ordered.writer, this.#keys.next());
+      return this.#ordered;
+    }
+    if (roll < mix.delete) {
+      if (roll < mix.insert || client.deleted === client.inserted) {
+        commands.insert(this.#ordered.writer, insertedKey(client.index, client.inserted++));
+      } else commands.delete(this.#ordered.writer, insertedKey(client.index, client.deleted++));
+      return this.#ordered;
+    }
+    const key = this.#keys.next();
+    if (roll < mix.scan) {
+      commands.scan(this.#reads.writer, key, 1 + this.#prng.below(SCAN_LENGTH_MAX));
+      return this.#reads;
+    }
+    commands.read(this.#modifies.writer, key);
+    this.#modifyKeys[this.#modifies.commands] = key;
+    return this.#modifies;
+  }
+
+  #take(client: LoadClient, kind: LoadBlockKind, draft: Draft, now: number): BlockSlot {
+    const slot = client.take(kind, draft.commands, now);
+    slot.insertedThrough = 0;
+    if (draft.due.length > 0) {
+      if (slot.due.length < draft.due.length) slot.due = new Float64Array(draft.due.length);
+      for (let i = 0; i < draft.commands; i++) slot.due[i] = draft.due[i] as number;
+    }
+    return slot;
+  }
+
+  /** Submits the updates of a block of modifications whose reads are answered. */
+  #submitModify(client: LoadClient): void {
+    const slot = client.modifiesOwed.shift();
+    if (slot === undefined) return;
+    const { writer } = this.#ordered;
+    writer.clear();
+    for (let i = 0; i < slot.commands; i++) this.#commands.update(writer, slot.keys[i] as number);
+    slot.kind = LoadBlockKind.ordered;
+    client.submit(slot, writer);
   }
 
   #fillPreload(client: LoadClient): void {
-    const writer = this.#updates;
+    const { writer } = this.#ordered;
     while (client.open && client.blocksOpen < PRELOAD_BLOCKS_OPEN) {
       const again = this.#keysAgain.pop();
       const firstKey = again?.firstKey ?? this.#keyNext;
@@ -503,36 +450,44 @@ class Load {
       writer.clear();
       let key = firstKey;
       while (key < end && key - firstKey < PRELOAD_COMMANDS && writer.length < BLOCK_BYTES_TARGET) {
-        this.#commands.writeUpdate(writer, key++);
+        this.#commands.load(writer, key++);
       }
       if (key === firstKey) return;
       if (again === undefined) this.#keyNext = key;
-      client.submit(false, key - firstKey, writer, this.#now()).firstKey = firstKey;
+      const slot = client.take(LoadBlockKind.ordered, key - firstKey, this.#now());
+      slot.firstKey = firstKey;
+      slot.insertedThrough = 0;
+      client.submit(slot, writer);
     }
   }
 
-  #preloadAgain(slot: BlockSlot): void {
-    this.#failuresInRow++;
+  #loadAgain(slot: BlockSlot, error: Error): void {
     this.#keysAgain.push({ firstKey: slot.firstKey, commands: slot.commands });
+    if (++this.#failuresInRow >= PRELOAD_FAILURES_MAX) return this.#finish?.(error);
     this.#listAll();
   }
 
   // Time.
 
-  #dueAt(command: number): number {
-    return this.#rateStart + command * this.#rateStepMs;
-  }
-
-  /** How many commands are due and not issued. */
-  #dueBy(now: number): number {
-    return Math.max(0, Math.floor((now - this.#rateStart) / this.#rateStepMs) + 1 - this.#issued);
+  /** Comes back when the next command is due. A client without room comes back by itself, when it has some. */
+  #awaitDue(): void {
+    if (this.#phase !== "warm-up" && this.#phase !== "measure") return;
+    let next = Infinity;
+    for (let i = 0; i < this.#clients.length; i++) {
+      const { open, outstanding, arrivals } = this.#clients[i] as LoadClient;
+      if (open && outstanding < this.#options.window && arrivals !== null) next = Math.min(next, arrivals.dueMs);
+    }
+    if (next !== Infinity) this.#rateTimer.set(next);
   }
 
   #onDue(): void {
     if (this.#phase !== "warm-up" && this.#phase !== "measure") return;
-    // A low rate would otherwise be the first client's alone.
-    this.#rateClient = (this.#rateClient + 1) % this.#clients.length;
-    this.#listAll(this.#rateClient);
+    const now = this.#now();
+    for (let i = 0; i < this.#clients.length; i++) {
+      const client = this.#clients[i] as LoadClient;
+      if ((client.arrivals?.dueMs ?? Infinity) <= now) this.onRoom(client);
+    }
+    this.#turn.request();
   }
 
   #begin(phase: LoadPhase): void {
@@ -550,8 +505,13 @@ class Load {
     } else if (this.#phase === "measure") {
       this.#rateTimer.clear();
       // The timer may have fired late; what was answered until now belongs to the time until now.
-      this.#measuredSeconds = (this.#now() - this.#phaseStart) / 1000;
+      const now = this.#now();
+      this.#measuredSeconds = (now - this.#phaseStart) / 1000;
+      for (const client of this.#clients) {
+        this.#behindMs = Math.max(this.#behindMs, now - (client.arrivals?.dueMs ?? now));
+      }
       this.#begin("drain");
+      for (const client of this.#clients) client.drop();
       // Every block is answered or fails by its deadline, so the drain ends.
       if (this.#idle()) this.#finish?.(null);
     }
@@ -559,7 +519,8 @@ class Load {
 
   #onProgress(): void {
     const { keys, warmupSeconds, seconds } = this.#options;
-    const elapsed = (this.#now() - this.#phaseStart) / 1000;
+    const now = this.#now();
+    const elapsed = (now - this.#phaseStart) / 1000;
     const length = this.#phase === "warm-up" ? warmupSeconds : seconds;
     const fraction =
       this.#phase === "preload"
@@ -567,15 +528,15 @@ class Load {
         : this.#phase === "drain"
           ? 1
           : Math.min(1, elapsed / length);
-    const throughput = this.#answered - this.#answeredAtProgress;
+    const throughput = ((this.#answered - this.#answeredAtProgress) * 1000) / Math.max(1, now - this.#progressAt);
     this.#answeredAtProgress = this.#answered;
-    this.#progressTimer.set(this.#now() + 1000);
+    this.#progressAt = now;
+    this.#progressTimer.set(now + 1000);
     this.#init.onProgress?.({ phase: this.#phase, fraction, throughput, errors: this.#errors });
   }
 
-  #listAll(from = 0): void {
-    const count = this.#clients.length;
-    for (let i = 0; i < count; i++) this.list(this.#clients[(from + i) % count] as LoadClient);
+  #listAll(): void {
+    for (const client of this.#clients) this.onRoom(client);
   }
 
   #until(begin: () => void): Promise<void> {
@@ -592,9 +553,4 @@ class Load {
   #now(): number {
     return this.#scheduler.clock.monotonicMs();
   }
-}
-
-function keepDue(slot: BlockSlot, due: Float64Array): void {
-  if (slot.due.length < slot.commands) slot.due = new Float64Array(due.length);
-  for (let i = 0; i < slot.commands; i++) slot.due[i] = due[i] as number;
 }

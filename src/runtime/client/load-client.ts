@@ -1,0 +1,165 @@
+// Hot file: one slot per block, reused. No allocation per block once the slots are there, none per command ever.
+import { assert, type ByteWriter } from "../../base/index.js";
+import { type ClientFailure, ReplyStatus, replyStatus, type Span } from "../../model/index.js";
+import type { BlockClient, BlockClientHandlers } from "./block-client.js";
+import type { ArrivalSchedule } from "./load-arrivals.js";
+
+/** What a block of a load holds. */
+export const LoadBlockKind = {
+  /** Ordered commands: updates, insertions, deletions. */
+  ordered: 0,
+  /** Reads or scans. */
+  read: 1,
+  /** Reads whose updates follow, in the same slot, when they are answered. */
+  modify: 2,
+} as const;
+export type LoadBlockKind = (typeof LoadBlockKind)[keyof typeof LoadBlockKind];
+
+const nothing = new Float64Array(0);
+
+/** A submitted block; its index among the client's slots is its token. */
+export class BlockSlot {
+  readonly token: number;
+  kind: LoadBlockKind = LoadBlockKind.ordered;
+  commands = 0;
+  /** Those that are unanswered. */
+  commandsLeft = 0;
+  submittedAt = 0;
+  /** When each command was due, with a rate. */
+  due: Float64Array = nothing;
+  /** The keys of a block of modifications. */
+  keys: Float64Array = nothing;
+  /** First key of a preload block. */
+  firstKey = 0;
+  /** The client's insertions through those of this block. */
+  insertedThrough = 0;
+
+  constructor(token: number) {
+    this.token = token;
+  }
+}
+
+/** A block that found no place when its turn came; it is submitted before anything else. */
+interface HeldBlock {
+  readonly slot: BlockSlot;
+  readonly bytes: Uint8Array;
+}
+
+/** What a client of a load tells. */
+export interface LoadClientHandlers {
+  /** Some of a slot's replies. */
+  onPart(slot: BlockSlot, replies: Span): void;
+  /** The last of a slot's replies; the slot is still the caller's. */
+  onReplies(client: LoadClient, slot: BlockSlot, replies: Span): void;
+  onFailure(client: LoadClient, slot: BlockSlot, failure: ClientFailure): void;
+  /** It may have room. */
+  onRoom(client: LoadClient): void;
+}
+
+/** One client of a load: its session, the blocks it has under way, the keys it has inserted. */
+export class LoadClient implements BlockClientHandlers {
+  readonly index: number;
+  readonly #load: LoadClientHandlers;
+  readonly #slots: BlockSlot[] = [];
+  readonly #free: BlockSlot[] = [];
+  /** At most the blocks of one turn: while any is held nothing new is written. */
+  readonly #held: HeldBlock[] = [];
+  client: BlockClient | null = null;
+  /** Commands under way; a modification is one from its read's submission to its update's answer. */
+  outstanding = 0;
+  blocksOpen = 0;
+  /** Blocks of modifications whose reads are answered and whose updates are not submitted. */
+  readonly modifiesOwed: BlockSlot[] = [];
+  /** Keys inserted and deleted: the first of the client's `inserted`. */
+  inserted = 0;
+  deleted = 0;
+  arrivals: ArrivalSchedule | null = null;
+  /** Stands in the load's list of clients that may have room. */
+  listed = false;
+
+  constructor(load: LoadClientHandlers, index: number) {
+    this.#load = load;
+    this.index = index;
+  }
+
+  get open(): boolean {
+    return this.client?.open === true;
+  }
+
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** A slot for a block of `commands` commands, which are under way from now on. */
+  take(kind: LoadBlockKind, commands: number, now: number): BlockSlot {
+    let slot = this.#free.pop();
+    if (slot === undefined) {
+      slot = new BlockSlot(this.#slots.length);
+      this.#slots.push(slot);
+    }
+    slot.kind = kind;
+    slot.commands = commands;
+    slot.submittedAt = now;
+    this.outstanding += commands;
+    return slot;
+  }
+
+  /** Submits what stands in `writer` as the slot's block, or holds it until there is a place. */
+  submit(slot: BlockSlot, writer: ByteWriter): void {
+    if (this.open && !this.holds) this.#send(slot, writer.bytes, writer.view, writer.length);
+    else this.#held.push({ slot, bytes: writer.toBytes() });
+  }
+
+  /** Submits what is held while there are places. */
+  submitHeld(): void {
+    while (this.open) {
+      const held = this.#held.shift();
+      if (held === undefined) return;
+      this.#send(held.slot, held.bytes, new DataView(held.bytes.buffer), held.bytes.length);
+    }
+  }
+
+  /** Drops what was not submitted: the load is over. */
+  drop(): void {
+    for (const { slot } of this.#held.splice(0)) this.end(slot);
+    for (const slot of this.modifiesOwed.splice(0)) this.end(slot);
+  }
+
+  /** A slot's commands are no longer under way. */
+  end(slot: BlockSlot): void {
+    this.outstanding -= slot.commands;
+    this.#free.push(slot);
+  }
+
+  #send(slot: BlockSlot, bytes: Uint8Array, view: DataView, length: number): void {
+    assert(this.client !== null, "a block was submitted before its client was open");
+    slot.commandsLeft = slot.commands;
+    this.blocksOpen++;
+    this.client.submit(slot.token, slot.kind !== LoadBlockKind.ordered, slot.commands, bytes, view, 0, length);
+  }
+
+  // What the block client tells.
+
+  resolve(token: number, replies: Span): void {
+    const slot = this.#slots[token] as BlockSlot;
+    if (replyStatus(replies.view, replies.start) === ReplyStatus.split) {
+      this.#load.onPart(slot, replies);
+      this.client?.more(token);
+      return;
+    }
+    this.blocksOpen--;
+    this.#load.onReplies(this, slot, replies);
+    this.#load.onRoom(this);
+  }
+
+  fail(token: number, failure: ClientFailure): void {
+    const slot = this.#slots[token] as BlockSlot;
+    this.blocksOpen--;
+    this.#load.onFailure(this, slot, failure);
+    this.#load.onRoom(this);
+  }
+
+  opened(): void {
+    this.#load.onRoom(this);
+  }
+}
