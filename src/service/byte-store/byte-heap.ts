@@ -1,0 +1,310 @@
+// Hot file: every change of an entry that does not fit its line comes here. No allocation, except of a further chunk.
+// Watched by bench/byte-store.mjs.
+import { assert } from "../../base/index.js";
+
+/** Blocks are whole units; a reference is the number of a block's first unit. */
+const UNIT_BYTES = 16;
+/** Units of a chunk, 8 MiB. A block lies within one chunk. */
+const CHUNK_SHIFT = 19;
+const CHUNK_UNITS = 1 << CHUNK_SHIFT;
+const UNIT_MASK = CHUNK_UNITS - 1;
+/** What a u32 can refer to: 64 GiB. */
+const CHUNKS_MAX = 2 ** 32 / CHUNK_UNITS;
+/** Nothing smaller is asked for, so that a smaller rest of a block is left with it. */
+const BLOCK_UNITS_MIN = 4;
+/** The first unit of a chunk, since reference 0 means none, and the last, which ends the walk to a next block. */
+const LARGEST_UNITS = CHUNK_UNITS - 2;
+
+/** Flags in the first word of a block, beside its size in units. */
+const FREE = 0x8000_0000;
+const FREE_BEFORE = 0x4000_0000;
+const SIZE_MASK = 0x3fff_ffff;
+
+/** Sizes below this have a list of their own; from here on there are eight lists for each doubling. */
+const EXACT_UNITS = 16;
+const LISTS = EXACT_UNITS + (CHUNK_SHIFT + 1 - 4) * 8;
+
+/** Bytes of a block that the heap keeps for itself, at its beginning. */
+export const BLOCK_HEADER_BYTES = 4;
+/** Longest block, header included: shorter than a chunk by so much that a size can be rounded up to the next list. */
+export const BLOCK_BYTES_MAX = (CHUNK_UNITS / 2) * UNIT_BYTES;
+
+const none = new Uint32Array(0);
+const noBytes = new Uint8Array(0);
+
+/**
+ * Blocks of bytes in chunks of shared memory. Free blocks are kept in lists by size, twice segregated, so that both taking and
+ * giving back take constant time; a block given back is joined with free neighbours at once, and a chunk that is wholly free
+ * is let go, except one.
+ *
+ * The first word of a block holds its size in units and two flags: whether it is free, and whether the block before it is.
+ * A free block holds in its second and third word the next and the previous one of its list, and in its last word its size,
+ * by which the block behind it finds its beginning. What the other words of a used block hold is its owner's business.
+ */
+export class ByteHeap {
+  /** The chunks as bytes and as words: the block of reference r begins in chunk `chunkOf(r)` at byte `byteOf(r)`. */
+  readonly bytes: Uint8Array[] = [];
+  readonly words: Uint32Array[] = [];
+  /** Head of each list. */
+  readonly #heads = new Uint32Array(LISTS);
+  /** Bit i % 32 of word i / 32: list i is not empty. */
+  readonly #filled = new Int32Array(Math.ceil(LISTS / 32));
+  /** Numbers of chunks that were let go. */
+  readonly #vacant: number[] = [];
+  /** A chunk that is wholly free, -1 if there is none. */
+  #spare = -1;
+  #usedUnits = 0;
+  #chunks = 0;
+
+  /** Bytes in used blocks. */
+  get used(): number {
+    return this.#usedUnits * UNIT_BYTES;
+  }
+
+  /** Bytes of all chunks. */
+  get reserved(): number {
+    return this.#chunks * CHUNK_UNITS * UNIT_BYTES;
+  }
+
+  /** A block that holds `bytes` bytes, header included. Its content is undefined. */
+  allocate(bytes: number): number {
+    assert(bytes <= BLOCK_BYTES_MAX, "a block was asked for that is longer than the longest");
+    const units = unitsOf(bytes);
+    let ref = this.#takeFit(units);
+    if (ref === 0) {
+      this.#addChunk();
+      ref = this.#takeFit(units);
+    }
+    this.#cut(ref, units);
+    return ref;
+  }
+
+  /** Gives a block back. */
+  free(ref: number): void {
+    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    let at = (ref & UNIT_MASK) << 2;
+    const header = words[at] as number;
+    let size = header & SIZE_MASK;
+    assert((header & FREE) === 0 && size > 0, "a block was given back that is not in use");
+    this.#usedUnits -= size;
+    const behind = at + (size << 2);
+    const following = words[behind] as number;
+    if ((following & FREE) !== 0) {
+      this.#unlist(ref + size, words, behind);
+      size += following & SIZE_MASK;
+    }
+    if ((header & FREE_BEFORE) !== 0) {
+      const before = words[at - 1] as number;
+      ref -= before;
+      at -= before << 2;
+      this.#unlist(ref, words, at);
+      size += before;
+    }
+    this.#list(ref, words, at, size);
+    if (size === LARGEST_UNITS) this.#onChunkFree(ref >>> CHUNK_SHIFT);
+  }
+
+  /** Bytes that a block holds, header included. */
+  capacity(ref: number): number {
+    const header = (this.words[ref >>> CHUNK_SHIFT] as Uint32Array)[(ref & UNIT_MASK) << 2] as number;
+    return (header & SIZE_MASK) * UNIT_BYTES;
+  }
+
+  /** Makes a block hold `bytes` bytes where it is, if what lies behind it is free; false, and nothing happens, if not. */
+  extend(ref: number, bytes: number): boolean {
+    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const at = (ref & UNIT_MASK) << 2;
+    const header = words[at] as number;
+    const size = header & SIZE_MASK;
+    const units = unitsOf(bytes);
+    if (units <= size) return true;
+    const behind = at + (size << 2);
+    const following = words[behind] as number;
+    const joined = size + (following & SIZE_MASK);
+    if ((following & FREE) === 0 || joined < units) return false;
+    this.#unlist(ref + size, words, behind);
+    words[at] = (header & FREE_BEFORE) | joined;
+    const next = at + (joined << 2);
+    words[next] = (words[next] as number) & ~FREE_BEFORE;
+    this.#usedUnits += joined - size;
+    this.#cut(ref, units);
+    return true;
+  }
+
+  /** Gives back what a block has beyond `bytes` bytes. */
+  trim(ref: number, bytes: number): void {
+    this.#cut(ref, unitsOf(bytes));
+  }
+
+  /** Checks every invariant; for tests. Throws `AssertionError`. */
+  check(): void {
+    let used = 0;
+    let listed = 0;
+    let free = 0;
+    for (const words of this.words) {
+      if (words.length === 0) continue;
+      let before = 0;
+      let at = 4;
+      while (at >> 2 < CHUNK_UNITS - 1) {
+        const header = words[at] as number;
+        const size = header & SIZE_MASK;
+        assert(size > 0 && (at >> 2) + size < CHUNK_UNITS, "a block reaches beyond its chunk");
+        assert(((header & FREE_BEFORE) !== 0) === (before !== 0), "a block is wrong about the one before it");
+        assert(before === 0 || (header & FREE) === 0, "two free blocks side by side");
+        if ((header & FREE) === 0) {
+          used += size;
+          before = 0;
+        } else {
+          assert(words[at + (size << 2) - 1] === size, "a free block does not end with its size");
+          before = size;
+          free++;
+        }
+        at += size << 2;
+      }
+      assert(at >> 2 === CHUNK_UNITS - 1, "the blocks do not fill their chunk");
+      assert((((words[at] as number) & FREE_BEFORE) !== 0) === (before !== 0), "the end of a chunk is wrong");
+    }
+    for (let list = 0; list < LISTS; list++) {
+      const filled = ((this.#filled[list >> 5] as number) & (1 << (list & 31))) !== 0;
+      assert(filled === ((this.#heads[list] as number) !== 0), "the map of the lists is wrong");
+      for (let ref = this.#heads[list] as number; ref !== 0; listed++) {
+        const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+        const at = (ref & UNIT_MASK) << 2;
+        const header = words[at] as number;
+        assert(
+          (header & FREE) !== 0 && listOf(header & SIZE_MASK) === list,
+          "a block is in a list that is not its own",
+        );
+        ref = words[at + 1] as number;
+      }
+    }
+    assert(listed === free, `${listed} free blocks are in lists, ${free} in chunks`);
+    assert(used === this.#usedUnits, `${used} units are used, ${this.#usedUnits} counted`);
+  }
+
+  /** Takes a free block of at least so many units out of its list and marks it used; 0 if there is none. */
+  #takeFit(units: number): number {
+    const list = this.#findList(listOf(roundUp(units)));
+    if (list < 0) return 0;
+    const ref = this.#heads[list] as number;
+    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const at = (ref & UNIT_MASK) << 2;
+    const size = (words[at] as number) & SIZE_MASK;
+    this.#unlist(ref, words, at);
+    if (size === LARGEST_UNITS && ref >>> CHUNK_SHIFT === this.#spare) this.#spare = -1;
+    // Before a free block there is none that is free, else they would be one.
+    words[at] = size;
+    const behind = at + (size << 2);
+    words[behind] = (words[behind] as number) & ~FREE_BEFORE;
+    this.#usedUnits += size;
+    return ref;
+  }
+
+  /** The first list from `list` on that is not empty, -1 if all are. */
+  #findList(list: number): number {
+    const filled = this.#filled;
+    let word = list >> 5;
+    let bits = (filled[word] as number) & (-1 << (list & 31));
+    while (bits === 0) {
+      word++;
+      if (word === filled.length) return -1;
+      bits = filled[word] as number;
+    }
+    return (word << 5) + 31 - Math.clz32(bits & -bits);
+  }
+
+  /** Gives back the end of a used block beyond `units` units, unless that is too little to be of use. */
+  #cut(ref: number, units: number): void {
+    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const at = (ref & UNIT_MASK) << 2;
+    const header = words[at] as number;
+    const rest = (header & SIZE_MASK) - units;
+    if (rest < BLOCK_UNITS_MIN) return;
+    words[at] = (header & FREE_BEFORE) | units;
+    words[at + (units << 2)] = rest;
+    this.free(ref + units);
+  }
+
+  #list(ref: number, words: Uint32Array, at: number, size: number): void {
+    const list = listOf(size);
+    const head = this.#heads[list] as number;
+    words[at] = (FREE | size) >>> 0;
+    words[at + 1] = head;
+    words[at + 2] = 0;
+    words[at + (size << 2) - 1] = size;
+    const behind = at + (size << 2);
+    words[behind] = (words[behind] as number) | FREE_BEFORE;
+    if (head !== 0) (this.words[head >>> CHUNK_SHIFT] as Uint32Array)[((head & UNIT_MASK) << 2) + 2] = ref;
+    this.#heads[list] = ref;
+    this.#filled[list >> 5] = (this.#filled[list >> 5] as number) | (1 << (list & 31));
+  }
+
+  #unlist(ref: number, words: Uint32Array, at: number): void {
+    const next = words[at + 1] as number;
+    const previous = words[at + 2] as number;
+    if (next !== 0) (this.words[next >>> CHUNK_SHIFT] as Uint32Array)[((next & UNIT_MASK) << 2) + 2] = previous;
+    if (previous !== 0) {
+      (this.words[previous >>> CHUNK_SHIFT] as Uint32Array)[((previous & UNIT_MASK) << 2) + 1] = next;
+      return;
+    }
+    const list = listOf((words[at] as number) & SIZE_MASK);
+    assert(this.#heads[list] === ref, "a free block is not in its list");
+    this.#heads[list] = next;
+    if (next === 0) this.#filled[list >> 5] = (this.#filled[list >> 5] as number) & ~(1 << (list & 31));
+  }
+
+  #addChunk(): void {
+    const chunk = this.#vacant.pop() ?? this.words.length;
+    assert(chunk < CHUNKS_MAX, "the byte heap is larger than its references reach");
+    const buffer = new SharedArrayBuffer(CHUNK_UNITS * UNIT_BYTES);
+    const words = new Uint32Array(buffer);
+    this.words[chunk] = words;
+    this.bytes[chunk] = new Uint8Array(buffer);
+    this.#chunks++;
+    const ref = chunk * CHUNK_UNITS + 1;
+    // The last unit counts as used for ever, so that nothing is joined beyond it.
+    words[(CHUNK_UNITS - 1) << 2] = 1;
+    this.#list(ref, words, 4, LARGEST_UNITS);
+    this.#spare = chunk;
+  }
+
+  /** One free chunk is kept, so that a store around the limit of a chunk does not make and drop one over and over. */
+  #onChunkFree(chunk: number): void {
+    if (this.#spare < 0) {
+      this.#spare = chunk;
+      return;
+    }
+    this.#unlist(chunk * CHUNK_UNITS + 1, this.words[chunk] as Uint32Array, 4);
+    this.words[chunk] = none;
+    this.bytes[chunk] = noBytes;
+    this.#chunks--;
+    this.#vacant.push(chunk);
+  }
+}
+
+/** Which of the chunks a block lies in. */
+export function chunkOf(ref: number): number {
+  return ref >>> CHUNK_SHIFT;
+}
+
+/** Where it begins in there, in bytes. */
+export function byteOf(ref: number): number {
+  return (ref & UNIT_MASK) * UNIT_BYTES;
+}
+
+function unitsOf(bytes: number): number {
+  return Math.max(BLOCK_UNITS_MIN, (bytes + UNIT_BYTES - 1) >>> 4);
+}
+
+/** The list that a free block of so many units belongs to. */
+function listOf(units: number): number {
+  if (units < EXACT_UNITS) return units;
+  const power = 31 - Math.clz32(units);
+  return EXACT_UNITS + (power - 4) * 8 + ((units >>> (power - 3)) & 7);
+}
+
+/** The least size from which on every block of a list is large enough. */
+function roundUp(units: number): number {
+  if (units < EXACT_UNITS) return units;
+  return units + (1 << (28 - Math.clz32(units))) - 1;
+}

@@ -1,0 +1,302 @@
+// Hot file: every command that changes something passes here. No allocation. Watched by bench/byte-store.mjs.
+import { assert, mix32 } from "../../base/index.js";
+import type { Digest } from "../../model/index.js";
+import type { HandleOrder } from "../tree/index.js";
+import { ByteSums } from "./byte-sums.js";
+import { Entries } from "./entries.js";
+import { EntryDigest } from "./entry-digest.js";
+import { ExpiryIndex } from "./expiry-index.js";
+import { HashIndex } from "./hash-index.js";
+import { KeyTails } from "./key-tails.js";
+import { createKeyOrder } from "./key-order.js";
+
+/** Longest key in bytes. */
+export const ENTRY_KEY_BYTES_MAX = 64 * 1024;
+/** Longest value in bytes. */
+export const ENTRY_VALUE_BYTES_MAX = 1024 * 1024;
+
+/** What must know of a change before it happens: a snapshot that has not come to that entry yet. */
+export interface Witness {
+  /** An entry is about to change or to be removed. */
+  onChange(entry: number): void;
+  /** An entry has been added. */
+  onAdd(entry: number): void;
+}
+
+/**
+ * A set of entries with everything that is kept up to date along with it: hash index, order of keys, order of expiries, digest.
+ * Knows nothing of undo; a store that is cleared gets a new set.
+ */
+export class Contents {
+  readonly entries = new Entries();
+  readonly #hashes = new HashIndex(this.entries);
+  readonly #expiries = new ExpiryIndex(this.entries);
+  readonly #tails = new KeyTails(this.entries);
+  readonly #order: HandleOrder = createKeyOrder(this.#tails);
+  readonly #digest = new EntryDigest();
+  readonly #sums = new ByteSums();
+  /** The entry found last, whose key's sums these are, so that a change of it need not hash its key again; 0 for none. */
+  #found = 0;
+  #foundFirst = 0;
+  #foundSecond = 0;
+  /** Snapshots that are being taken. */
+  readonly witnesses: Witness[] = [];
+  count = 0;
+  /** Bytes of all keys and values. */
+  size = 0;
+
+  get expiring(): number {
+    return this.#expiries.count;
+  }
+
+  /** Bytes of memory set aside. */
+  get reserved(): number {
+    return this.entries.reserved + this.#hashes.reserved + this.#expiries.reserved + this.#order.bytes;
+  }
+
+  expiry(entry: number): number {
+    return this.#expiries.expiry(entry);
+  }
+
+  firstToExpire(): number {
+    return this.#expiries.first();
+  }
+
+  find(key: Uint8Array, start: number, end: number): number {
+    const hash = this.#hashKey(key, start, end);
+    this.#foundFirst = this.#sums.first;
+    this.#foundSecond = this.#sums.second;
+    this.#found = this.#hashes.find(hash, key, start, end);
+    return this.#found;
+  }
+
+  /** The key must not be there. */
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    expiry: number,
+  ): number {
+    const keyLength = keyEnd - keyStart;
+    const valueLength = valueEnd - valueStart;
+    assert(keyLength >= 0 && keyLength <= ENTRY_KEY_BYTES_MAX, "the key is longer than keys may be");
+    assert(valueLength >= 0 && valueLength <= ENTRY_VALUE_BYTES_MAX, "the value is longer than values may be");
+    const { entries } = this;
+    const sums = this.#sums;
+    const hash = this.#hashKey(key, keyStart, keyEnd);
+    this.#digest.key(sums.first, sums.second, keyLength);
+    sums.of(value, valueStart, valueEnd);
+    this.#digest.fold(1, sums.first, sums.second, valueLength, expiry);
+    const entry = entries.create(hash, key, keyStart, keyEnd, value, valueStart, valueEnd);
+    if (entries.inBlock(entry)) entries.keepSums(entry, sums.first, sums.second);
+    this.#hashes.insert(entry);
+    this.#tails.search(key, keyStart, keyEnd);
+    this.#order.insert(entry);
+    if (expiry !== 0) this.#expiries.set(entry, expiry);
+    this.count++;
+    this.size += keyLength + valueLength;
+    for (let i = 0; i < this.witnesses.length; i++) (this.witnesses[i] as Witness).onAdd(entry);
+    return entry;
+  }
+
+  replace(entry: number, value: Uint8Array, start: number, end: number, expiry: number): void {
+    const { entries } = this;
+    const length = end - start;
+    assert(length >= 0 && length <= ENTRY_VALUE_BYTES_MAX, "the value is longer than values may be");
+    const sums = this.#sums;
+    this.#foldOut(entry);
+    sums.of(value, start, end);
+    this.#digest.fold(1, sums.first, sums.second, length, expiry);
+    this.size += length - entries.valueLength(entry);
+    entries.setValue(entry, value, start, end);
+    if (entries.inBlock(entry)) entries.keepSums(entry, sums.first, sums.second);
+    if (expiry !== 0 || entries.expiryPlace(entry) !== 0) this.#expiries.set(entry, expiry);
+  }
+
+  write(entry: number, offset: number, source: Uint8Array, start: number, end: number): void {
+    const { entries } = this;
+    const sums = this.#sums;
+    const before = entries.valueLength(entry);
+    const after = Math.max(before, offset + end - start);
+    assert(
+      offset >= 0 && end >= start && after <= ENTRY_VALUE_BYTES_MAX,
+      "the value becomes longer than values may be",
+    );
+    this.#foldOut(entry);
+    // The sums of the words that change are taken out and, once they have, put in again.
+    const firstWord = Math.min(offset, before) >>> 2;
+    const changeEnd = Math.min(before, (offset + end - start + 3) & ~3);
+    this.#valueSums(entry);
+    let first = sums.first;
+    let second = sums.second;
+    this.#sumsOfPart(entry, firstWord, changeEnd);
+    first -= sums.first;
+    second -= sums.second;
+    entries.write(entry, offset, source, start, end);
+    this.#sumsOfPart(entry, firstWord, Math.min(after, (offset + end - start + 3) & ~3));
+    first = (first + sums.first) | 0;
+    second = (second + sums.second) | 0;
+    this.size += after - before;
+    if (entries.inBlock(entry)) entries.keepSums(entry, first, second);
+    this.#digest.fold(1, first, second, after, this.#expiries.expiry(entry));
+  }
+
+  setExpiry(entry: number, expiry: number): void {
+    this.#foldOut(entry);
+    this.#valueSums(entry);
+    this.#digest.fold(1, this.#sums.first, this.#sums.second, this.entries.valueLength(entry), expiry);
+    this.#expiries.set(entry, expiry);
+  }
+
+  remove(entry: number): void {
+    const { entries } = this;
+    this.#foldOut(entry);
+    this.count--;
+    this.size -= entries.keyLength(entry) + entries.valueLength(entry);
+    if (entries.expiryPlace(entry) !== 0) this.#expiries.set(entry, 0);
+    this.#tails.searchEntry(entry);
+    const removed = this.#order.remove();
+    assert(removed === entry, "the order of keys holds another entry under this key");
+    this.#hashes.remove(entry);
+    entries.release(entry);
+    this.#found = 0;
+  }
+
+  first(key: Uint8Array, start: number, end: number, after: boolean): number {
+    this.#tails.search(key, start, end);
+    return this.#order.first(after);
+  }
+
+  last(key: Uint8Array, start: number, end: number, before: boolean): number {
+    this.#tails.search(key, start, end);
+    return this.#order.last(before);
+  }
+
+  next(entry: number): number {
+    this.#tails.searchEntry(entry);
+    return this.#order.next(entry);
+  }
+
+  previous(entry: number): number {
+    this.#tails.searchEntry(entry);
+    return this.#order.previous(entry);
+  }
+
+  smallest(): number {
+    return this.#order.smallest();
+  }
+
+  largest(): number {
+    return this.#order.largest();
+  }
+
+  /**
+   * A step of the walk in the order of the hash index, which depends on the keys alone: from the cursor, a position, to the
+   * first position behind `wanted` entries. Entries with one hash have one position and come in one step.
+   */
+  scan(cursor: number, wanted: number, into: number[]): number {
+    const hashes = this.#hashes;
+    let entry = hashes.firstFrom(cursor);
+    let taken = 0;
+    let last = -1;
+    while (entry !== 0) {
+      const position = hashes.positionOf(entry);
+      if (taken >= wanted && position !== last) return last + 1;
+      into.push(entry);
+      taken++;
+      last = position;
+      entry = hashes.behind(entry);
+    }
+    return 0;
+  }
+
+  pick(random: number): number {
+    if (this.count === 0) return 0;
+    const entry = this.#hashes.firstFrom(random >>> 0);
+    return entry !== 0 ? entry : this.#hashes.firstFrom(0);
+  }
+
+  readDigest(into: Digest): void {
+    this.#digest.read(into);
+  }
+
+  hasDigest(digest: Digest): boolean {
+    return this.#digest.equals(digest);
+  }
+
+  /** Checks every invariant; for tests. Throws `AssertionError`. */
+  check(): void {
+    this.entries.heap.check();
+    this.#hashes.check();
+    this.#expiries.check();
+    assert(this.#order.count === this.count, "the order of keys counts entries differently");
+    const digest = new EntryDigest();
+    const sums = this.#sums;
+    let count = 0;
+    let before = 0;
+    for (let entry = this.smallest(); entry !== 0; entry = this.next(entry)) {
+      assert(before === 0 || this.entries.compareKeys(before, entry) < 0, "the order of keys is wrong");
+      this.#keySums(entry);
+      digest.key(sums.first, sums.second, this.entries.keyLength(entry));
+      this.entries.locate(entry);
+      const start = this.entries.at + this.entries.keyLength(entry);
+      const length = this.entries.valueLength(entry);
+      sums.of(this.entries.bytes, start, start + length);
+      digest.fold(1, sums.first, sums.second, length, this.expiry(entry));
+      before = entry;
+      count++;
+    }
+    assert(count === this.count, `the order of keys walks ${count} entries, there are ${this.count}`);
+    const lanes: Digest = new Uint32Array(4);
+    digest.read(lanes);
+    assert(this.hasDigest(lanes), "the digest is not that of the entries");
+  }
+
+  /** The hash of a key; leaves its sums in `#sums`. */
+  #hashKey(key: Uint8Array, start: number, end: number): number {
+    const sums = this.#sums;
+    sums.of(key, start, end);
+    return mix32(sums.first + Math.imul(sums.second ^ (end - start), 0x9e3779b1));
+  }
+
+  /** Takes an entry out of the digest, before it changes, and leaves its key chosen there. */
+  #foldOut(entry: number): void {
+    for (let i = 0; i < this.witnesses.length; i++) (this.witnesses[i] as Witness).onChange(entry);
+    const sums = this.#sums;
+    const { entries } = this;
+    if (entry !== this.#found) {
+      this.#keySums(entry);
+      this.#foundFirst = sums.first;
+      this.#foundSecond = sums.second;
+      this.#found = entry;
+    }
+    this.#digest.key(this.#foundFirst, this.#foundSecond, entries.keyLength(entry));
+    this.#valueSums(entry);
+    this.#digest.fold(-1, sums.first, sums.second, entries.valueLength(entry), this.#expiries.expiry(entry));
+  }
+
+  #keySums(entry: number): void {
+    const { entries } = this;
+    entries.locate(entry);
+    this.#sums.of(entries.bytes, entries.at, entries.at + entries.keyLength(entry));
+  }
+
+  #valueSums(entry: number): void {
+    const { entries } = this;
+    if (entries.inBlock(entry)) {
+      this.#sums.first = entries.firstSum(entry) | 0;
+      this.#sums.second = entries.secondSum(entry) | 0;
+    } else this.#sumsOfPart(entry, 0, entries.valueLength(entry));
+  }
+
+  /** Sums of the words of the value from one on, up to a byte that ends a word or the value. */
+  #sumsOfPart(entry: number, firstWord: number, end: number): void {
+    const { entries } = this;
+    entries.locate(entry);
+    const start = entries.at + entries.keyLength(entry);
+    this.#sums.of(entries.bytes, start + firstWord * 4, start + end, firstWord);
+  }
+}

@@ -1,0 +1,199 @@
+// Hot file: every command of a store passes here. No allocation, except of undo records. Watched by bench/byte-store.mjs.
+import { assert } from "../../base/index.js";
+import type { Digest, SnapshotSink, SnapshotSource, UndoLog } from "../../model/index.js";
+import { Change, type Changeable, takeBackChanges } from "./change.js";
+import { Contents } from "./contents.js";
+import type { EntryStore } from "./entry-store.js";
+import { checkLimits, STORE_LIMITS, type StoreLimits } from "./limits.js";
+import { StoreSink, StoreSource } from "./snapshot.js";
+
+/** Entries, and the undo of their changes. */
+export class ByteStore implements EntryStore, Changeable {
+  /** For records of the undo log. */
+  contents = new Contents();
+  readonly #limits: StoreLimits;
+  bytes: Uint8Array = new Uint8Array(0);
+  start = 0;
+  end = 0;
+
+  constructor(limits: StoreLimits) {
+    this.#limits = checkLimits(limits);
+  }
+
+  get count(): number {
+    return this.contents.count;
+  }
+
+  get expiring(): number {
+    return this.contents.expiring;
+  }
+
+  get size(): number {
+    return this.contents.size;
+  }
+
+  /** Bytes of memory set aside; replicas differ in it. */
+  get reserved(): number {
+    return this.contents.reserved;
+  }
+
+  /**
+   * Whether so many more entries and bytes of keys and values may be there (either may be negative). Depends on `count` and
+   * `size` alone, so that all replicas answer alike; to be asked before a change, which relies on it.
+   */
+  hasRoom(entries: number, bytes: number): boolean {
+    const { count, size } = this.contents;
+    return count + entries <= this.#limits.entriesMax && size + bytes <= this.#limits.bytesMax;
+  }
+
+  locateKey(entry: number): void {
+    const { entries } = this.contents;
+    entries.locate(entry);
+    this.bytes = entries.bytes;
+    this.start = entries.at;
+    this.end = entries.at + entries.keyLength(entry);
+  }
+
+  locateValue(entry: number): void {
+    const { entries } = this.contents;
+    entries.locate(entry);
+    this.bytes = entries.bytes;
+    this.start = entries.at + entries.keyLength(entry);
+    this.end = this.start + entries.valueLength(entry);
+  }
+
+  valueLength(entry: number): number {
+    return this.contents.entries.valueLength(entry);
+  }
+
+  expiry(entry: number): number {
+    return this.contents.expiry(entry);
+  }
+
+  find(bytes: Uint8Array, start: number, end: number): number {
+    return this.contents.find(bytes, start, end);
+  }
+
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    expiry: number,
+    undo: UndoLog | null,
+  ): number {
+    checkExpiry(expiry);
+    const entry = this.contents.add(key, keyStart, keyEnd, value, valueStart, valueEnd, expiry);
+    if (undo !== null) undo.push(Change.add(this, entry));
+    return entry;
+  }
+
+  replace(
+    entry: number,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    expiry: number,
+    undo: UndoLog | null,
+  ): number {
+    checkExpiry(expiry);
+    if (undo !== null) undo.push(Change.replace(this, entry));
+    this.contents.replace(entry, value, valueStart, valueEnd, expiry);
+    return entry;
+  }
+
+  write(entry: number, offset: number, bytes: Uint8Array, start: number, end: number, undo: UndoLog | null): number {
+    if (undo !== null) undo.push(Change.write(this, entry, offset, end - start));
+    this.contents.write(entry, offset, bytes, start, end);
+    return entry;
+  }
+
+  setExpiry(entry: number, expiry: number, undo: UndoLog | null): void {
+    checkExpiry(expiry);
+    if (undo !== null) undo.push(Change.expiry(this, entry));
+    this.contents.setExpiry(entry, expiry);
+  }
+
+  remove(entry: number, undo: UndoLog | null): void {
+    if (undo !== null) undo.push(Change.remove(this, entry));
+    this.contents.remove(entry);
+  }
+
+  /** What was there is let go as a whole; the engine gives its memory back beside the thread. */
+  clear(undo: UndoLog | null): void {
+    if (undo !== null) undo.push(Change.clear(this));
+    this.contents = new Contents();
+  }
+
+  first(bytes: Uint8Array, start: number, end: number, after: boolean): number {
+    return this.contents.first(bytes, start, end, after);
+  }
+
+  last(bytes: Uint8Array, start: number, end: number, before: boolean): number {
+    return this.contents.last(bytes, start, end, before);
+  }
+
+  next(entry: number): number {
+    return this.contents.next(entry);
+  }
+
+  previous(entry: number): number {
+    return this.contents.previous(entry);
+  }
+
+  smallest(): number {
+    return this.contents.smallest();
+  }
+
+  largest(): number {
+    return this.contents.largest();
+  }
+
+  scan(cursor: number, wanted: number, into: number[]): number {
+    // No walk hands out such a cursor; a client may make one up, and its walk is over.
+    if (!(cursor >= 0 && cursor < 2 ** 32)) return 0;
+    return this.contents.scan(cursor, wanted, into);
+  }
+
+  pick(random: number): number {
+    return this.contents.pick(random);
+  }
+
+  firstToExpire(): number {
+    return this.contents.firstToExpire();
+  }
+
+  rollback(undo: UndoLog, mark: number): void {
+    takeBackChanges(undo, mark);
+  }
+
+  readDigest(into: Digest): void {
+    this.contents.readDigest(into);
+  }
+
+  snapshot(): SnapshotSource {
+    return new StoreSource(this.contents);
+  }
+
+  restore(): SnapshotSink {
+    return new StoreSink(this.#limits, (contents) => {
+      this.contents = contents;
+    });
+  }
+
+  /** Checks every invariant by a walk over everything; for tests. Throws `AssertionError`. */
+  check(): void {
+    this.contents.check();
+  }
+}
+
+/** An empty store. */
+export function createByteStore(limits: StoreLimits = STORE_LIMITS): ByteStore {
+  return new ByteStore(limits);
+}
+
+function checkExpiry(expiry: number): void {
+  assert(expiry >= 0 && Number.isSafeInteger(expiry), "an expiry is no whole number of ms");
+}

@@ -1,0 +1,306 @@
+/** The byte store against a plain map: every method, undo to any mark, snapshots while it changes, damaged snapshots, limits. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { ByteWriter, latin1 } from "#src/base/index.js";
+import { type Digest, type SnapshotSource, UndoLog } from "#src/model/index.js";
+import { type ByteStore, createByteStore } from "#src/service/index.js";
+
+interface ModelEntry {
+  readonly value: string;
+  readonly expiry: number;
+}
+type Model = Map<string, ModelEntry>;
+
+const bytesOf = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0));
+
+function find(store: ByteStore, key: string): number {
+  const bytes = bytesOf(key);
+  return store.find(bytes, 0, bytes.length);
+}
+
+function set(store: ByteStore, key: string, value: string, expiry: number, undo: UndoLog | null): void {
+  // What is stored lies between other bytes, so that a wrong offset shows.
+  const keyBytes = bytesOf(`<${key}>`);
+  const valueBytes = bytesOf(`<${value}>`);
+  const entry = find(store, key);
+  const number =
+    entry === 0
+      ? store.add(keyBytes, 1, keyBytes.length - 1, valueBytes, 1, valueBytes.length - 1, expiry, undo)
+      : store.replace(entry, valueBytes, 1, valueBytes.length - 1, expiry, undo);
+  assert.ok(number > 0);
+}
+
+function keyOf(store: ByteStore, entry: number): string {
+  store.locateKey(entry);
+  return latin1(store.bytes, store.start, store.end);
+}
+
+function valueOf(store: ByteStore, entry: number): string {
+  store.locateValue(entry);
+  assert.equal(store.valueLength(entry), store.end - store.start);
+  return latin1(store.bytes, store.start, store.end);
+}
+
+function digestOf(store: ByteStore): string {
+  const digest: Digest = new Uint32Array(4);
+  store.readDigest(digest);
+  return [...digest].join();
+}
+
+const sortedKeys = (model: Model): string[] => [...model.keys()].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+
+/** Everything that a reader of the store can see, against the model. */
+function compare(store: ByteStore, model: Model): void {
+  store.check();
+  const keys = sortedKeys(model);
+  let size = 0;
+  let expiring = 0;
+  for (const [key, { value, expiry }] of model) {
+    const entry = find(store, key);
+    assert.ok(entry > 0, `key ${JSON.stringify(key)} is missing`);
+    assert.equal(keyOf(store, entry), key);
+    assert.equal(valueOf(store, entry), value);
+    assert.equal(store.expiry(entry), expiry);
+    size += key.length + value.length;
+    if (expiry !== 0) expiring++;
+  }
+  assert.deepEqual(
+    { count: store.count, size: store.size, expiring: store.expiring },
+    { count: model.size, size, expiring },
+  );
+  const forwards: string[] = [];
+  for (let entry = store.smallest(); entry !== 0; entry = store.next(entry)) forwards.push(keyOf(store, entry));
+  assert.deepEqual(forwards, keys);
+  const backwards: string[] = [];
+  for (let entry = store.largest(); entry !== 0; entry = store.previous(entry)) backwards.push(keyOf(store, entry));
+  assert.deepEqual(backwards, keys.reverse());
+  const [soonest] = [...model]
+    .filter(([, { expiry }]) => expiry !== 0)
+    .sort(([a, x], [b, y]) => x.expiry - y.expiry || (a < b ? -1 : 1));
+  const first = store.firstToExpire();
+  assert.equal(first === 0 ? undefined : keyOf(store, first), soonest?.[0]);
+  assert.deepEqual(scanAll(store, 3).sort(), forwards.sort());
+}
+
+function scanAll(store: ByteStore, wanted: number): string[] {
+  const keys: string[] = [];
+  let cursor = 0;
+  do {
+    const into: number[] = [];
+    cursor = store.scan(cursor, wanted, into);
+    for (const entry of into) keys.push(keyOf(store, entry));
+  } while (cursor !== 0);
+  return keys;
+}
+
+function drain(source: SnapshotSource, target: number, writer = new ByteWriter()): Uint8Array {
+  while (source.next(writer, target));
+  return writer.toBytes();
+}
+
+function restored(bytes: Uint8Array, cut = bytes.length): ByteStore {
+  const store = createByteStore();
+  const sink = store.restore();
+  for (let at = 0; at < bytes.length; at += cut) sink.write(bytes, at, Math.min(bytes.length, at + cut));
+  sink.finish();
+  return store;
+}
+
+const key = fc.oneof(
+  fc.nat(60).map((n) => `key:${String(n).padStart(12, "0")}`),
+  fc.nat(12).map((n) => "\u0000".repeat(n)),
+  fc.array(fc.constantFrom("\u0000", "a", "b", "\u00ff"), { maxLength: 4 }).map((parts) => parts.join("")),
+  fc.nat(3).map((n) => `${"long".repeat(20)}${n}`),
+);
+const filled = (length: number, seed: number): string =>
+  String.fromCharCode(...Array.from({ length }, (_, i) => (seed + i * 7) & 255));
+const value = fc
+  .tuple(fc.oneof(fc.nat(70), fc.nat(70), fc.constantFrom(44, 45, 128, 300, 4_000)), fc.nat(255))
+  .map(([length, seed]) => filled(length, seed));
+const expiry = fc.oneof(fc.constant(0), fc.nat(20), fc.constantFrom(1_700_000_000_000, Number.MAX_SAFE_INTEGER));
+
+type Step =
+  | { kind: "set"; key: string; value: string; expiry: number }
+  | { kind: "write"; key: string; offset: number; value: string }
+  | { kind: "expire"; key: string; expiry: number }
+  | { kind: "remove" | "first" | "last" | "double"; key: string }
+  | { kind: "rename"; key: string; to: string }
+  | { kind: "clear" | "mark" | "rollback" | "confirm" | "snapshot" | "finish" }
+  | { kind: "slice"; target: number }
+  | { kind: "pick"; random: number };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 12, arbitrary: fc.record({ kind: fc.constant("set" as const), key, value, expiry }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant("write" as const),
+      key,
+      offset: fc.oneof(fc.nat(8), fc.nat(100)),
+      value,
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("expire" as const), key, expiry }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant("remove" as const), key }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("first" as const, "last", "double"), key }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("rename" as const), key, to: key }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("mark" as const, "rollback", "snapshot", "finish") }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom("clear" as const, "confirm") }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("slice" as const), target: fc.nat(400) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("pick" as const), random: fc.integer() }) },
+);
+
+/** A store with a map beside it, and what is to come out of the marks and snapshots made on the way. */
+class Pair {
+  store = createByteStore();
+  model: Model = new Map();
+  readonly undo = new UndoLog();
+  readonly marks: { mark: number; model: Model; digest: string }[] = [];
+  readonly snapshots: { source: SnapshotSource; model: Model; digest: string; writer: ByteWriter }[] = [];
+
+  run(step: Step): void {
+    const { store, model, undo } = this;
+    switch (step.kind) {
+      case "set":
+        set(store, step.key, step.value, step.expiry, undo);
+        model.set(step.key, { value: step.value, expiry: step.expiry });
+        return;
+      case "write": {
+        const entry = find(store, step.key);
+        if (entry === 0) return;
+        const before = model.get(step.key) as ModelEntry;
+        const bytes = bytesOf(step.value);
+        store.write(entry, step.offset, bytes, 0, bytes.length, undo);
+        const whole = before.value.padEnd(step.offset, "\u0000");
+        const after = whole.slice(0, step.offset) + step.value + whole.slice(step.offset + step.value.length);
+        model.set(step.key, { ...before, value: after });
+        return;
+      }
+      case "expire": {
+        const entry = find(store, step.key);
+        if (entry === 0) return;
+        store.setExpiry(entry, step.expiry, undo);
+        model.set(step.key, { ...(model.get(step.key) as ModelEntry), expiry: step.expiry });
+        return;
+      }
+      case "remove": {
+        const entry = find(store, step.key);
+        assert.equal(entry !== 0, model.delete(step.key));
+        if (entry !== 0) store.remove(entry, undo);
+        return;
+      }
+      case "rename": {
+        // The value comes out of the store itself.
+        const entry = find(store, step.key);
+        if (entry === 0) return;
+        const moved = model.get(step.key) as ModelEntry;
+        const target = find(store, step.to);
+        const to = bytesOf(step.to);
+        store.locateValue(entry);
+        const { bytes, start, end } = store;
+        if (target === 0) store.add(to, 0, to.length, bytes, start, end, moved.expiry, undo);
+        else store.replace(target, bytes, start, end, moved.expiry, undo);
+        model.set(step.to, moved);
+        return;
+      }
+      case "double": {
+        // Half of the value, from its middle, written behind its end, and then made the whole of it.
+        const entry = find(store, step.key);
+        if (entry === 0) return;
+        const before = model.get(step.key) as ModelEntry;
+        const half = before.value.length >> 1;
+        store.locateValue(entry);
+        const written = store.write(entry, before.value.length, store.bytes, store.start + half, store.end, undo);
+        store.locateValue(written);
+        store.replace(written, store.bytes, store.start + half, store.end, before.expiry, undo);
+        const doubled = before.value.slice(half);
+        model.set(step.key, { ...before, value: doubled + doubled });
+        return;
+      }
+      case "first":
+      case "last": {
+        const keys = sortedKeys(model);
+        const bytes = bytesOf(step.key);
+        for (const strictly of [false, true]) {
+          const entry: number = store[step.kind](bytes, 0, bytes.length, strictly);
+          const found = entry === 0 ? undefined : keyOf(store, entry);
+          const wanted: string | undefined =
+            step.kind === "first"
+              ? keys.find((other) => (strictly ? other > step.key : other >= step.key))
+              : keys.findLast((other) => (strictly ? other < step.key : other <= step.key));
+          assert.equal(found, wanted);
+        }
+        return;
+      }
+      case "clear":
+        store.clear(undo);
+        this.model = new Map();
+        return;
+      case "mark":
+        this.marks.push({ mark: undo.mark(), model: new Map(model), digest: digestOf(store) });
+        return;
+      case "rollback": {
+        const last = this.marks.pop();
+        if (last === undefined) return;
+        store.rollback(undo, last.mark);
+        this.model = last.model;
+        assert.equal(digestOf(store), last.digest);
+        return;
+      }
+      case "confirm":
+        undo.confirm();
+        this.marks.length = 0;
+        return;
+      case "snapshot":
+        if (this.snapshots.length === 3) return;
+        this.snapshots.push({
+          source: store.snapshot(),
+          model: new Map(model),
+          digest: digestOf(store),
+          writer: new ByteWriter(),
+        });
+        return;
+      case "slice":
+        for (const { source, writer } of this.snapshots) source.next(writer, step.target);
+        return;
+      case "finish": {
+        const snapshot = this.snapshots.shift();
+        if (snapshot === undefined) return;
+        const copy = restored(drain(snapshot.source, 100, snapshot.writer), 37);
+        compare(copy, snapshot.model);
+        assert.equal(digestOf(copy), snapshot.digest);
+        // Its walks are those of the store it was taken from, however both came to hold what they hold.
+        if (digestOf(store) === snapshot.digest) assert.deepEqual(scanAll(copy, 2), scanAll(store, 2));
+        return;
+      }
+      case "pick": {
+        const entry = store.pick(step.random);
+        assert.equal(entry !== 0, model.size > 0);
+        if (entry === 0) return;
+        const other = createByteStore();
+        for (const [k, v] of [...model].reverse()) set(other, k, v.value, v.expiry, null);
+        assert.equal(keyOf(other, other.pick(step.random)), keyOf(store, entry));
+        assert.equal(digestOf(other), digestOf(store));
+        return;
+      }
+    }
+  }
+}
+
+describe("the byte store does what a map does", () => {
+  test("whatever is done to it, undone, and snapshotted", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 150, size: "max" }), (steps) => {
+        const pair = new Pair();
+        for (const each of steps) pair.run(each);
+        compare(pair.store, pair.model);
+        while (pair.snapshots.length > 0) pair.run({ kind: "finish" });
+        while (pair.marks.length > 0) pair.run({ kind: "rollback" });
+        compare(pair.store, pair.model);
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
