@@ -4,12 +4,13 @@
  *
  * | word | header field |
  * |---|---|
- * | 0 | `count`: items (bits 0–7), level (8–15; leaves are level 0), length of the prefix that keys leave out (16–31) |
+ * | 0 | `count`: items (bits 0–7), level (8–14; leaves are level 0), uniform (15), length of the prefix that keys leave out (16–31) |
  * | 1 | `lane`: hash of level and lower bound, the node's part in the digest of the shape; in a free node the next free one |
  * | 2 | `stamp`: the newest mark there was when the node was last copied or taken into use, see `Arena` |
  * | 3 | `link`: the copy with the content before that, 0 for none |
  *
- * Columns 0 and 1 are the key, low and high word. In an inner node column 2 is the child. What else there is belongs to the
+ * Columns 0 and 1 are the key, high and low word. A node is uniform only if the high words of all keys that are compared with
+ * are equal: a search then reads the header, one high word beside it, and low words, and no other lines of the cache. In an inner node column 2 is the child. What else there is belongs to the
  * kind of tree. The key of item i of an inner node is a lower bound for all keys of child i, and an upper bound that is not
  * reached for those of child i − 1; that of item 0 is the lower bound of the node itself and is never compared with.
  */
@@ -22,11 +23,12 @@ export const COUNT = 0;
 export const LANE = 1;
 export const STAMP = 2;
 export const LINK = 3;
-export const KEY_LOW = HEADER_WORDS;
+export const KEY_HIGH = HEADER_WORDS;
 
 export const COUNT_MASK = 0xff;
 export const LEVEL_SHIFT = 8;
-export const LEVEL_MASK = 0xff;
+export const LEVEL_MASK = 0x7f;
+export const UNIFORM = 0x8000;
 export const PREFIX_SHIFT = 16;
 
 /** Nodes of a chunk of an arena: 16 MiB. */

@@ -1,13 +1,13 @@
 import { ByteQueue, type ByteWriter } from "../../base/index.js";
 import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
 import { type Arena, at } from "./arena.js";
-import { COUNT, COUNT_MASK, KEY_LOW, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+import { COUNT, COUNT_MASK, KEY_HIGH, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
 import {
   CHILD,
   INNER_CAPACITY,
-  INNER_HIGH,
+  INNER_LOW,
   LEAF_CAPACITY,
-  LEAF_HIGH,
+  LEAF_LOW,
   VALUE_HIGH,
   VALUE_LOW,
   WordTree,
@@ -102,20 +102,19 @@ export class WordSource implements SnapshotSource {
     const version = this.#arena.version(node, this.#epoch);
     const words = this.#arena.words(version);
     const start = at(version);
-    const header = (words[start + COUNT] as number) & 0xffff;
-    const count = header & COUNT_MASK;
-    const level = header >>> LEVEL_SHIFT;
-    writer.u32(header);
+    const count = (words[start + COUNT] as number) & COUNT_MASK;
+    const level = ((words[start + COUNT] as number) >>> LEVEL_SHIFT) & LEVEL_MASK;
+    writer.u32(count | (level << LEVEL_SHIFT));
     if (level > 0) {
-      writeColumn(writer, words, start + KEY_LOW + 1, count - 1);
-      writeColumn(writer, words, start + INNER_HIGH + 1, count - 1);
+      writeColumn(writer, words, start + INNER_LOW + 1, count - 1);
+      writeColumn(writer, words, start + KEY_HIGH + 1, count - 1);
       this.#level = level;
       this.#nodes[level] = node;
       this.#slots[level] = 0;
       return;
     }
-    writeColumn(writer, words, start + KEY_LOW, count);
-    writeColumn(writer, words, start + LEAF_HIGH, count);
+    writeColumn(writer, words, start + LEAF_LOW, count);
+    writeColumn(writer, words, start + KEY_HIGH, count);
     writeColumn(writer, words, start + VALUE_LOW, count);
     writeColumn(writer, words, start + VALUE_HIGH, count);
     this.#arena.passed(node, this.#epoch);
@@ -203,8 +202,8 @@ export class WordSink implements SnapshotSink {
     const input = this.#input;
     const header = input.view.getUint32(input.at, true);
     const count = header & COUNT_MASK;
-    const level = (header >>> LEVEL_SHIFT) & LEVEL_MASK;
-    if (header >>> (2 * LEVEL_SHIFT) !== 0 || level !== this.#level) {
+    const level = header >>> LEVEL_SHIFT;
+    if (level !== this.#level) {
       throw damaged(`a node says ${header} where one of level ${this.#level} is due`);
     }
     this.#checkCount(level, count);
@@ -215,16 +214,16 @@ export class WordSink implements SnapshotSink {
     const start = at(node);
     let from = input.at + NODE_HEADER_BYTES;
     if (level === 0) {
-      for (const column of [KEY_LOW, LEAF_HIGH, VALUE_LOW, VALUE_HIGH]) {
+      for (const column of [LEAF_LOW, KEY_HIGH, VALUE_LOW, VALUE_HIGH]) {
         from = readColumn(input.view, from, words, start + column, count);
       }
-      this.#checkKeys(words, start + KEY_LOW, start + LEAF_HIGH, count, true);
+      this.#checkKeys(words, start + LEAF_LOW, start + KEY_HIGH, count, true);
     } else {
-      from = readColumn(input.view, from, words, start + KEY_LOW + 1, count - 1);
-      from = readColumn(input.view, from, words, start + INNER_HIGH + 1, count - 1);
-      this.#checkKeys(words, start + KEY_LOW + 1, start + INNER_HIGH + 1, count - 1, false);
-      words[start + KEY_LOW] = this.#lowerLow;
-      words[start + INNER_HIGH] = this.#lowerHigh;
+      from = readColumn(input.view, from, words, start + INNER_LOW + 1, count - 1);
+      from = readColumn(input.view, from, words, start + KEY_HIGH + 1, count - 1);
+      this.#checkKeys(words, start + INNER_LOW + 1, start + KEY_HIGH + 1, count - 1, false);
+      words[start + INNER_LOW] = this.#lowerLow;
+      words[start + KEY_HIGH] = this.#lowerHigh;
     }
     input.at = from;
     this.#tree.completeNode(node, level, this.#lowerLow, this.#lowerHigh);
@@ -289,8 +288,8 @@ export class WordSink implements SnapshotSink {
     const slot = this.#slots[level] as number;
     const words = this.#tree.arena.words(this.#nodes[level] as number);
     const start = at(this.#nodes[level] as number);
-    this.#lowerLow = words[start + KEY_LOW + slot] as number;
-    this.#lowerHigh = words[start + INNER_HIGH + slot] as number;
+    this.#lowerLow = words[start + INNER_LOW + slot] as number;
+    this.#lowerHigh = words[start + KEY_HIGH + slot] as number;
     // The upper bound is that of the lowest ancestor with a child behind the one that leads here.
     this.#bounded = false;
     for (let above = level; above <= this.#height && !this.#bounded; above++) {
@@ -298,8 +297,8 @@ export class WordSink implements SnapshotSink {
       const next = (this.#slots[above] as number) + (above === level ? 1 : 0);
       if (next === this.#tree.countOf(ancestor)) continue;
       const keys = this.#tree.arena.words(ancestor);
-      this.#upperLow = keys[at(ancestor) + KEY_LOW + next] as number;
-      this.#upperHigh = keys[at(ancestor) + INNER_HIGH + next] as number;
+      this.#upperLow = keys[at(ancestor) + INNER_LOW + next] as number;
+      this.#upperHigh = keys[at(ancestor) + KEY_HIGH + next] as number;
       this.#bounded = true;
     }
   }

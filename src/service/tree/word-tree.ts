@@ -3,22 +3,22 @@
 import { type ByteWriter, mix32 } from "../../base/index.js";
 import type { Digest, UndoLog } from "../../model/index.js";
 import { at } from "./arena.js";
-import { capacityOf, CHUNK_SHIFT, COUNT, COUNT_MASK, KEY_LOW, LANE, STAMP } from "./layout.js";
+import { capacityOf, CHUNK_SHIFT, COUNT, COUNT_MASK, KEY_HIGH, LANE, STAMP, UNIFORM } from "./layout.js";
 import { countBelow, countThrough } from "./search.js";
 import { Tree } from "./tree.js";
 import { WordDigest } from "./word-digest.js";
 
-/** Columns of a leaf: key low, key high, value low, value high. */
+/** Columns of a leaf: key high, key low, value low, value high. */
 const LEAF_COLUMNS = 4;
-/** Columns of an inner node: key low, key high, child. */
+/** Columns of an inner node: key high, key low, child. */
 const INNER_COLUMNS = 3;
 export const LEAF_CAPACITY = capacityOf(LEAF_COLUMNS);
 export const INNER_CAPACITY = capacityOf(INNER_COLUMNS);
-export const LEAF_HIGH = KEY_LOW + LEAF_CAPACITY;
-export const VALUE_LOW = LEAF_HIGH + LEAF_CAPACITY;
+export const LEAF_LOW = KEY_HIGH + LEAF_CAPACITY;
+export const VALUE_LOW = LEAF_LOW + LEAF_CAPACITY;
 export const VALUE_HIGH = VALUE_LOW + LEAF_CAPACITY;
-export const INNER_HIGH = KEY_LOW + INNER_CAPACITY;
-export const CHILD = INNER_HIGH + INNER_CAPACITY;
+export const INNER_LOW = KEY_HIGH + INNER_CAPACITY;
+export const CHILD = INNER_LOW + INNER_CAPACITY;
 
 const UPDATED = 8;
 const INSERTED = 9;
@@ -75,7 +75,7 @@ export class WordTree extends Tree {
         leaves[i] = child;
         // Two reads that nothing waits for, so that the child is on its way into the cache while others are searched.
         const below = chunks[child >>> CHUNK_SHIFT] as Uint32Array;
-        touched ^= (below[at(child)] as number) ^ (below[at(child) + KEY_LOW + 24] as number);
+        touched ^= (below[at(child)] as number) ^ (below[at(child) + LEAF_LOW + 24] as number);
       }
     }
     this.touched = touched;
@@ -116,8 +116,8 @@ export class WordTree extends Tree {
     const words = this.arena.words(leaf);
     const start = at(leaf);
     const count = (words[start] as number) & COUNT_MASK;
-    const slot = countBelow(words, start + KEY_LOW, start + LEAF_HIGH, count, low, high);
-    if (slot < count && words[start + KEY_LOW + slot] === low && words[start + LEAF_HIGH + slot] === high) return false;
+    const slot = countBelow(words, words[start] as number, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
+    if (slot < count && words[start + LEAF_LOW + slot] === low && words[start + KEY_HIGH + slot] === high) return false;
     if (count < LEAF_CAPACITY) this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
     else {
       this.#descend(low, high);
@@ -164,15 +164,23 @@ export class WordTree extends Tree {
       const words = this.arena.words(leaf);
       const start = at(leaf);
       const count = this.countOf(leaf);
-      const first = start + KEY_LOW + (this.slots[0] as number);
-      const through = countThrough(words, start + KEY_LOW, start + LEAF_HIGH, count, lastLow, lastHigh);
-      const stop = Math.min(start + KEY_LOW + through, first + pairsMax - pairs);
+      const first = start + KEY_HIGH + (this.slots[0] as number);
+      const through = countThrough(
+        words,
+        words[start] as number,
+        start + KEY_HIGH,
+        start + LEAF_LOW,
+        count,
+        lastHigh,
+        lastLow,
+      );
+      const stop = Math.min(start + KEY_HIGH + through, first + pairsMax - pairs);
       if (stop > first) {
         let offset = writer.skip(16 * (stop - first));
         const { view } = writer;
         for (let i = first; i < stop; i++) {
-          view.setUint32(offset, words[i] as number, true);
-          view.setUint32(offset + 4, words[i + LEAF_CAPACITY] as number, true);
+          view.setUint32(offset, words[i + LEAF_CAPACITY] as number, true);
+          view.setUint32(offset + 4, words[i] as number, true);
           view.setUint32(offset + 8, words[i + 2 * LEAF_CAPACITY] as number, true);
           view.setUint32(offset + 12, words[i + 3 * LEAF_CAPACITY] as number, true);
           offset += 16;
@@ -197,12 +205,12 @@ export class WordTree extends Tree {
       const start = at(node);
       const slot = childSlot(words, start, low, high);
       if (slot > 0) {
-        this.lowerLow = words[start + KEY_LOW + slot] as number;
-        this.lowerHigh = words[start + INNER_HIGH + slot] as number;
+        this.lowerLow = words[start + INNER_LOW + slot] as number;
+        this.lowerHigh = words[start + KEY_HIGH + slot] as number;
       }
       if (slot + 1 < ((words[start + COUNT] as number) & COUNT_MASK)) {
-        this.upperLow = words[start + KEY_LOW + slot + 1] as number;
-        this.upperHigh = words[start + INNER_HIGH + slot + 1] as number;
+        this.upperLow = words[start + INNER_LOW + slot + 1] as number;
+        this.upperHigh = words[start + KEY_HIGH + slot + 1] as number;
         this.bounded = true;
       }
       node = words[start + CHILD + slot] as number;
@@ -239,7 +247,15 @@ export class WordTree extends Tree {
         // The leaf has the items it had, so it neither overflows nor has to be mended.
         const words = this.arena.words(leaf);
         const start = at(leaf);
-        const slot = countBelow(words, start + KEY_LOW, start + LEAF_HIGH, this.countOf(leaf), low, high);
+        const slot = countBelow(
+          words,
+          words[start] as number,
+          start + KEY_HIGH,
+          start + LEAF_LOW,
+          this.countOf(leaf),
+          high,
+          low,
+        );
         if (kind === INSERTED) this.#removeAt(leaf, slot);
         else this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
       }
@@ -265,13 +281,14 @@ export class WordTree extends Tree {
     const start = at(node);
     const count = this.countOf(node);
     words[start + LANE] = laneOf(level, lowerLow, lowerHigh);
+    markUniform(words, start, level);
     this.#addShape(words[start + LANE] as number, count + 1);
     if (level > 0) return;
     this.count += count;
-    for (let i = start + KEY_LOW; i < start + KEY_LOW + count; i++) {
+    for (let i = start + KEY_HIGH; i < start + KEY_HIGH + count; i++) {
       this.#entries.add(
-        words[i] as number,
         words[i + LEAF_CAPACITY] as number,
+        words[i] as number,
         words[i + 2 * LEAF_CAPACITY] as number,
         words[i + 3 * LEAF_CAPACITY] as number,
       );
@@ -292,16 +309,18 @@ export class WordTree extends Tree {
     const start = at(leaf);
     if ((this.arena.words(leaf)[start + STAMP] as number) < this.arena.newest) this.arena.preserve(leaf);
     const words = this.arena.words(leaf);
-    const header = words[start] as number;
-    const first = start + KEY_LOW + slot;
-    for (let i = start + KEY_LOW + (header & COUNT_MASK); i > first; i--) {
+    let header = words[start] as number;
+    if ((header & COUNT_MASK) === 0) header |= UNIFORM;
+    else if (words[start + KEY_HIGH] !== high) header &= ~UNIFORM;
+    const first = start + KEY_HIGH + slot;
+    for (let i = start + KEY_HIGH + (header & COUNT_MASK); i > first; i--) {
       words[i] = words[i - 1] as number;
       words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY - 1] as number;
       words[i + 2 * LEAF_CAPACITY] = words[i + 2 * LEAF_CAPACITY - 1] as number;
       words[i + 3 * LEAF_CAPACITY] = words[i + 3 * LEAF_CAPACITY - 1] as number;
     }
-    words[first] = low;
-    words[first + LEAF_CAPACITY] = high;
+    words[first] = high;
+    words[first + LEAF_CAPACITY] = low;
     words[first + 2 * LEAF_CAPACITY] = valueLow;
     words[first + 3 * LEAF_CAPACITY] = valueHigh;
     words[start] = header + 1;
@@ -317,11 +336,11 @@ export class WordTree extends Tree {
     const words = this.arena.words(leaf);
     const header = words[start] as number;
     const left = (header & COUNT_MASK) - 1;
-    const first = start + KEY_LOW + slot;
-    const last = start + KEY_LOW + left;
+    const first = start + KEY_HIGH + slot;
+    const last = start + KEY_HIGH + left;
     this.#entries.remove(
-      words[first] as number,
       words[first + LEAF_CAPACITY] as number,
+      words[first] as number,
       words[first + 2 * LEAF_CAPACITY] as number,
       words[first + 3 * LEAF_CAPACITY] as number,
     );
@@ -350,14 +369,9 @@ export class WordTree extends Tree {
     }
     const start = at(node);
     this.path[0] = node;
-    this.slots[0] = countBelow(
-      this.arena.words(node),
-      start + KEY_LOW,
-      start + LEAF_HIGH,
-      this.countOf(node),
-      low,
-      high,
-    );
+    const words = this.arena.words(node);
+    const count = this.countOf(node);
+    this.slots[0] = countBelow(words, words[start] as number, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
   }
 
   /** Adds the part of a node with this lane in the shape `times`. */
@@ -370,14 +384,14 @@ export class WordTree extends Tree {
   protected override placeChild(parent: number, slot: number, child: number, childLevel: number): void {
     const into = this.arena.words(parent);
     const from = this.arena.words(child);
-    into[at(parent) + KEY_LOW + slot] = from[at(child) + KEY_LOW] as number;
-    into[at(parent) + INNER_HIGH + slot] = from[at(child) + (childLevel === 0 ? LEAF_HIGH : INNER_HIGH)] as number;
+    into[at(parent) + KEY_HIGH + slot] = from[at(child) + KEY_HIGH] as number;
+    into[at(parent) + INNER_LOW + slot] = from[at(child) + (childLevel === 0 ? LEAF_LOW : INNER_LOW)] as number;
   }
 
   protected override placeFirst(root: number): void {
     const words = this.arena.words(root);
-    words[at(root) + KEY_LOW] = 0;
-    words[at(root) + INNER_HIGH] = 0;
+    words[at(root) + KEY_HIGH] = 0;
+    words[at(root) + INNER_LOW] = 0;
   }
 
   protected override saveSums(undo: UndoLog): void {
@@ -398,11 +412,12 @@ export class WordTree extends Tree {
     const start = at(node);
     if (rebound) {
       const empty = this.countOf(node) === 0;
-      const high = level === 0 ? LEAF_HIGH : INNER_HIGH;
+      const low = level === 0 ? LEAF_LOW : INNER_LOW;
       words[start + LANE] = empty
         ? laneOf(level, 0, 0)
-        : laneOf(level, words[start + KEY_LOW] as number, words[start + high] as number);
+        : laneOf(level, words[start + low] as number, words[start + KEY_HIGH] as number);
     }
+    markUniform(words, start, level);
     this.#addShape(words[start + LANE] as number, this.countOf(node) + 1);
   }
 }
@@ -412,6 +427,15 @@ function laneOf(level: number, low: number, high: number): number {
   return mix32(mix32(low ^ Math.imul(level + 1, 0x9e3779b1)) + Math.imul(high, 0x85ebca6b));
 }
 
+/** Notes whether all keys of a node that are compared with have one high word: of an inner node all but the first. */
+function markUniform(words: Uint32Array, start: number, level: number): void {
+  const header = words[start] as number;
+  const first = level === 0 ? 0 : 1;
+  const last = (header & COUNT_MASK) - 1;
+  const uniform = last <= first || words[start + KEY_HIGH + first] === words[start + KEY_HIGH + last];
+  words[start] = uniform ? header | UNIFORM : header & ~UNIFORM;
+}
+
 /** The child of the inner node at `start` that a key belongs to. */
 function childFor(words: Uint32Array, start: number, low: number, high: number): number {
   return words[start + CHILD + childSlot(words, start, low, high)] as number;
@@ -419,13 +443,13 @@ function childFor(words: Uint32Array, start: number, low: number, high: number):
 
 function childSlot(words: Uint32Array, start: number, low: number, high: number): number {
   const count = (words[start + COUNT] as number) & COUNT_MASK;
-  return countThrough(words, start + KEY_LOW + 1, start + INNER_HIGH + 1, count - 1, low, high);
+  return countThrough(words, words[start] as number, start + KEY_HIGH + 1, start + INNER_LOW + 1, count - 1, high, low);
 }
 
 /** Where a key stands in the leaf at `start`, -1 if it is not there. */
 function slotOf(words: Uint32Array, start: number, low: number, high: number): number {
   const count = (words[start + COUNT] as number) & COUNT_MASK;
-  const slot = countBelow(words, start + KEY_LOW, start + LEAF_HIGH, count, low, high);
-  if (slot < count && words[start + KEY_LOW + slot] === low && words[start + LEAF_HIGH + slot] === high) return slot;
+  const slot = countBelow(words, words[start] as number, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
+  if (slot < count && words[start + LEAF_LOW + slot] === low && words[start + KEY_HIGH + slot] === high) return slot;
   return -1;
 }
