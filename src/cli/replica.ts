@@ -1,5 +1,5 @@
 import { ExitCode, type ReplicaAddress } from "../model/index.js";
-import type { FromReplicaThread } from "../runtime/index.js";
+import type { FromReplicaThread, ReplicaReport } from "../runtime/index.js";
 import { firstWrite } from "./first-write.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOperationLog } from "./operation-log.js";

@@ -2,10 +2,9 @@ import { mkdtempSync, rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ClusterConfig, ExitCode } from "../model/index.js";
-import { openCluster } from "../runtime/index.js";
+import { openCluster, Supervisor } from "../runtime/index.js";
 import { ExitError } from "./exit.js";
 import type { LogLevel } from "./log-level.js";
-import { Supervisor } from "./supervisor.js";
 import type { ClusterFlags } from "./up-command.js";
 
 /** A cluster on free ports in a directory of its own, which goes away with it, at whatever moment that is. */

@@ -1,12 +1,12 @@
 import { setTimeout } from "node:timers/promises";
 import { type ClusterConfig, majority, type ReplicaId } from "../model/index.js";
+import type { Supervisor } from "../runtime/index.js";
 import { checkHistory } from "../sim/index.js";
 import { digestsEqual, standingOf } from "./cluster-status.js";
 import { messageOf } from "./exit.js";
 import { HistoryLoad } from "./history-load.js";
 import { killDrill } from "./kill-drill.js";
 import { grouped, type Output, painted } from "./output.js";
-import type { Supervisor } from "./supervisor.js";
 
 /** Longest wait for the load's end and its keys' removal before the cluster stops. */
 const CLOSE_MS_MAX = 1000;

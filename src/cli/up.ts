@@ -1,5 +1,5 @@
 import { type ClusterConfig, ExitCode, type ReplicaId } from "../model/index.js";
-import { openCluster } from "../runtime/index.js";
+import { openCluster, Supervisor } from "../runtime/index.js";
 import { ExitError } from "./exit.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOutput, type Output, painted } from "./output.js";

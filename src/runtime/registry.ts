@@ -8,11 +8,13 @@
  *
  * Names that are planned but not built are known, so that asking for one says so rather than calling it a typing error.
  */
+import { assert } from "../base/index.js";
 import { createPipelined, createSequential } from "../execution/index.js";
 import { type ClusterConfig, ConfigError, type ProtocolModule, type ServiceModule } from "../model/index.js";
 import { multiPaxos } from "../ordering/multi-paxos/index.js";
 import { btree, counter, kv } from "../service/index.js";
 import type { ReplicaSiblings } from "./replica/api.js";
+import { isServiceModule } from "./user-service/service-module.js";
 
 const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos];
 
@@ -33,7 +35,8 @@ const combinations: readonly Combination[] = [
 /** A service and what it needs from the processes around it. */
 export interface ServiceEntry {
   readonly name: string;
-  readonly module: ServiceModule;
+  /** Null for a service that a user defined: a replica's thread loads its module (`loadServiceModule`). */
+  readonly module: ServiceModule | null;
   /** True if clients can reach it by the Redis protocol. */
   readonly resp: boolean;
 }
@@ -65,17 +68,19 @@ export function builtNames(family: SiblingFamily): string[] {
   return planned[family].filter((name) => built[family].includes(name));
 }
 
-/** Throws `ConfigError` unless `name` is a sibling of the family and built. */
+/** Throws `ConfigError` unless `name` is a sibling of the family and built, or a module of the user's that may define one. */
 export function checkName(family: SiblingFamily, name: string): void {
   const built = builtNames(family);
   if (built.includes(name)) return;
+  if (family === "service" && isServiceModule(name)) return;
   const known = (planned[family] as readonly string[]).includes(name);
-  throw new ConfigError(`${family} "${name}" is ${known ? "not built yet" : "unknown"}; there is ${built.join(", ")}`);
+  const others = family === "service" ? `${built.join(", ")}, or a module: ./service.js` : built.join(", ");
+  throw new ConfigError(`${family} "${name}" is ${known ? "not built yet" : "unknown"}; there is ${others}`);
 }
 
 export function serviceEntry(name: string): ServiceEntry {
   checkName("service", name);
-  return services.find((entry) => entry.name === name) as ServiceEntry;
+  return services.find((entry) => entry.name === name) ?? { name, module: null, resp: false };
 }
 
 /** The siblings that a cluster's configuration names. Throws `ConfigError` for one that is not built. */
@@ -86,7 +91,10 @@ export function siblingsOf(config: Pick<ClusterConfig, "service" | "ordering" | 
   return {
     ordering: orderings.find((candidate) => candidate.name === config.ordering) as (typeof orderings)[number],
     createExecution: executions[config.execution as keyof typeof executions],
-    createService: () => module.create(),
+    createService: () => {
+      assert(module !== null, `the module ${config.service} was not loaded`);
+      return module.create();
+    },
   };
 }
 

@@ -1,18 +1,40 @@
 /** Synod: the package's main door, through which a service is defined, started, replicated and called. */
 export {
+  AuthenticationError,
   ClosedError,
   CommandError,
   ConfigError,
   IndeterminateError,
+  ListenError,
+  LockedError,
   SessionExpiredError,
   SynodError,
   TryAgainError,
 } from "../model/index.js";
 export {
+  type ClusterReplica,
   connect,
   type ConnectOptions,
+  defineService,
   KvClient,
   type KvBytes,
   type KvSetOptions,
   NoAnswerError,
+  type RunningCluster,
+  type ServiceClient,
+  startCluster,
+  type StartClusterOptions,
 } from "../runtime/index.js";
+export {
+  args,
+  type CommandContext,
+  DeterminismError,
+  type RangeOptions,
+  type ReadableTable,
+  type ServiceDefinition,
+  ServiceError,
+  table,
+  type Table,
+  UndeclaredKeyError,
+  ValueError,
+} from "../service/index.js";

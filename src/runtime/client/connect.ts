@@ -2,6 +2,8 @@ import { fnv1a } from "../../base/index.js";
 import type { SessionClientConfig } from "../../client/index.js";
 import { AuthenticationError, ConfigError, parseAddress } from "../../model/index.js";
 import { type EventLog, type Scheduler, SystemScheduler, TcpDialler } from "../../platform/index.js";
+import type { ServiceDefinition } from "../../service/index.js";
+import { suspendedInReplica } from "../user-service/announcement.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
 import { accessOf, type ClientSecurity } from "./client-access.js";
 import { createBlockClient } from "./client-host.js";
@@ -9,6 +11,7 @@ import { KvClient } from "./kv-client.js";
 import { PromiseClient } from "./promise-client.js";
 import { type ClientAddress, ReplicaLinks } from "./replica-links.js";
 import { NoAnswerError } from "./replica-query.js";
+import { checkDefinition, createServiceClient, type ServiceClient } from "./service-client.js";
 
 export interface ConnectOptions extends ClientSecurity {
   /** Client addresses of replicas, `host:port` each. One that answers is enough: it names the others. */
@@ -75,12 +78,28 @@ export async function connectBlockClient(
   });
 }
 
-/** Connects to the `kv` store of a cluster over TCP. Rejects as `connectBlockClient` does. */
-export async function connect(options: ConnectOptions): Promise<KvClient> {
-  const { deadlineMs = 5000, scheduler = new SystemScheduler() } = (options as ConnectOptions | undefined) ?? {};
+/**
+ * Connects to a cluster over TCP: with `service` a client that has a method for each of its commands, otherwise one of the
+ * `kv` store. Rejects as `connectBlockClient` does, and with `ConfigError` for a `service` that `defineService` has not made.
+ */
+export async function connect<A, R>(
+  options: ConnectOptions & { readonly service: ServiceDefinition<A, R> },
+): Promise<ServiceClient<A, R>>;
+export async function connect(options: ConnectOptions): Promise<KvClient>;
+export async function connect(
+  options: ConnectOptions & { readonly service?: ServiceDefinition },
+): Promise<KvClient | ServiceClient<unknown, unknown>> {
+  const suspended = suspendedInReplica();
+  if (suspended !== null) return suspended;
+  const {
+    deadlineMs = 5000,
+    scheduler = new SystemScheduler(),
+    service,
+  } = (options as typeof options | undefined) ?? {};
+  if (service !== undefined) checkDefinition(service);
   const calls = new PromiseClient({ scheduler, deadlineMs });
   calls.attach(await connectBlockClient({ ...options, scheduler, handlers: calls.handlers }));
-  return new KvClient(calls);
+  return service === undefined ? new KvClient(calls) : createServiceClient(service, calls);
 }
 
 /** The addresses at which a replica did not let the client in. */

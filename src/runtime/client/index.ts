@@ -28,4 +28,5 @@ export { checkLoad, runLoad, type LoadInit, type LoadPhase, type LoadProgress, t
 export { orderedReads } from "./ordered-reads.js";
 export { PromiseClient, type DecodeReply, type PromiseClientInit } from "./promise-client.js";
 export { ReplicaLinks, type AddressPort, type ClientAddress } from "./replica-links.js";
+export { createServiceClient, type ServiceClient } from "./service-client.js";
 export { NoAnswerError, ReplicaQuery, type Welcome } from "./replica-query.js";

@@ -15,6 +15,7 @@ import {
 } from "../../model/index.js";
 import { formatAddress } from "../../platform/index.js";
 import { checkCombination, serviceEntry } from "../registry.js";
+import { isServiceModule, serviceModuleOf } from "../user-service/index.js";
 import { assertPortsFree, freePorts, type HostPort } from "./free-port.js";
 import { assertUnlocked, writeFirstIdentity } from "./replica-store.js";
 
@@ -98,9 +99,13 @@ async function checkedShape(file: string, value: unknown): Promise<ClusterConfig
  */
 export async function openCluster(
   directory: string,
-  request: ClusterRequest,
+  asked: ClusterRequest,
 ): Promise<{ readonly config: ClusterConfig; readonly created: boolean }> {
   if (directory === "") throw new ConfigError("the name of the cluster's directory is empty");
+  const { service } = asked;
+  // Replicas may be started anywhere, so that the module is recorded by its absolute path.
+  const request =
+    service !== undefined && isServiceModule(service) ? { ...asked, service: serviceModuleOf(service) } : asked;
   const entries = entriesOf(directory);
   if (!entries.includes(CLUSTER_FILE)) {
     if (entries.includes(CREATION_MARKER)) clearInterruptedCreation(directory, entries);

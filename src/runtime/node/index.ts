@@ -4,7 +4,10 @@
  */
 export * from "./cluster-directory.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
+export type { ReplicaReport } from "./replica-report.js";
 export * from "./replica-store.js";
 export * from "./run-replica.js";
 export * from "./security.js";
+export { type ClusterReplica, type RunningCluster, startCluster, type StartClusterOptions } from "./start-cluster.js";
+export * from "./supervisor.js";
 export * from "./thread-message.js";

@@ -28,6 +28,7 @@ import { createBlockClient } from "../client/client-host.js";
 import { orderedReads } from "../client/ordered-reads.js";
 import type { Replica } from "../replica/api.js";
 import { createReplica } from "../replica/replica.js";
+import { isServiceModule, loadServiceModule } from "../user-service/index.js";
 import { addressOf, assertProtected, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { openReplicaStore } from "./replica-store.js";
 import { type ClientAccess, ReplicaSecurity } from "./security.js";
@@ -105,6 +106,7 @@ class RunningReplica {
     const address = addressOf(config, self);
     if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
     else assertProtected(config);
+    const service = isServiceModule(config.service) ? await loadServiceModule(config.service) : null;
     const scheduler = this.#scheduler;
     this.#directory = data.directory;
     const security = new ReplicaSecurity({ directory: data.directory, config, self, scheduler, events });
@@ -146,6 +148,7 @@ class RunningReplica {
         platform,
         options: { seed: randomInt(2 ** 31), ...data.options },
         onFatal: (error) => this.#say(failureOf(error, ExitCode.fatal)),
+        ...(service === null ? {} : { siblings: { createService: () => service.create() } }),
         onRecovered: resolve,
         onLeader: (leader) => this.#say({ kind: "leader", leader }),
       });

@@ -1,13 +1,28 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { ClusterConfig, ReplicaAddress, ReplicaId } from "../model/index.js";
-import type { LogLevel } from "./log-level.js";
+import type { ClusterConfig, ReplicaAddress, ReplicaId } from "../../model/index.js";
 import type { ReplicaReport } from "./replica-report.js";
 
 /** A replica's process that ignores its stop for this long is killed. */
 const STOP_MS_MAX = 10_000;
 
-const program = fileURLToPath(new URL("../../bin/synod", import.meta.url));
+const program = fileURLToPath(new URL("../../../bin/synod", import.meta.url));
+
+/** Flags of Node that say what the parent runs, not how: a child that got them would run that too. Some have a value. */
+const OWN_FLAGS =
+  /^--?(?:e|eval|p|print|pe|c|check|i|interactive|test|watch|run|inspect|cpu-prof|heap-prof|input-type|env-file|build-snapshot)(?:[=-]|$)/;
+const WITH_VALUE = /^(?:-e|--eval|-p|--print|-pe|--watch-path|--input-type|--env-file|--run)$/;
+
+/** The flags of this process's Node that its replicas should have too. */
+export function inheritedFlags(flags: readonly string[]): string[] {
+  const inherited: string[] = [];
+  for (let i = 0; i < flags.length; i++) {
+    const flag = flags[i] as string;
+    if (!OWN_FLAGS.test(flag)) inherited.push(flag);
+    else if (WITH_VALUE.test(flag)) i++;
+  }
+  return inherited;
+}
 
 export interface SupervisedReplica {
   readonly address: ReplicaAddress;
@@ -47,13 +62,13 @@ interface Child extends SupervisedReplica {
  */
 export class Supervisor {
   readonly #directory: string;
-  readonly #logLevel: LogLevel;
+  readonly #logLevel: string;
   readonly #handlers: SupervisorHandlers;
   readonly #children: readonly Child[];
   #leader: ReplicaId = 0;
   #stopping = false;
 
-  constructor(directory: string, config: ClusterConfig, logLevel: LogLevel, handlers: SupervisorHandlers) {
+  constructor(directory: string, config: ClusterConfig, logLevel: string, handlers: SupervisorHandlers) {
     this.#directory = directory;
     this.#logLevel = logLevel;
     this.#handlers = handlers;
@@ -86,7 +101,7 @@ export class Supervisor {
     const child = this.#child(id);
     if (child.alive || this.#stopping) return;
     const flags = ["replica", String(id), "--data", this.#directory, "--log-level", this.#logLevel, "--supervised"];
-    const made = spawn(process.execPath, [...process.execArgv, program, ...flags], {
+    const made = spawn(process.execPath, [...inheritedFlags(process.execArgv), program, ...flags], {
       // No input, no output; the log of operation goes where this process's goes.
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });

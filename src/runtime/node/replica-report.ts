@@ -1,4 +1,4 @@
-import type { ReplicaId } from "../model/index.js";
+import type { ReplicaId } from "../../model/index.js";
 
 /** What a replica that `synod up` started tells it, over the channel that Node opens between parent and child. */
 export type ReplicaReport =

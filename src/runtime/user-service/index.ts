@@ -1,0 +1,7 @@
+/**
+ * user-service: how a replica comes by a service that a user defined: the module is loaded behind a guard that refuses what
+ * differs between replicas, and its definition becomes a service like any other.
+ */
+export { announceDefinition, suspendedInReplica } from "./announcement.js";
+export { defineService } from "./define.js";
+export { isServiceModule, loadServiceModule, moduleOfDefinition, serviceModuleOf } from "./service-module.js";

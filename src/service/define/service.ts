@@ -1,0 +1,314 @@
+// Hot file: every command of a user-defined service runs here. Watched by bench/define.mjs.
+import { type ByteWriter, CapacityError, hashText, mix32 } from "../../base/index.js";
+import {
+  type Digest,
+  READ_REPLIES_BYTES_TARGET,
+  REPLIES_BYTES_MAX,
+  type Run,
+  type Service,
+  type ServiceModule,
+  type SnapshotSink,
+  type SnapshotSource,
+  UndoLog,
+} from "../../model/index.js";
+import {
+  DECLARED_KEYS_MAX,
+  DEFINED_COMMAND_HEADER_BYTES,
+  DEFINED_REPLY_HEADER_BYTES,
+  DefinedReply,
+  ERROR_CHARACTERS_MAX,
+} from "./command.js";
+import type { DefinedCommand, ServiceDefinition } from "./definition.js";
+import { DeterminismError, ServiceError, UndeclaredKeyError, ValueError } from "./errors.js";
+import { ValueReader, writeValue } from "./message-pack.js";
+import { checkKey, OpenTable, Scope } from "./open-table.js";
+import { DefinedSink, DefinedSource } from "./snapshot.js";
+import { TableStore } from "./store.js";
+
+/**
+ * Whether code of the user runs, for whoever watches what it reaches for (the determinism guard of a replica). One object
+ * for a service; the service writes `running`, the guard reads it and writes `violation`.
+ */
+export interface UserCode {
+  /** "service bank, command deposit" while its code runs, else null. */
+  running: string | null;
+  /** What the guard objected to in the present command, whether or not the command caught the error. */
+  violation: Error | null;
+}
+
+/** The service of a definition, for the registry. */
+export function definedService(
+  definition: ServiceDefinition,
+  userCode: UserCode = { running: null, violation: null },
+): ServiceModule {
+  return { name: definition.name, create: () => new DefinedService(definition, userCode) };
+}
+
+class DefinedService implements Service {
+  readonly name: string;
+  readonly #definition: ServiceDefinition;
+  readonly #userCode: UserCode;
+  readonly #commands: ReadonlyMap<number, DefinedCommand>;
+  readonly #store = new TableStore();
+  readonly #scope = new Scope();
+  readonly #reader = new ValueReader();
+  readonly #tables: Readonly<Record<string, OpenTable>>;
+  /** What takes back a command that throws, where nobody else records. */
+  readonly #ownUndo = new UndoLog();
+  /** Length that the replies of the present run may reach. */
+  #repliesEnd = 0;
+  /** The present command was refused its reply because of that. */
+  #overflowed = false;
+
+  constructor(definition: ServiceDefinition, userCode: UserCode) {
+    this.name = definition.name;
+    this.#definition = definition;
+    this.#userCode = userCode;
+    this.#commands = new Map(definition.commands.map((command) => [command.number, command]));
+    this.#tables = Object.freeze(
+      Object.fromEntries(
+        definition.tables.map((name, i) => [name, new OpenTable(name, i, this.#scope, this.#store, this.#reader)]),
+      ),
+    );
+  }
+
+  /** Nothing depends on the time alone. */
+  advance(): void {}
+
+  due(): number {
+    return Infinity;
+  }
+
+  execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    const start = replies.length;
+    this.#repliesEnd = start + REPLIES_BYTES_MAX;
+    for (let i = 0; i < run.count; i++) {
+      const end = replies.length;
+      this.#overflowed = false;
+      this.#command(run, i, replies, undo ?? this.#ownUndo);
+      if (undo === null) this.#ownUndo.confirm();
+      if (!run.readOnly) continue;
+      if (i === 0) {
+        // The first command may be as long as any; the others are answered once the rest is asked for.
+        this.#repliesEnd = start + READ_REPLIES_BYTES_TARGET;
+      } else if (this.#overflowed) {
+        replies.length = end;
+        run.answered = i;
+        return;
+      }
+    }
+  }
+
+  rollback(undo: UndoLog, mark: number): void {
+    this.#store.rollback(undo, mark);
+  }
+
+  isRead(view: DataView, at: number): boolean {
+    return this.#commandAt(view, at)?.read === true;
+  }
+
+  /** One group: every command belongs to it. */
+  groups(run: Run, _mode: 0 | 1, masks: Uint32Array): void {
+    masks.fill(1, 0, run.count);
+  }
+
+  /** With one group no other thread can be in the way: everything passes. */
+  safetyCheck(run: Run, _thread: number, pass: Uint8Array): void {
+    pass.fill(1, 0, run.count);
+  }
+
+  /**
+   * The range of a command is that of the hashes of its keys. What is answered by an error whatever the state is conflicts
+   * with nothing.
+   */
+  conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void {
+    for (let i = 0; i < run.count; i++) {
+      const at = run.offsets[i] as number;
+      low[i] = Infinity;
+      high[i] = -Infinity;
+      writes[i] = 0;
+      const command = this.#commandAt(run.view, at);
+      if (command === undefined) continue;
+      let keys: readonly string[] | null;
+      try {
+        this.#userCode.running = command.label;
+        keys = declaredKeys(command, this.#argument(run, at));
+      } catch {
+        continue;
+      } finally {
+        this.#userCode.running = null;
+        this.#userCode.violation = null;
+      }
+      writes[i] = command.read ? 0 : 1;
+      if (keys === null) {
+        low[i] = -Infinity;
+        high[i] = Infinity;
+        continue;
+      }
+      for (const key of keys) {
+        const hash = hashText(key, 0x5e0d);
+        if (hash < (low[i] as number)) low[i] = hash;
+        if (hash > (high[i] as number)) high[i] = hash;
+      }
+    }
+  }
+
+  digest(into: Digest): void {
+    this.#store.readDigest(into);
+  }
+
+  snapshot(): SnapshotSource {
+    return new DefinedSource(this.#definition.tables, this.#store.snapshot());
+  }
+
+  restore(): SnapshotSink {
+    return new DefinedSink(this.name, this.#definition.tables, this.#store.restore());
+  }
+
+  size(): { readonly entries: number; readonly bytes: number } {
+    return { entries: this.#store.count, bytes: this.#store.bytes };
+  }
+
+  #commandAt(view: DataView, at: number): DefinedCommand | undefined {
+    return view.getUint32(at, true) < DEFINED_COMMAND_HEADER_BYTES
+      ? undefined
+      : this.#commands.get(view.getUint32(at + 4, true));
+  }
+
+  #argument(run: Run, at: number): unknown {
+    const end = at + run.view.getUint32(at, true);
+    const start = at + DEFINED_COMMAND_HEADER_BYTES;
+    return start === end ? undefined : this.#reader.read(run.bytes, run.view, start, end);
+  }
+
+  #command(run: Run, i: number, replies: ByteWriter, undo: UndoLog): void {
+    const at = run.offsets[i] as number;
+    const command = this.#commandAt(run.view, at);
+    if (command === undefined) {
+      return replyError(replies, DefinedReply.refused, `service ${this.name} has no such command in this version`);
+    }
+    if (run.readOnly && !command.read) {
+      return replyError(
+        replies,
+        DefinedReply.refused,
+        `${command.label}: it writes, and was sent as an unordered read`,
+      );
+    }
+    const userCode = this.#userCode;
+    const scope = this.#scope;
+    const start = replies.length;
+    const mark = undo.mark();
+    try {
+      const argument = this.#argument(run, at);
+      userCode.running = command.label;
+      const keys = declaredKeys(command, argument);
+      scope.begin(run.time, mix32(run.seed ^ Math.imul(i + 1, 0x9e3779b1)));
+      scope.open(command.label, keys, !command.read, undo);
+      const result = command.run(this.#tables, argument, scope);
+      refusePromise(command, result);
+      const reply = beginReply(replies, DefinedReply.result);
+      writeValue(replies, result);
+      endReply(replies, reply);
+      if (userCode.violation !== null) throw userCode.violation;
+      if (replies.length > this.#repliesEnd) throw new CapacityError("the replies of the run");
+    } catch (error) {
+      // Still the user's: an error that a command throws can compute its message.
+      replies.length = start;
+      this.#replyFailure(command, error, replies);
+      this.#store.rollback(undo, mark);
+    } finally {
+      scope.close();
+      userCode.running = null;
+      userCode.violation = null;
+    }
+  }
+
+  #replyFailure(command: DefinedCommand, error: unknown, replies: ByteWriter): void {
+    const cause = this.#userCode.violation ?? error;
+    if (cause instanceof CapacityError) {
+      this.#overflowed = true;
+      replyError(
+        replies,
+        DefinedReply.refused,
+        `${command.label}: the replies of one block exceed ${REPLIES_BYTES_MAX} bytes`,
+      );
+    } else if (cause instanceof UndeclaredKeyError) replyError(replies, DefinedReply.undeclared, cause.message);
+    else if (cause instanceof DeterminismError) replyError(replies, DefinedReply.determinism, cause.message);
+    else if (cause instanceof ValueError) replyError(replies, DefinedReply.value, `${command.label}: ${cause.message}`);
+    else replyThrown(replies, cause);
+  }
+}
+
+/** The keys that a command declares for its argument, checked; null for all. */
+function declaredKeys(command: DefinedCommand, argument: unknown): readonly string[] | null {
+  if (command.keys === null) return null;
+  const keys = command.keys(argument);
+  if (!Array.isArray(keys)) throw new ValueError("keys returns a list of keys");
+  if (keys.length > DECLARED_KEYS_MAX) {
+    throw new ValueError(`keys returns at most ${DECLARED_KEYS_MAX} keys, got ${keys.length}; say keys: "all"`);
+  }
+  for (const key of keys as unknown[]) {
+    if (typeof key !== "string") throw new ValueError(`keys returns a list of texts, got a ${typeof key} in it`);
+    checkKey("keys", key);
+  }
+  return keys as string[];
+}
+
+/** What goes on after a command has returned would go on at another moment on every replica. */
+function refusePromise(command: DefinedCommand, result: unknown): void {
+  if (typeof result !== "object" || result === null) return;
+  if (typeof (result as { then?: unknown }).then !== "function") return;
+  // It is nobody else's any more, and nobody is told if it fails.
+  if (result instanceof Promise) result.catch(() => undefined);
+  throw new DeterminismError(
+    `${command.label}: it returned a promise; a command is synchronous and returns its result`,
+  );
+}
+
+function beginReply(replies: ByteWriter, kind: DefinedReply): number {
+  const at = replies.skip(DEFINED_REPLY_HEADER_BYTES);
+  replies.view.setUint32(at + 4, kind, true);
+  return at;
+}
+
+function endReply(replies: ByteWriter, at: number): void {
+  replies.view.setUint32(at, replies.length - at, true);
+}
+
+function replyError(replies: ByteWriter, kind: DefinedReply, message: string, thrown?: string): void {
+  const at = beginReply(replies, kind);
+  const text = message.slice(0, ERROR_CHARACTERS_MAX);
+  writeValue(replies, thrown === undefined ? [text] : [text, thrown.slice(0, ERROR_CHARACTERS_MAX)]);
+  endReply(replies, at);
+}
+
+function replyThrown(replies: ByteWriter, error: unknown): void {
+  let message = "it threw something that can't be read";
+  let name = "Error";
+  try {
+    message = error instanceof Error ? String(error.message) : String(error);
+    if (error instanceof Error) name = String(error.name);
+  } catch {
+    // What an error's own getters throw is told by the words above.
+  }
+  replyError(replies, DefinedReply.thrown, message, name);
+}
+
+/** For the client: the error that an error reply stands for. */
+export function errorOfReply(
+  kind: number,
+  content: unknown,
+): ServiceError | UndeclaredKeyError | DeterminismError | ValueError {
+  const [message = "", thrown] = Array.isArray(content) ? (content as unknown[]) : [];
+  const text = String(message);
+  switch (kind) {
+    case DefinedReply.undeclared:
+      return new UndeclaredKeyError(text);
+    case DefinedReply.determinism:
+      return new DeterminismError(text);
+    case DefinedReply.value:
+      return new ValueError(text);
+    default:
+      return new ServiceError(text, typeof thrown === "string" ? thrown : undefined);
+  }
+}
