@@ -5,7 +5,6 @@ import { defaultLogLevel } from "./log-level.js";
 import { createOperationLog } from "./operation-log.js";
 import { createOutput, painted } from "./output.js";
 import type { ReplicaFlags } from "./replica-command.js";
-import type { ReplicaReport } from "./replica-report.js";
 import { startReplicaThread } from "./replica-thread.js";
 import { onStopSignal } from "./stop-signal.js";
 

@@ -4,7 +4,6 @@ import { ExitError } from "./exit.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOutput, type Output, painted } from "./output.js";
 import { onStopSignal } from "./stop-signal.js";
-import { Supervisor } from "./supervisor.js";
 import type { UpFlags } from "./up-command.js";
 import type { Keyboard } from "./up-keyboard.js";
 

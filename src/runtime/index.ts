@@ -5,4 +5,5 @@
 export * from "./client/index.js";
 export * from "./replica/index.js";
 export * from "./node/index.js";
+export * from "./user-service/index.js";
 export { builtNames, checkCombination, checkName, serviceEntry, type SiblingFamily, siblingsOf } from "./registry.js";
