@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { ConfigError } from "../model/index.js";
 import { LOAD_ARRIVALS, LOAD_WORKLOADS, type LoadArrivals, type LoadWorkload } from "../runtime/index.js";
 import { LOG_LEVELS, type LogLevel } from "./log-level.js";
 import { addClusterOptions } from "./cluster-option.js";
@@ -47,7 +48,24 @@ export function benchCommand(): Command {
     .option("--json", "one JSON object on stdout")
     .addOption(option("--log-level <level>", `what is logged on stderr: ${LOG_LEVELS.join("|")}`, oneOf(LOG_LEVELS)));
   return addConfigOption(command).action(async (flags: BenchFlags) => {
+    refuseClusterFlags(command, flags);
     const { runBench } = await import("./bench.js");
     process.exit(await runBench(flags));
   });
+}
+
+/** A running cluster is as it is: flags that say how another should be would have no effect. Throws `ConfigError`. */
+function refuseClusterFlags(command: Command, flags: BenchFlags): void {
+  const target = flags.data !== undefined ? "--data" : flags.address !== undefined ? "--address" : null;
+  if (target === null) return;
+  const ours = addClusterOptions(new Command()).options.map((each) => each.attributeName());
+  // By an address alone nobody knows which service is there.
+  const without = target === "--address" ? ["service"] : [];
+  const given = command.options.filter((each) => {
+    const name = each.attributeName();
+    return ours.includes(name) && !without.includes(name) && command.getOptionValueSource(name) === "cli";
+  });
+  if (given.length === 0) return;
+  const names = given.map((each) => each.long).join(", ");
+  throw new ConfigError(`${target} names a running cluster, on which ${names} would have no effect`);
 }

@@ -93,7 +93,7 @@ export async function commandsOf(replicas: readonly ClientAddress[]): Promise<re
   );
 }
 
-async function statusOf(query: ReplicaQuery, index: number): Promise<ReplicaStatus | null> {
+export async function statusOf(query: ReplicaQuery, index: number): Promise<ReplicaStatus | null> {
   try {
     return (await query.status(index, { want: "status" }, ANSWER_MS_MAX)) as ReplicaStatus;
   } catch {
@@ -131,13 +131,21 @@ export function digestsEqual(standing: ClusterStanding): boolean {
 
 /** Lends a query on these client addresses and closes it afterwards. */
 export async function withQuery<T>(addresses: readonly string[], use: (query: ReplicaQuery) => Promise<T>): Promise<T> {
-  const scheduler = new SystemScheduler();
-  const seed = randomBytes(4).readUInt32LE();
-  const port = new TcpDialler({ scheduler, events: silentLog, clusterId: null, addresses, seed });
+  const { port, scheduler } = dialled(addresses);
   const query = new ReplicaQuery(port, scheduler, addresses.length);
   try {
     return await use(query);
   } finally {
     await query.close();
   }
+}
+
+/** A port that dials client addresses, for its user to start and to close. */
+export function dialled(addresses: readonly string[]): {
+  readonly port: TcpDialler;
+  readonly scheduler: SystemScheduler;
+} {
+  const scheduler = new SystemScheduler();
+  const seed = randomBytes(4).readUInt32LE();
+  return { port: new TcpDialler({ scheduler, events: silentLog, clusterId: null, addresses, seed }), scheduler };
 }

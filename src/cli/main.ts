@@ -9,6 +9,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   up: async () => (await import("./up-command.js")).upCommand(),
   replica: async () => (await import("./replica-command.js")).replicaCommand(),
   status: async () => (await import("./status-command.js")).statusCommand(),
+  backup: async () => (await import("./backup-command.js")).backupCommand(),
+  restore: async () => (await import("./restore-command.js")).restoreCommand(),
   bench: async () => (await import("./bench-command.js")).benchCommand(),
   check: async () => (await import("./check-command.js")).checkHistoryCommand(),
   sim: async () => (await import("./sim-command.js")).simCommand(),

@@ -47,5 +47,6 @@ function respGateway(init: GatewayInit, listen: NonNullable<ReplicaAddress["resp
       });
     },
     close: (done) => gateway.close(done),
+    counters: () => gateway.status(),
   };
 }

@@ -15,6 +15,8 @@ export interface ReplicaThread {
   stop(): void;
   /** Has certificates and passwords read anew. */
   reload(): void;
+  /** Asks where the replica stands; a `reading` with this number follows, unless the thread is stuck or gone. */
+  read(serial: number): void;
 }
 
 export interface ReplicaThreadHandlers {
@@ -44,6 +46,9 @@ export function startReplicaThread(data: ReplicaThreadData, handlers: ReplicaThr
     },
     reload() {
       worker.postMessage({ kind: "reload" } satisfies ToReplicaThread);
+    },
+    read(serial) {
+      worker.postMessage({ kind: "read", serial } satisfies ToReplicaThread);
     },
   };
 }

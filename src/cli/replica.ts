@@ -1,10 +1,12 @@
 import { ExitCode, type ReplicaAddress } from "../model/index.js";
 import type { FromReplicaThread, ReplicaReport } from "../runtime/index.js";
+import { takeOverSignals } from "./early-signal.js";
 import { firstWrite } from "./first-write.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOperationLog } from "./operation-log.js";
 import { createOutput, painted } from "./output.js";
 import type { ReplicaFlags } from "./replica-command.js";
+import { createReplicaAdmin } from "./replica-admin.js";
 import { startReplicaThread } from "./replica-thread.js";
 import { onStopSignal } from "./stop-signal.js";
 
@@ -37,18 +39,32 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
       { onMessage, onExit: () => resolve(exitCode ?? (stopping ? ExitCode.ok : ExitCode.fatal)) },
     );
 
+    const admin = createReplicaAdmin(
+      (serial) => thread.read(serial),
+      (error) => fail(ExitCode.failed, error.message, error.stack ?? ""),
+    );
+
     function onMessage(message: FromReplicaThread): void {
       switch (message.kind) {
+        case "opened":
+          admin.prepare(id, message.address, message.config);
+          break;
+        case "reading":
+          admin.onReading(message.serial, message.reading);
+          break;
         case "log":
           log[message.level](message.event, message.fields);
           break;
         case "recovered":
           log.info("recovered");
-          void firstWrite(message.address, message.own).then(() => {
-            if (stopping || exitCode !== null) return;
-            report({ kind: "ready" });
-            sayReady(message.address);
-          });
+          Promise.all([admin.open(), firstWrite(message.address, message.own)]).then(
+            () => {
+              if (stopping || exitCode !== null) return;
+              report({ kind: "ready" });
+              sayReady(message.address);
+            },
+            () => undefined,
+          );
           break;
         case "leader":
           report({ kind: "leader", leader: message.leader });
@@ -76,6 +92,7 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
       if (stopping) return;
       stopping = true;
       log.info("stopping", { reason });
+      admin.close();
       thread.stop();
       setTimeout(() => {
         log.error("the graceful stop took too long", { limitMs });
@@ -88,7 +105,7 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
     }
 
     function sayReady(own: ReplicaAddress): void {
-      const entry = { id, pid: process.pid, resp: own.resp, client: own.client };
+      const entry = { id, pid: process.pid, resp: own.resp, client: own.client, admin: own.admin ?? null };
       output.event({ event: "ready", dashboard: null, ...entry, replicas: [entry] });
       const where = own.resp === null ? `clients ${own.client}` : `redis-cli -p ${own.resp.split(":").at(-1)}`;
       output.line(
@@ -97,6 +114,7 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
     }
 
     if (supervised) {
+      takeOverSignals();
       // Ctrl-C on a terminal reaches the whole process group; the supervisor decides what it means.
       process.on("SIGINT", () => undefined);
       process.on("SIGHUP", () => undefined);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { ConfigError, ExitCode, parseAddress } from "../model/index.js";
 import { lockHolder } from "../platform/index.js";
 import { loadCluster, replicaDirectory } from "../runtime/index.js";
@@ -21,6 +22,9 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
     const pid = replica.pid === null ? "" : `  pid ${replica.pid}`;
     output.line(`r${replica.id}  ${painted(output, colour, replica.role.padEnd(10))}${pid}${progress}${digest}`);
   }
+  for (const { id, pid, role } of standing.replicas) {
+    if (role === "down" && pid !== null) output.line(`  r${id}: ${whyDown(pid)}`);
+  }
   if (!standing.quorum) {
     process.stderr.write("synod: no quorum: a digest command was not ordered within its time\n");
     return ExitCode.failed;
@@ -42,4 +46,17 @@ async function ofAddress(flags: StatusFlags): Promise<ClusterStanding> {
   const address = flags.address ?? "";
   parseAddress(address);
   return standingOf(await discover(address), () => null);
+}
+
+/** Why a replica whose process lives does not answer, as far as the system tells. */
+function whyDown(pid: number): string {
+  let state = "";
+  try {
+    // The state is the first field behind the name, which is in parentheses.
+    state = /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1] ?? "";
+  } catch {
+    // Not Linux, or the process has just ended.
+  }
+  if (state === "T" || state === "t") return `process ${pid} is stopped by a signal; kill -CONT ${pid} lets it go on`;
+  return `process ${pid} is there and does not answer: it is starting, stopping or stuck (see its log)`;
 }

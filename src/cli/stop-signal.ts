@@ -1,3 +1,5 @@
+import { takeOverSignals } from "./early-signal.js";
+
 /** A second signal this soon after the first is the same key press reaching the process twice. */
 const SECOND_SIGNAL_AFTER_MS = 500;
 
@@ -6,6 +8,7 @@ const SECOND_SIGNAL_AFTER_MS = 500;
  * longer wants to wait for a graceful end.
  */
 export function onStopSignal(stop: () => void, abandon: () => void): void {
+  takeOverSignals();
   let firstMs = 0;
   const onSignal = (): void => {
     const nowMs = performance.now();

@@ -7,6 +7,9 @@ import { onStopSignal } from "./stop-signal.js";
 import type { UpFlags } from "./up-command.js";
 import type { Keyboard } from "./up-keyboard.js";
 
+/** A cluster that is not ready yet says this often whom it waits for, in ms. */
+const WAITING_MS = 5000;
+
 /** Runs a local cluster until a signal or [q] ends it. Resolves with the exit code when every child is reaped. */
 export async function runUp(flags: UpFlags): Promise<number> {
   const output = createOutput(flags.json === true);
@@ -20,7 +23,9 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
     let ending = false;
     let keyboard: Keyboard | null = null;
     // This process outlives all its replicas, also when nothing else keeps its loop busy.
-    const vigil = setInterval(() => undefined, 2 ** 30);
+    const vigil = setInterval(() => {
+      if (!ready && !ending) process.stderr.write(`synod: ${waitingFor(supervisor)}\n`);
+    }, WAITING_MS);
 
     const supervisor = new Supervisor(flags.data, config, flags.logLevel ?? defaultLogLevel(), {
       onReady(id) {
@@ -79,9 +84,20 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
   });
 }
 
+/** Whom a cluster that is not ready waits for, and why, as far as this process can know. */
+function waitingFor(supervisor: Supervisor): string {
+  const waiting = supervisor.replicas.filter((replica) => !replica.ready).map(({ address }) => `r${address.id}`);
+  const { leader } = supervisor;
+  const why =
+    leader === 0
+      ? "no leader is elected: a majority has to be up and to remember its votes"
+      : `r${leader} leads, and no write has gone through their ports yet`;
+  return `waiting for ${waiting.join(", ")} for ${Math.round(process.uptime())} s; ${why}`;
+}
+
 function sayReady(output: Output, config: ClusterConfig, supervisor: Supervisor, directory: string): void {
   const replicas = supervisor.replicas.map(({ address, pid }) => {
-    return { id: address.id, pid, resp: address.resp, client: address.client };
+    return { id: address.id, pid, resp: address.resp, client: address.client, admin: address.admin ?? null };
   });
   output.event({ event: "ready", dashboard: null, replicas });
   const count = replicas.length === 1 ? "1 replica" : `${replicas.length} replicas`;

@@ -3,7 +3,8 @@
  *
  * Client bodies: `block` and `read` carry one block; `reply` one reply block; `redirect` is `u32 leader` (0: unknown);
  * `welcome` is `u32 replica, u32 leader` followed by the cluster's client addresses as UTF-8 JSON; `status` and
- * `admin` requests and their answers are UTF-8 JSON (bounded at 64 KiB).
+ * `admin` requests and their answers are UTF-8 JSON (bounded at 64 KiB). The `backup…` kinds copy a checkpoint to a client:
+ * see `runtime/replica/backup-serving.ts`.
  */
 export const FrameKind = {
   /** Last kind of the ordering protocols. */
@@ -18,10 +19,15 @@ export const FrameKind = {
   read: 129,
   status: 130,
   admin: 131,
+  backupRequest: 132,
+  backupAcknowledge: 133,
   /** Replica to client. */
   reply: 144,
   redirect: 145,
   welcome: 146,
   statusReply: 147,
   adminReply: 148,
+  backupOffer: 149,
+  backupChunk: 150,
+  backupRefuse: 151,
 } as const;

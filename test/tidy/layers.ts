@@ -40,9 +40,13 @@ export const shared: ReadonlySet<string> = new Set([
   "execution/barrier",
   "execution/replicated-state",
   "service/command",
+  "service/byte-store",
   "service/cow-tree",
   "service/tree",
 ]);
+
+/** Sub-folders that may be entered through their own door, because who enters must not load what lies beside them. */
+export const entrances: ReadonlySet<string> = new Set(["gateway/admin"]);
 
 /** The one file below the lab that names siblings; everything else reaches them through it or through a family's door. */
 export const registry = "src/runtime/registry.ts";

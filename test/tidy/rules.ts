@@ -4,7 +4,7 @@
  */
 
 import { posix } from "node:path";
-import { below, comparers, families, pure, registry, shared } from "./layers.js";
+import { below, comparers, entrances, families, pure, registry, shared } from "./layers.js";
 import { importsOf, lineOf, strip } from "./source.js";
 
 /** The folder of src/ that a path lies in, or "" for a file directly in src/. */
@@ -64,6 +64,7 @@ function relativeImportObjection(path: string, target: string): string | null {
   if (!(below.get(here) ?? []).includes(there)) return `"${here}" may not import "${there}"`;
   if (!isDoor) return "another folder is entered through its door, index.js";
   if (target === `src/${there}/index.js`) return null;
+  if (entrances.has(posix.dirname(target).slice("src/".length))) return null;
   if (otherSibling === "" || target !== `src/${otherSibling}/index.js`) return "that folder's inner doors are its own";
   // Gateways and hosts speak for one service or client model by its name; protocols and models stay interchangeable.
   if (there === "service" || there === "client" || shared.has(otherSibling)) return null;

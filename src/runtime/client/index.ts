@@ -2,6 +2,7 @@
  * Clients: the host that drives a client model over a port (`BlockClient`), and what stands on it: promises, the typed kv
  * store, `connect` over TCP, the load generator, and questions to replicas that are no commands.
  */
+export { BackupRefusedError, type BackupSink, fetchBackup } from "./backup-fetch.js";
 export * from "./block-client.js";
 export { createBlockClient, type BlockClientInit } from "./client-host.js";
 export { accessOf, type ClientSecurity, type ClientTls } from "./client-access.js";

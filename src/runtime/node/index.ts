@@ -2,10 +2,14 @@
  * node: a cluster as directories and processes of Node: its directory and what it records, and a replica in a worker
  * thread on the real platform (TCP, files, the machine's clocks).
  */
+export { assertAbsent, BackupReader, BackupWriter } from "./backup-file.js";
+export { type BackupFacts } from "./backup-format.js";
 export * from "./cluster-directory.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
+export type { GatewayCounters, ReplicaReading } from "./reading.js";
 export type { ReplicaReport } from "./replica-report.js";
 export * from "./replica-store.js";
+export { restoreCluster, type RestoredCluster, type RestoreProgress } from "./restore-cluster.js";
 export * from "./run-replica.js";
 export * from "./security.js";
 export { type ClusterReplica, type RunningCluster, startCluster, type StartClusterOptions } from "./start-cluster.js";

@@ -27,9 +27,11 @@ import type { BlockClient, BlockClientHandlers } from "../client/block-client.js
 import { createBlockClient } from "../client/client-host.js";
 import { orderedReads } from "../client/ordered-reads.js";
 import type { Replica } from "../replica/api.js";
+import { ReplicaMetrics } from "../replica/metrics.js";
 import { createReplica } from "../replica/replica.js";
 import { isServiceModule, loadServiceModule } from "../user-service/index.js";
 import { addressOf, assertProtected, loadCluster, replicaDirectory } from "./cluster-directory.js";
+import { type GatewayCounters, ReplicaReader } from "./reading.js";
 import { openReplicaStore } from "./replica-store.js";
 import { type ClientAccess, ReplicaSecurity } from "./security.js";
 import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
@@ -57,6 +59,8 @@ export interface Gateway {
   /** Accepts clients; calls back when its address is bound, or with what is in the way. */
   listen(done: (error: Error | null) => void): void;
   close(done: () => void): void;
+  /** What it has counted, for the metrics of the Redis protocol; absent for gateways that have none. */
+  counters?(): GatewayCounters;
 }
 
 /**
@@ -71,7 +75,8 @@ export async function runReplicaThread(openGateways: (init: GatewayInit) => read
   // A stop that comes while the replica is being opened waits for that.
   port.on("message", (message: ToReplicaThread) => {
     if (message.kind === "stop") thread.stop();
-    else thread.reload();
+    else if (message.kind === "reload") thread.reload();
+    else thread.read(message.serial);
   });
   try {
     await thread.open(workerData as ReplicaThreadData, openGateways);
@@ -90,6 +95,9 @@ class RunningReplica {
   #security: ReplicaSecurity | null = null;
   #directory = "";
   #stopping = false;
+  #recovered = false;
+  readonly #metrics = new ReplicaMetrics();
+  #reader: ReplicaReader | null = null;
 
   constructor(say: (message: FromReplicaThread) => void) {
     this.#say = say;
@@ -104,6 +112,7 @@ class RunningReplica {
     const { self } = data;
     const events = this.#events;
     const address = addressOf(config, self);
+    this.#say({ kind: "opened", address, config });
     if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
     else assertProtected(config);
     const service = isServiceModule(config.service) ? await loadServiceModule(config.service) : null;
@@ -111,7 +120,14 @@ class RunningReplica {
     this.#directory = data.directory;
     const security = new ReplicaSecurity({ directory: data.directory, config, self, scheduler, events });
     this.#security = security;
-    const { unlock, ...storage } = openReplicaStore(replicaDirectory(data.directory, self), config, scheduler, events);
+    this.#reader = new ReplicaReader(this.#metrics);
+    const { unlock, ...storage } = openReplicaStore(
+      replicaDirectory(data.directory, self),
+      config,
+      scheduler,
+      events,
+      (durationMs) => this.#metrics.logWrite.record(durationMs),
+    );
     this.#unlock = unlock;
 
     const peers = new TcpPeers({
@@ -148,8 +164,12 @@ class RunningReplica {
         platform,
         options: { seed: randomInt(2 ** 31), ...data.options },
         onFatal: (error) => this.#say(failureOf(error, ExitCode.fatal)),
+        metrics: this.#metrics,
         ...(service === null ? {} : { siblings: { createService: () => service.create() } }),
-        onRecovered: resolve,
+        onRecovered: () => {
+          this.#recovered = true;
+          resolve();
+        },
         onLeader: (leader) => this.#say({ kind: "leader", leader }),
       });
     });
@@ -181,10 +201,18 @@ class RunningReplica {
     );
   }
 
+  read(serial: number): void {
+    const counters = this.#gateways.flatMap((gateway) => gateway.counters?.() ?? [])[0] ?? null;
+    const status = this.#replica?.status() ?? null;
+    const reading = status === null ? null : (this.#reader?.read(status, this.#recovered, counters) ?? null);
+    this.#say({ kind: "reading", serial, reading });
+  }
+
   stop(): void {
     if (this.#stopping) return;
-    this.#stopping = true;
+    this.#reader?.close();
     this.#security?.close();
+    this.#stopping = true;
     const replica = this.#replica;
     const stopped = (): void => {
       this.#unlock();

@@ -1,5 +1,6 @@
 import { AssertionError } from "../../base/index.js";
 import {
+  type ClusterConfig,
   ConfigError,
   ExitCode,
   type ReplicaAddress,
@@ -8,6 +9,7 @@ import {
   SynodError,
 } from "../../model/index.js";
 import type { ReplicaOptions } from "../replica/api.js";
+import type { ReplicaReading } from "./reading.js";
 import type { OwnAccess } from "./security.js";
 
 /** What a replica's thread is started with. */
@@ -27,7 +29,9 @@ export type ToReplicaThread =
   /** Hand over, close ports and log, then say `stopped`. */
   | { readonly kind: "stop" }
   /** Read certificates and passwords anew. */
-  | { readonly kind: "reload" };
+  | { readonly kind: "reload" }
+  /** Say a `reading` with this serial number. */
+  | { readonly kind: "read"; readonly serial: number };
 
 /** From a replica's thread to the main thread. */
 export type FromReplicaThread =
@@ -37,6 +41,10 @@ export type FromReplicaThread =
       readonly event: string;
       readonly fields: Readonly<Record<string, unknown>>;
     }
+  /** The configuration is read; what follows may take long. */
+  | { readonly kind: "opened"; readonly address: ReplicaAddress; readonly config: ClusterConfig }
+  /** Where the replica stands; null while it is being opened. */
+  | { readonly kind: "reading"; readonly serial: number; readonly reading: ReplicaReading | null }
   /** The replica takes part, and its ports are open. */
   | { readonly kind: "recovered"; readonly address: ReplicaAddress; readonly own: OwnAccess }
   /** The replica believes that this one leads; 0 if it knows of none. */

@@ -3,6 +3,7 @@
  * platform, which is real or simulated: turns, ingress, recovery, checkpoints, state transfer.
  */
 export * from "./api.js";
+export { type BackupOffer } from "./backup-serving.js";
 export * from "./metrics.js";
 export { replicaDefaults, replicaOptions } from "./options.js";
 export { createReplica } from "./replica.js";

@@ -1,7 +1,7 @@
 import type { Instance, TraceCode } from "../../model/index.js";
 
 /** Upper bounds of the buckets in seconds, 1–2–5 from 50 µs to 10 s; one more takes what is longer. */
-export const DURATION_BOUNDS_S: readonly number[] = Object.freeze([
+const BOUNDS_S: readonly number[] = Object.freeze([
   0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
 ]);
 
@@ -12,26 +12,28 @@ const TRACE_CODES = 64;
 
 /** A histogram of durations as it stands, in plain values that can be posted between threads. */
 export interface DurationReading {
+  /** Upper bounds of the buckets, in seconds. */
+  readonly bounds: readonly number[];
   /** One count a bucket, not cumulative; the last is of those beyond every bound. */
   readonly counts: readonly number[];
   readonly sumSeconds: number;
 }
 
-/** Counts durations in the fixed buckets of `DURATION_BOUNDS_S`. Recording allocates nothing. */
+/** Counts durations in fixed buckets. Recording allocates nothing. */
 export class DurationHistogram {
-  readonly #counts = new Float64Array(DURATION_BOUNDS_S.length + 1);
+  readonly #counts = new Float64Array(BOUNDS_S.length + 1);
   #sumMs = 0;
 
   record(durationMs: number): void {
     const seconds = durationMs / 1000;
     let bucket = 0;
-    while (bucket < DURATION_BOUNDS_S.length && seconds > (DURATION_BOUNDS_S[bucket] as number)) bucket++;
+    while (bucket < BOUNDS_S.length && seconds > (BOUNDS_S[bucket] as number)) bucket++;
     (this.#counts[bucket] as number)++;
     this.#sumMs += durationMs;
   }
 
   read(): DurationReading {
-    return { counts: Array.from(this.#counts), sumSeconds: this.#sumMs / 1000 };
+    return { bounds: BOUNDS_S, counts: Array.from(this.#counts), sumSeconds: this.#sumMs / 1000 };
   }
 }
 

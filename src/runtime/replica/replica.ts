@@ -39,6 +39,7 @@ import type {
 } from "../../platform/index.js";
 import { siblingsOf } from "../registry.js";
 import type { Replica, ReplicaInit, ReplicaOptions, ReplicaSiblings, ReplicaStatus } from "./api.js";
+import { BackupServing } from "./backup-serving.js";
 import { Checkpointing, digestHex } from "./checkpointing.js";
 import { ControlFrames } from "./control-frames.js";
 import { Ingress, ReadQueue } from "./ingress.js";
@@ -96,6 +97,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #control: ControlFrames;
   readonly #checkpointing: Checkpointing;
   readonly #transfer: StateTransfer;
+  readonly #backups: BackupServing;
   readonly #turn: Turn;
   readonly #timer: Timer;
   readonly #housekeeping: Timer;
@@ -160,6 +162,14 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       latest: () => this.#latestCheckpoint,
       now: () => this.#now(),
       done: (error, from, info) => this.#onFetched(error, from, info),
+    });
+    this.#backups = new BackupServing({
+      self: init.self,
+      config: init.config,
+      store: platform.checkpoints,
+      latest: () => this.#latestCheckpoint,
+      executed: () => this.#execution.inspect().executed,
+      now: () => this.#now(),
     });
     this.#turn = platform.scheduler.turn(() => this.#endTurn());
     this.#timer = platform.scheduler.timer(() => {
@@ -258,6 +268,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#housekeeping.clear();
     this.#due.clear();
     this.#transfer.close();
+    this.#backups.close();
     const { peers, clients, log } = this.#platform;
     let open = clients.length + 2;
     const closed = (): void => {
@@ -366,6 +377,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
           this.#turn.request();
         } else {
           this.#routes.closed(route);
+          this.#backups.onLinkDown(port, link);
         }
       },
       onFrame: (link, kind, bytes, view, start, end) => {
@@ -375,12 +387,15 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
           if (checkBlock(view, start, end) !== end - start) return port.disconnect(link, "malformed block");
           if (!this.#onBlock(route, kind, bytes, view, start, end))
             port.disconnect(link, "block of a kind not for clients");
-        } else if (!this.#control.onFrame(port, link, kind, bytes, start, end)) {
+        } else if (
+          !this.#backups.onFrame(port, link, kind, view, start, end) &&
+          !this.#control.onFrame(port, link, kind, bytes, start, end)
+        ) {
           port.disconnect(link, `frame of kind ${kind} is malformed or unknown`);
         }
         this.#turn.request();
       },
-      onDrain: () => {},
+      onDrain: (link) => this.#backups.onDrain(port, link),
     };
   }
 
@@ -659,6 +674,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const { executed } = this.#execution.inspect();
     if (this.#checkpointing.busy || this.#transfer.fetching || this.#installing || this.#pendingFetch !== null) return;
     if (executed <= this.#checkpointing.through) return;
+    if (this.#backups.wanted > this.#checkpointing.through) return this.#startCheckpoint(executed);
     // A peer that is served a state should find the log above it; but a slow one must not fill this replica's log, which
     // would stop the cluster. What is being served can still be read to its end.
     if (this.#transfer.serving && this.#protocol.inspect().logBytes < this.#options.logBytesMax / 2) return;
@@ -670,7 +686,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const due =
       this.#bytesSinceCheckpoint >= enough ||
       executed - this.#instanceAtCheckpoint >= this.#options.checkpointInstances;
-    if (!due) return;
+    if (due) this.#startCheckpoint(executed);
+  }
+
+  #startCheckpoint(executed: Instance): void {
     this.#bytesSinceCheckpoint = 0;
     this.#instanceAtCheckpoint = executed;
     this.#checkpointing.start();
@@ -683,6 +702,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.trace(TraceCode.checkpointed, through, 0, 0);
     this.#platform.events.info("checkpoint", { through, bytes });
     this.#step({ kind: "checkpointed", now: this.#now(), through, digest });
+    this.#backups.onCheckpoint();
     this.#fetchPending();
   }
 
@@ -751,11 +771,13 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       if (instance > executed) this.#execution.step({ kind: "decided", stream: 0, instance, batch }, this);
     }
     this.#step({ kind: "installed", now: this.#now(), through: info.through });
+    this.#backups.onCheckpoint();
   }
 
   #onHousekeeping(): void {
     if (!this.#running) return;
     this.#transfer.onTick();
+    this.#backups.onTick();
     this.#housekeeping.set(this.#now() + HOUSEKEEPING_MS);
     this.#turn.request();
   }

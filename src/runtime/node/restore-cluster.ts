@@ -1,0 +1,143 @@
+import { randomBytes } from "node:crypto";
+import { readdirSync, renameSync, rmSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type ClusterConfig, ConfigError, type Durability } from "../../model/index.js";
+import { type CheckpointStore, openFileStorage, SystemScheduler } from "../../platform/index.js";
+import { BackupReader, syncFolder } from "./backup-file.js";
+import type { BackupFacts } from "./backup-format.js";
+import { type ClusterRequest, createCluster } from "./cluster-directory.js";
+
+/** What a restore is told of while it goes on: bytes written so far, of how many. */
+export type RestoreProgress = (written: number, total: number) => void;
+
+export interface RestoredCluster {
+  readonly config: ClusterConfig;
+  readonly facts: BackupFacts;
+}
+
+/**
+ * Makes a new cluster in `directory` whose replicas all begin with the state of a backup. It is another cluster, with an id
+ * of its own: replicas and clients of the old one do not take it for theirs. Absent fields of `request` are those of the
+ * cluster that the backup is of.
+ *
+ * The state is taken as it is, the sessions in it included: ids of sessions are positions of the log, and the new cluster
+ * continues behind the backup's instance, so none is given twice; those of the old cluster's clients expire.
+ *
+ * The directory appears when everything in it is durable, or not at all. Throws `ConfigError` for one that is there and not
+ * empty, for another service and for `memory` durability, and what `BackupReader` and `createCluster` throw.
+ */
+export async function restoreCluster(
+  file: string,
+  directory: string,
+  request: ClusterRequest,
+  progress: RestoreProgress = () => undefined,
+): Promise<RestoredCluster> {
+  const backup = await BackupReader.open(file);
+  await backup.close();
+  const { facts, fileBytes } = backup;
+  const merged = mergedRequest(file, facts, request);
+  assertEmpty(directory);
+  const staging = `${resolve(directory)}.${randomBytes(4).toString("hex")}.restoring`;
+  const replicas = merged.replicas ?? facts.replicas;
+  let written = 0;
+  try {
+    const config = await createCluster(staging, merged, async (folder, made) => {
+      await fillReplica(file, folder, made, (bytes) => progress((written += bytes), replicas * fileBytes));
+    });
+    assertEmpty(directory);
+    try {
+      renameSync(staging, resolve(directory));
+    } catch (error) {
+      throw new ConfigError(`${directory} can't be put in place: ${(error as Error).message}`);
+    }
+    await syncFolder(dirname(resolve(directory)));
+    return { config, facts };
+  } finally {
+    // Gone already if all went well.
+    rmSync(staging, { recursive: true, force: true });
+  }
+}
+
+function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest): ClusterRequest {
+  if (
+    request.service !== undefined &&
+    request.service !== facts.service &&
+    !(isModule(facts.service) && isModule(request.service))
+  ) {
+    throw new ConfigError(`${file} is a backup of service ${facts.service}, not ${request.service}`);
+  }
+  const durability = request.durability ?? (facts.durability === "memory" ? "fsync" : (facts.durability as Durability));
+  if (durability === "memory") {
+    throw new ConfigError(
+      "a cluster of memory durability forgets what it is restored from; leave out --durability memory",
+    );
+  }
+  return {
+    ...request,
+    service: request.service ?? facts.service,
+    replicas: request.replicas ?? facts.replicas,
+    groups: request.groups ?? facts.groups,
+    ordering: request.ordering ?? facts.ordering,
+    execution: request.execution ?? facts.execution,
+    reads: request.reads ?? (facts.reads === "ordered" ? "ordered" : "quorum"),
+    durability,
+  };
+}
+
+/** A service of the user's own, named by its file, which may lie elsewhere on another machine. */
+function isModule(service: string): boolean {
+  return /[/\\]|\.[cm]?[jt]s$/.test(service);
+}
+
+function assertEmpty(directory: string): void {
+  if (directory === "") throw new ConfigError("the name of the cluster's directory is empty");
+  let entries: readonly string[];
+  try {
+    entries = readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw new ConfigError(`${directory} can't be read: ${(error as Error).message}`);
+  }
+  if (entries.length > 0)
+    throw new ConfigError(`${directory} is not empty (${entries[0]}); restore makes a new directory`);
+}
+
+/** Writes the backup's state as the newest checkpoint of a replica. */
+async function fillReplica(
+  file: string,
+  folder: string,
+  config: ClusterConfig,
+  wrote: (bytes: number) => void,
+): Promise<void> {
+  const { clusterId, durability } = config;
+  const { checkpoints } = openFileStorage({
+    directory: folder,
+    clusterId,
+    durability,
+    scheduler: new SystemScheduler(),
+  });
+  await opened(checkpoints);
+  const backup = await BackupReader.open(file);
+  const writer = checkpoints.begin(backup.facts.through);
+  try {
+    for (;;) {
+      const chunk = await backup.next();
+      if (chunk === null) break;
+      await new Promise<void>((done, failed) => {
+        writer.write(chunk, 0, chunk.length, (error) => (error === null ? done() : failed(error)));
+      });
+      wrote(chunk.length);
+    }
+    await new Promise<void>((done, failed) => {
+      writer.commit(backup.facts.digest, (error) => (error === null ? done() : failed(error)));
+    });
+  } finally {
+    await backup.close();
+  }
+}
+
+function opened(checkpoints: CheckpointStore): Promise<void> {
+  return new Promise((done, failed) => {
+    checkpoints.open((error) => (error === null ? done() : failed(error)));
+  });
+}
