@@ -10,7 +10,7 @@ const program = fileURLToPath(new URL("../../../bin/synod", import.meta.url));
 
 /** Flags of Node that say what the parent runs, not how: a child that got them would run that too. Some have a value. */
 const OWN_FLAGS =
-  /^--?(?:e|eval|p|print|pe|c|check|i|interactive|test|watch|run|inspect|cpu-prof|heap-prof|input-type|env-file|build-snapshot)(?:[=-]|$)/;
+  /^--?(?:e|eval|p|print|pe|c|check|i|interactive|test|watch|run|inspect|input-type|env-file|build-snapshot)(?:[=-]|$)/;
 const WITH_VALUE = /^(?:-e|--eval|-p|--print|-pe|--watch-path|--input-type|--env-file|--run)$/;
 
 /** The flags of this process's Node that its replicas should have too. */
