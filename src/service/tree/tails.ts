@@ -14,7 +14,8 @@
 export interface Tails {
   /**
    * Orders the searched key against the key of a handle, both read from byte `from` on: below 0 if the searched key comes
-   * first, 0 if they are equal, above 0 otherwise. A key that ends sooner comes first. The bytes before `from` are equal.
+   * first, 0 if they are equal, above 0 otherwise. A key that ends sooner comes first. The bytes before `from` are equal, where
+   * those behind the end of a key count as 0: if one ends there, the lengths decide.
    */
   compare(handle: number, from: number): number;
   /**

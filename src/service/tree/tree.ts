@@ -133,6 +133,21 @@ export abstract class Tree {
     return true;
   }
 
+  /** Moves the path to the last item of the leaf before; false in front of the first. */
+  protected previousLeaf(): boolean {
+    const { path, slots } = this;
+    let level = 1;
+    while (level <= this.height && slots[level] === 0) level++;
+    if (level > this.height) return false;
+    slots[level] = (slots[level] as number) - 1;
+    for (; level > 0; level--) {
+      const node = this.childOf(path[level] as number, slots[level] as number);
+      path[level - 1] = node;
+      slots[level - 1] = this.countOf(node) - 1;
+    }
+    return true;
+  }
+
   /** Splits the leaf at the end of the path, which is full, and the full nodes above it. The path leads where it led. */
   protected makeRoom(undo: UndoLog | null): void {
     this.#begin(undo);

@@ -1,7 +1,8 @@
 import { ByteQueue, type ByteWriter } from "../../base/index.js";
 import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
-import { type Arena, at } from "./arena.js";
+import { at } from "./arena.js";
 import { COUNT, COUNT_MASK, KEY_HIGH, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+import { MarkWalk } from "./mark-walk.js";
 import {
   CHILD,
   INNER_CAPACITY,
@@ -26,33 +27,20 @@ const NODE_HEADER_BYTES = 4;
 
 /** Writes the tree as it was when the source was made. */
 export class WordSource implements SnapshotSource {
-  readonly #arena: Arena;
-  readonly #epoch: number;
+  readonly #walk: MarkWalk;
   readonly #height: number;
   readonly #count: number;
   readonly #digest: Digest = new Uint32Array(4);
-  /** The node to write next, 0 if one of `#nodes` tells. */
-  #next: number;
-  /** The inner nodes above it by level, and the next child of each. */
-  readonly #nodes = new Uint32Array(LEVELS_MAX);
-  readonly #slots = new Uint32Array(LEVELS_MAX);
-  /** Level of the lowest inner node whose children are being written. */
-  #level: number;
   #begun = false;
-  #open = true;
 
   constructor(tree: WordTree) {
-    this.#arena = tree.arena;
-    this.#epoch = tree.arena.mark();
-    this.#next = tree.root;
+    this.#walk = new MarkWalk(tree.arena, tree.root, tree.height, INNER_CAPACITY);
     this.#height = tree.height;
-    this.#level = tree.height + 1;
     this.#count = tree.count;
     tree.digest(this.#digest);
   }
 
   next(writer: ByteWriter, bytesTarget: number): boolean {
-    if (!this.#open) return false;
     const stop = writer.length + bytesTarget;
     if (!this.#begun) {
       this.#begun = true;
@@ -63,62 +51,31 @@ export class WordSource implements SnapshotSource {
       writer.u32(this.#height);
       writer.u32(0);
     }
-    while (this.#advance()) {
-      this.#writeNode(writer);
+    for (let node = this.#walk.next(); node !== 0; node = this.#walk.next()) {
+      writeNode(writer, this.#walk.arena.words(node), at(node));
       if (writer.length >= stop) return true;
     }
-    this.close();
     return false;
   }
 
   close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#arena.unmark(this.#epoch);
+    this.#walk.close();
   }
+}
 
-  /** Moves `#next` to the node to write next; false if there is none. */
-  #advance(): boolean {
-    if (this.#next !== 0) return true;
-    while (this.#level <= this.#height) {
-      const node = this.#nodes[this.#level] as number;
-      const version = this.#arena.version(node, this.#epoch);
-      const words = this.#arena.words(version);
-      const slot = this.#slots[this.#level] as number;
-      if (slot < ((words[at(version) + COUNT] as number) & COUNT_MASK)) {
-        this.#slots[this.#level] = slot + 1;
-        this.#next = words[at(version) + CHILD + slot] as number;
-        return true;
-      }
-      this.#arena.passed(node, this.#epoch);
-      this.#level++;
-    }
-    return false;
+function writeNode(writer: ByteWriter, words: Uint32Array, start: number): void {
+  const count = (words[start + COUNT] as number) & COUNT_MASK;
+  const level = ((words[start + COUNT] as number) >>> LEVEL_SHIFT) & LEVEL_MASK;
+  writer.u32(count | (level << LEVEL_SHIFT));
+  if (level > 0) {
+    writeColumn(writer, words, start + INNER_LOW + 1, count - 1);
+    writeColumn(writer, words, start + KEY_HIGH + 1, count - 1);
+    return;
   }
-
-  #writeNode(writer: ByteWriter): void {
-    const node = this.#next;
-    this.#next = 0;
-    const version = this.#arena.version(node, this.#epoch);
-    const words = this.#arena.words(version);
-    const start = at(version);
-    const count = (words[start + COUNT] as number) & COUNT_MASK;
-    const level = ((words[start + COUNT] as number) >>> LEVEL_SHIFT) & LEVEL_MASK;
-    writer.u32(count | (level << LEVEL_SHIFT));
-    if (level > 0) {
-      writeColumn(writer, words, start + INNER_LOW + 1, count - 1);
-      writeColumn(writer, words, start + KEY_HIGH + 1, count - 1);
-      this.#level = level;
-      this.#nodes[level] = node;
-      this.#slots[level] = 0;
-      return;
-    }
-    writeColumn(writer, words, start + LEAF_LOW, count);
-    writeColumn(writer, words, start + KEY_HIGH, count);
-    writeColumn(writer, words, start + VALUE_LOW, count);
-    writeColumn(writer, words, start + VALUE_HIGH, count);
-    this.#arena.passed(node, this.#epoch);
-  }
+  writeColumn(writer, words, start + LEAF_LOW, count);
+  writeColumn(writer, words, start + KEY_HIGH, count);
+  writeColumn(writer, words, start + VALUE_LOW, count);
+  writeColumn(writer, words, start + VALUE_HIGH, count);
 }
 
 function writeColumn(writer: ByteWriter, words: Uint32Array, first: number, count: number): void {

@@ -1,0 +1,76 @@
+import { type Arena, at } from "./arena.js";
+import { COUNT, COUNT_MASK, HEADER_WORDS, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+
+/**
+ * Visits the nodes of a tree as they were when the walk was made, each in front of its children and those in ascending
+ * order, while the tree goes on changing. What has been visited is copied no more if nobody else needs it.
+ */
+export class MarkWalk {
+  readonly arena: Arena;
+  readonly #epoch: number;
+  /** First word of the column of children. */
+  readonly #children: number;
+  readonly #height: number;
+  /** The inner nodes above the present node, by level, and the next child of each. */
+  readonly #nodes = new Uint32Array(LEVELS_MAX);
+  readonly #slots = new Uint32Array(LEVELS_MAX);
+  /** Level of the lowest of them that may have another child. */
+  #level: number;
+  /** The root before the first step, then the leaf visited latest, 0 if an inner node was. */
+  #node: number;
+  #begun = false;
+  #open = true;
+
+  constructor(arena: Arena, root: number, height: number, innerCapacity: number) {
+    this.arena = arena;
+    this.#epoch = arena.mark();
+    this.#node = root;
+    this.#height = height;
+    this.#level = height + 1;
+    this.#children = HEADER_WORDS + 2 * innerCapacity;
+  }
+
+  /** The node with the content of the next one, valid until the next call; 0 behind the last. */
+  next(): number {
+    if (!this.#open) return 0;
+    if (!this.#begun) {
+      this.#begun = true;
+      return this.#visit(this.#node);
+    }
+    if (this.#node !== 0) this.arena.passed(this.#node, this.#epoch);
+    this.#node = 0;
+    while (this.#level <= this.#height) {
+      const node = this.#nodes[this.#level] as number;
+      const version = this.arena.version(node, this.#epoch);
+      const words = this.arena.words(version);
+      const slot = this.#slots[this.#level] as number;
+      if (slot < ((words[at(version) + COUNT] as number) & COUNT_MASK)) {
+        this.#slots[this.#level] = slot + 1;
+        return this.#visit(words[at(version) + this.#children + slot] as number);
+      }
+      this.arena.passed(node, this.#epoch);
+      this.#level++;
+    }
+    this.close();
+    return 0;
+  }
+
+  /** Lets go of the mark; calling it again is harmless. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.arena.unmark(this.#epoch);
+  }
+
+  #visit(node: number): number {
+    const version = this.arena.version(node, this.#epoch);
+    const level = ((this.arena.words(version)[at(version) + COUNT] as number) >>> LEVEL_SHIFT) & LEVEL_MASK;
+    this.#node = level === 0 ? node : 0;
+    if (level > 0) {
+      this.#level = level;
+      this.#nodes[level] = node;
+      this.#slots[level] = 0;
+    } else if (this.#height > 0) this.#level = 1;
+    return version;
+  }
+}
