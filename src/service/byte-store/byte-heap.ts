@@ -1,6 +1,7 @@
 // Hot file: every change of an entry that does not fit its line comes here. No allocation, except of a further chunk.
 // Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
+import { NO_REGION, Region } from "./region.js";
 
 /** Blocks are whole units; a reference is the number of a block's first unit. */
 const UNIT_BYTES = 16;
@@ -30,7 +31,6 @@ export const BLOCK_HEADER_BYTES = 4;
 export const BLOCK_BYTES_MAX = (CHUNK_UNITS / 2) * UNIT_BYTES;
 
 const none = new Uint32Array(0);
-const noBytes = new Uint8Array(0);
 
 /**
  * Blocks of bytes in chunks of shared memory. Free blocks are kept in lists by size, twice segregated, so that both taking and
@@ -42,9 +42,10 @@ const noBytes = new Uint8Array(0);
  * by which the block behind it finds its beginning. What the other words of a used block hold is its owner's business.
  */
 export class ByteHeap {
-  /** The chunks as bytes and as words: the block of reference r begins in chunk `chunkOf(r)` at byte `byteOf(r)`. */
-  readonly bytes: Uint8Array[] = [];
-  readonly words: Uint32Array[] = [];
+  /** The chunks: the block of reference r begins in `chunks[chunkOf(r)]` at byte `byteOf(r)`. */
+  readonly chunks: Region[] = [];
+  /** The same as unsigned words. */
+  readonly #words: Uint32Array[] = [];
   /** Head of each list. */
   readonly #heads = new Uint32Array(LISTS);
   /** Bit i % 32 of word i / 32: list i is not empty. */
@@ -54,7 +55,7 @@ export class ByteHeap {
   /** A chunk that is wholly free, -1 if there is none. */
   #spare = -1;
   #usedUnits = 0;
-  #chunks = 0;
+  #chunkCount = 0;
 
   /** Bytes in used blocks. */
   get used(): number {
@@ -63,7 +64,7 @@ export class ByteHeap {
 
   /** Bytes of all chunks. */
   get reserved(): number {
-    return this.#chunks * CHUNK_UNITS * UNIT_BYTES;
+    return this.#chunkCount * CHUNK_UNITS * UNIT_BYTES;
   }
 
   /** A block that holds `bytes` bytes, header included. Its content is undefined. */
@@ -81,7 +82,7 @@ export class ByteHeap {
 
   /** Gives a block back. */
   free(ref: number): void {
-    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const words = this.#words[ref >>> CHUNK_SHIFT] as Uint32Array;
     let at = (ref & UNIT_MASK) << 2;
     const header = words[at] as number;
     let size = header & SIZE_MASK;
@@ -106,13 +107,13 @@ export class ByteHeap {
 
   /** Bytes that a block holds, header included. */
   capacity(ref: number): number {
-    const header = (this.words[ref >>> CHUNK_SHIFT] as Uint32Array)[(ref & UNIT_MASK) << 2] as number;
+    const header = (this.#words[ref >>> CHUNK_SHIFT] as Uint32Array)[(ref & UNIT_MASK) << 2] as number;
     return (header & SIZE_MASK) * UNIT_BYTES;
   }
 
   /** Makes a block hold `bytes` bytes where it is, if what lies behind it is free; false, and nothing happens, if not. */
   extend(ref: number, bytes: number): boolean {
-    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const words = this.#words[ref >>> CHUNK_SHIFT] as Uint32Array;
     const at = (ref & UNIT_MASK) << 2;
     const header = words[at] as number;
     const size = header & SIZE_MASK;
@@ -141,7 +142,7 @@ export class ByteHeap {
     let used = 0;
     let listed = 0;
     let free = 0;
-    for (const words of this.words) {
+    for (const words of this.#words) {
       if (words.length === 0) continue;
       let before = 0;
       let at = 4;
@@ -168,7 +169,7 @@ export class ByteHeap {
       const filled = ((this.#filled[list >> 5] as number) & (1 << (list & 31))) !== 0;
       assert(filled === ((this.#heads[list] as number) !== 0), "the map of the lists is wrong");
       for (let ref = this.#heads[list] as number; ref !== 0; listed++) {
-        const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+        const words = this.#words[ref >>> CHUNK_SHIFT] as Uint32Array;
         const at = (ref & UNIT_MASK) << 2;
         const header = words[at] as number;
         assert(
@@ -187,7 +188,7 @@ export class ByteHeap {
     const list = this.#findList(listOf(roundUp(units)));
     if (list < 0) return 0;
     const ref = this.#heads[list] as number;
-    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const words = this.#words[ref >>> CHUNK_SHIFT] as Uint32Array;
     const at = (ref & UNIT_MASK) << 2;
     const size = (words[at] as number) & SIZE_MASK;
     this.#unlist(ref, words, at);
@@ -215,7 +216,7 @@ export class ByteHeap {
 
   /** Gives back the end of a used block beyond `units` units, unless that is too little to be of use. */
   #cut(ref: number, units: number): void {
-    const words = this.words[ref >>> CHUNK_SHIFT] as Uint32Array;
+    const words = this.#words[ref >>> CHUNK_SHIFT] as Uint32Array;
     const at = (ref & UNIT_MASK) << 2;
     const header = words[at] as number;
     const rest = (header & SIZE_MASK) - units;
@@ -234,7 +235,7 @@ export class ByteHeap {
     words[at + (size << 2) - 1] = size;
     const behind = at + (size << 2);
     words[behind] = (words[behind] as number) | FREE_BEFORE;
-    if (head !== 0) (this.words[head >>> CHUNK_SHIFT] as Uint32Array)[((head & UNIT_MASK) << 2) + 2] = ref;
+    if (head !== 0) (this.#words[head >>> CHUNK_SHIFT] as Uint32Array)[((head & UNIT_MASK) << 2) + 2] = ref;
     this.#heads[list] = ref;
     this.#filled[list >> 5] = (this.#filled[list >> 5] as number) | (1 << (list & 31));
   }
@@ -242,9 +243,9 @@ export class ByteHeap {
   #unlist(ref: number, words: Uint32Array, at: number): void {
     const next = words[at + 1] as number;
     const previous = words[at + 2] as number;
-    if (next !== 0) (this.words[next >>> CHUNK_SHIFT] as Uint32Array)[((next & UNIT_MASK) << 2) + 2] = previous;
+    if (next !== 0) (this.#words[next >>> CHUNK_SHIFT] as Uint32Array)[((next & UNIT_MASK) << 2) + 2] = previous;
     if (previous !== 0) {
-      (this.words[previous >>> CHUNK_SHIFT] as Uint32Array)[((previous & UNIT_MASK) << 2) + 1] = next;
+      (this.#words[previous >>> CHUNK_SHIFT] as Uint32Array)[((previous & UNIT_MASK) << 2) + 1] = next;
       return;
     }
     const list = listOf((words[at] as number) & SIZE_MASK);
@@ -254,13 +255,13 @@ export class ByteHeap {
   }
 
   #addChunk(): void {
-    const chunk = this.#vacant.pop() ?? this.words.length;
+    const chunk = this.#vacant.pop() ?? this.#words.length;
     assert(chunk < CHUNKS_MAX, "the byte heap is larger than its references reach");
-    const buffer = new SharedArrayBuffer(CHUNK_UNITS * UNIT_BYTES);
-    const words = new Uint32Array(buffer);
-    this.words[chunk] = words;
-    this.bytes[chunk] = new Uint8Array(buffer);
-    this.#chunks++;
+    const region = Region.ofLength(CHUNK_UNITS * UNIT_BYTES);
+    const words = new Uint32Array(region.bytes.buffer);
+    this.chunks[chunk] = region;
+    this.#words[chunk] = words;
+    this.#chunkCount++;
     const ref = chunk * CHUNK_UNITS + 1;
     // The last unit counts as used for ever, so that nothing is joined beyond it.
     words[(CHUNK_UNITS - 1) << 2] = 1;
@@ -274,10 +275,10 @@ export class ByteHeap {
       this.#spare = chunk;
       return;
     }
-    this.#unlist(chunk * CHUNK_UNITS + 1, this.words[chunk] as Uint32Array, 4);
-    this.words[chunk] = none;
-    this.bytes[chunk] = noBytes;
-    this.#chunks--;
+    this.#unlist(chunk * CHUNK_UNITS + 1, this.#words[chunk] as Uint32Array, 4);
+    this.#words[chunk] = none;
+    this.chunks[chunk] = NO_REGION;
+    this.#chunkCount--;
     this.#vacant.push(chunk);
   }
 }

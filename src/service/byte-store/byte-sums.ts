@@ -10,18 +10,14 @@ export class ByteSums {
   first = 0;
   second = 0;
 
-  /** Sums up `bytes[start, end)`, whose first byte is the first of word `place` of the whole. */
-  of(bytes: Uint8Array, start: number, end: number, place = 0): void {
+  /** Sums up the bytes `[start, end)` of a view, whose first byte is the first of word `place` of the whole. */
+  of(view: DataView, start: number, end: number, place: number): void {
     let first = 0;
     let second = 0;
     let position = Math.imul(place, 0x9e3779b1);
     let at = start;
     for (; at + 4 <= end; at += 4) {
-      const word =
-        (bytes[at] as number) |
-        ((bytes[at + 1] as number) << 8) |
-        ((bytes[at + 2] as number) << 16) |
-        ((bytes[at + 3] as number) << 24);
+      const word = view.getInt32(at, true);
       position = (position + 0x9e3779b1) | 0;
       let mixed = (word + position) | 0;
       mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
@@ -34,7 +30,7 @@ export class ByteSums {
     }
     if (at < end) {
       let word = 0;
-      for (let shift = 0; at < end; at++, shift += 8) word |= (bytes[at] as number) << shift;
+      for (let shift = 0; at < end; at++, shift += 8) word |= view.getUint8(at) << shift;
       position = (position + 0x9e3779b1) | 0;
       let mixed = (word + position) | 0;
       mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);

@@ -1,8 +1,7 @@
 import { assert } from "../../base/index.js";
 import type { UndoLog } from "../../model/index.js";
 import type { Contents } from "./contents.js";
-
-const noBytes = new Uint8Array(0);
+import { NO_REGION, Region } from "./region.js";
 
 /** What a change finds when it is taken back: where the entries are, and how to put others in their place. */
 export interface Changeable {
@@ -20,9 +19,9 @@ type Kind = (typeof Kind)[keyof typeof Kind];
 export class Change {
   readonly #store: Changeable;
   readonly #kind: Kind;
-  readonly #key: Uint8Array;
+  readonly #key: Region;
   /** The value before, or the bytes of it that were overwritten. */
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Region;
   /** The expiry before, or the offset of those bytes. */
   readonly #number: number;
   /** The length of the value before it was written to. */
@@ -32,8 +31,8 @@ export class Change {
   private constructor(
     store: Changeable,
     kind: Kind,
-    key: Uint8Array,
-    bytes: Uint8Array = noBytes,
+    key: Region,
+    bytes = NO_REGION,
     number = 0,
     length = 0,
     contents: Contents | null = null,
@@ -73,36 +72,38 @@ export class Change {
 
   static expiry(store: Changeable, entry: number): Change {
     const { contents } = store;
-    return new Change(store, Kind.expiry, keyOf(contents, entry), noBytes, contents.expiry(entry));
+    return new Change(store, Kind.expiry, keyOf(contents, entry), NO_REGION, contents.expiry(entry));
   }
 
   static clear(store: Changeable): Change {
-    return new Change(store, Kind.clear, noBytes, noBytes, 0, 0, store.contents);
+    return new Change(store, Kind.clear, NO_REGION, NO_REGION, 0, 0, store.contents);
   }
 
   takeBack(): void {
     const key = this.#key;
+    const keyLength = key.bytes.length;
     const bytes = this.#bytes;
+    const { length } = bytes.bytes;
     if (this.#contents !== null) {
       this.#store.contents = this.#contents;
       return;
     }
     const { contents } = this.#store;
-    const entry = contents.find(key, 0, key.length);
+    const entry = contents.find(key, 0, keyLength);
     assert((entry === 0) === (this.#kind === Kind.remove), "a change is taken back out of turn");
     switch (this.#kind) {
       case Kind.add:
         return contents.remove(entry);
       case Kind.remove:
-        contents.add(key, 0, key.length, bytes, 0, bytes.length, this.#number);
+        contents.add(key, 0, keyLength, bytes, 0, length, this.#number);
         return;
       case Kind.replace:
-        return contents.replace(entry, bytes, 0, bytes.length, this.#number);
+        return contents.replace(entry, bytes, 0, length, this.#number);
       case Kind.write: {
-        contents.write(entry, this.#number, bytes, 0, bytes.length);
+        contents.write(entry, this.#number, bytes, 0, length);
         if (contents.entries.valueLength(entry) === this.#length) return;
         const value = valueOf(contents, entry, 0, this.#length);
-        return contents.replace(entry, value, 0, value.length, contents.expiry(entry));
+        return contents.replace(entry, value, 0, value.bytes.length, contents.expiry(entry));
       }
       case Kind.expiry:
         return contents.setExpiry(entry, this.#number);
@@ -121,15 +122,15 @@ export function takeBackChanges(undo: UndoLog, mark: number): void {
   }
 }
 
-function keyOf(contents: Contents, entry: number): Uint8Array {
+function keyOf(contents: Contents, entry: number): Region {
   const { entries } = contents;
   entries.locate(entry);
-  return entries.bytes.slice(entries.at, entries.at + entries.keyLength(entry));
+  return new Region(entries.region.bytes.slice(entries.at, entries.at + entries.keyLength(entry)));
 }
 
-function valueOf(contents: Contents, entry: number, from: number, to: number): Uint8Array {
+function valueOf(contents: Contents, entry: number, from: number, to: number): Region {
   const { entries } = contents;
   entries.locate(entry);
   const start = entries.at + entries.keyLength(entry);
-  return entries.bytes.slice(start + from, start + to);
+  return new Region(entries.region.bytes.slice(start + from, start + to));
 }

@@ -1,14 +1,24 @@
 // Hot file: every command that changes something passes here. No allocation. Watched by bench/byte-store.mjs.
 import { assert, mix32 } from "../../base/index.js";
 import type { Digest } from "../../model/index.js";
-import type { HandleOrder } from "../tree/index.js";
+import { type HandleOrder, HandleTree } from "../tree/index.js";
 import { ByteSums } from "./byte-sums.js";
-import { Entries } from "./entries.js";
+import {
+  DATA_BYTES,
+  Entries,
+  EXPIRY_PLACE,
+  INLINE_BYTES_MAX,
+  KEY_LENGTH,
+  LINE_SHIFT,
+  LINES_MASK,
+  LINES_SHIFT,
+  VALUE_LENGTH,
+} from "./entries.js";
 import { EntryDigest } from "./entry-digest.js";
 import { ExpiryIndex } from "./expiry-index.js";
 import { HashIndex } from "./hash-index.js";
 import { KeyTails } from "./key-tails.js";
-import { createKeyOrder } from "./key-order.js";
+import { copyBytes, type Region } from "./region.js";
 
 /** Longest key in bytes. */
 export const ENTRY_KEY_BYTES_MAX = 64 * 1024;
@@ -32,7 +42,7 @@ export class Contents {
   readonly #hashes = new HashIndex(this.entries);
   readonly #expiries = new ExpiryIndex(this.entries);
   readonly #tails = new KeyTails(this.entries);
-  readonly #order: HandleOrder = createKeyOrder(this.#tails);
+  readonly #order: HandleOrder = new HandleTree(this.#tails);
   readonly #digest = new EntryDigest();
   readonly #sums = new ByteSums();
   /** The entry found last, whose key's sums these are, so that a change of it need not hash its key again; 0 for none. */
@@ -62,20 +72,20 @@ export class Contents {
     return this.#expiries.first();
   }
 
-  find(key: Uint8Array, start: number, end: number): number {
+  find(key: Region, start: number, end: number): number {
     const hash = this.#hashKey(key, start, end);
     this.#foundFirst = this.#sums.first;
     this.#foundSecond = this.#sums.second;
-    this.#found = this.#hashes.find(hash, key, start, end);
+    this.#found = this.#hashes.find(hash, key.view, start, end);
     return this.#found;
   }
 
   /** The key must not be there. */
   add(
-    key: Uint8Array,
+    key: Region,
     keyStart: number,
     keyEnd: number,
-    value: Uint8Array,
+    value: Region,
     valueStart: number,
     valueEnd: number,
     expiry: number,
@@ -88,8 +98,8 @@ export class Contents {
     const sums = this.#sums;
     const hash = this.#hashKey(key, keyStart, keyEnd);
     this.#digest.key(sums.first, sums.second, keyLength);
-    sums.of(value, valueStart, valueEnd);
-    this.#digest.fold(1, sums.first, sums.second, valueLength, expiry);
+    sums.of(value.view, valueStart, valueEnd, 0);
+    this.#digest.add(sums.first, sums.second, valueLength, expiry);
     const entry = entries.create(hash, key, keyStart, keyEnd, value, valueStart, valueEnd);
     if (entries.inBlock(entry)) entries.keepSums(entry, sums.first, sums.second);
     this.#hashes.insert(entry);
@@ -98,25 +108,35 @@ export class Contents {
     if (expiry !== 0) this.#expiries.set(entry, expiry);
     this.count++;
     this.size += keyLength + valueLength;
-    for (let i = 0; i < this.witnesses.length; i++) (this.witnesses[i] as Witness).onAdd(entry);
+    if (this.witnesses.length > 0) for (const witness of this.witnesses) witness.onAdd(entry);
     return entry;
   }
 
-  replace(entry: number, value: Uint8Array, start: number, end: number, expiry: number): void {
+  replace(entry: number, value: Region, start: number, end: number, expiry: number): void {
     const { entries } = this;
     const length = end - start;
     assert(length >= 0 && length <= ENTRY_VALUE_BYTES_MAX, "the value is longer than values may be");
-    const sums = this.#sums;
     this.#foldOut(entry);
-    sums.of(value, start, end);
-    this.#digest.fold(1, sums.first, sums.second, length, expiry);
-    this.size += length - entries.valueLength(entry);
-    entries.setValue(entry, value, start, end);
-    if (entries.inBlock(entry)) entries.keepSums(entry, sums.first, sums.second);
-    if (expiry !== 0 || entries.expiryPlace(entry) !== 0) this.#expiries.set(entry, expiry);
+    const sums = this.#sums;
+    sums.of(value.view, start, end, 0);
+    this.#digest.add(sums.first, sums.second, length, expiry);
+    // As after `foldOut`, but what follows must not cost a command that only overwrites a few bytes in the line.
+    const line = entries.lines[entry >>> LINES_SHIFT] as Region;
+    const at = (entry & LINES_MASK) << LINE_SHIFT;
+    const before = line.words[at + VALUE_LENGTH] as number;
+    const keyLength = line.words[at + KEY_LENGTH] as number;
+    this.size += length - before;
+    if (keyLength + before <= INLINE_BYTES_MAX && keyLength + length <= INLINE_BYTES_MAX) {
+      copyBytes(line, at * 4 + DATA_BYTES + keyLength, value, start, end);
+      line.words[at + VALUE_LENGTH] = length;
+    } else {
+      entries.setValue(entry, value, start, end);
+      if (entries.inBlock(entry)) entries.keepSums(entry, sums.first, sums.second);
+    }
+    if (expiry !== 0 || line.words[at + EXPIRY_PLACE] !== 0) this.#expiries.set(entry, expiry);
   }
 
-  write(entry: number, offset: number, source: Uint8Array, start: number, end: number): void {
+  write(entry: number, offset: number, source: Region, start: number, end: number): void {
     const { entries } = this;
     const sums = this.#sums;
     const before = entries.valueLength(entry);
@@ -141,13 +161,13 @@ export class Contents {
     second = (second + sums.second) | 0;
     this.size += after - before;
     if (entries.inBlock(entry)) entries.keepSums(entry, first, second);
-    this.#digest.fold(1, first, second, after, this.#expiries.expiry(entry));
+    this.#digest.add(first, second, after, this.#expiries.expiry(entry));
   }
 
   setExpiry(entry: number, expiry: number): void {
     this.#foldOut(entry);
     this.#valueSums(entry);
-    this.#digest.fold(1, this.#sums.first, this.#sums.second, this.entries.valueLength(entry), expiry);
+    this.#digest.add(this.#sums.first, this.#sums.second, this.entries.valueLength(entry), expiry);
     this.#expiries.set(entry, expiry);
   }
 
@@ -165,12 +185,12 @@ export class Contents {
     this.#found = 0;
   }
 
-  first(key: Uint8Array, start: number, end: number, after: boolean): number {
+  first(key: Region, start: number, end: number, after: boolean): number {
     this.#tails.search(key, start, end);
     return this.#order.first(after);
   }
 
-  last(key: Uint8Array, start: number, end: number, before: boolean): number {
+  last(key: Region, start: number, end: number, before: boolean): number {
     this.#tails.search(key, start, end);
     return this.#order.last(before);
   }
@@ -244,8 +264,8 @@ export class Contents {
       this.entries.locate(entry);
       const start = this.entries.at + this.entries.keyLength(entry);
       const length = this.entries.valueLength(entry);
-      sums.of(this.entries.bytes, start, start + length);
-      digest.fold(1, sums.first, sums.second, length, this.expiry(entry));
+      sums.of(this.entries.region.view, start, start + length, 0);
+      digest.add(sums.first, sums.second, length, this.expiry(entry));
       before = entry;
       count++;
     }
@@ -256,39 +276,49 @@ export class Contents {
   }
 
   /** The hash of a key; leaves its sums in `#sums`. */
-  #hashKey(key: Uint8Array, start: number, end: number): number {
+  #hashKey(key: Region, start: number, end: number): number {
     const sums = this.#sums;
-    sums.of(key, start, end);
-    return mix32(sums.first + Math.imul(sums.second ^ (end - start), 0x9e3779b1));
+    sums.of(key.view, start, end, 0);
+    return mix32(sums.first + Math.imul(sums.second ^ (end - start), 0x9e3779b1)) | 0;
   }
 
   /** Takes an entry out of the digest, before it changes, and leaves its key chosen there. */
   #foldOut(entry: number): void {
-    for (let i = 0; i < this.witnesses.length; i++) (this.witnesses[i] as Witness).onChange(entry);
-    const sums = this.#sums;
+    if (this.witnesses.length > 0) for (const witness of this.witnesses) witness.onChange(entry);
     const { entries } = this;
+    const sums = this.#sums;
+    const digest = this.#digest;
+    const line = entries.lines[entry >>> LINES_SHIFT] as Region;
+    const { words } = line;
+    const at = (entry & LINES_MASK) << LINE_SHIFT;
+    const keyLength = words[at + KEY_LENGTH] as number;
+    const valueLength = words[at + VALUE_LENGTH] as number;
+    const expiry = words[at + EXPIRY_PLACE] === 0 ? 0 : this.#expiries.expiry(entry);
     if (entry !== this.#found) {
       this.#keySums(entry);
       this.#foundFirst = sums.first;
       this.#foundSecond = sums.second;
       this.#found = entry;
     }
-    this.#digest.key(this.#foundFirst, this.#foundSecond, entries.keyLength(entry));
-    this.#valueSums(entry);
-    this.#digest.fold(-1, sums.first, sums.second, entries.valueLength(entry), this.#expiries.expiry(entry));
+    digest.key(this.#foundFirst, this.#foundSecond, keyLength);
+    if (keyLength + valueLength <= INLINE_BYTES_MAX) {
+      const value = at * 4 + DATA_BYTES + keyLength;
+      sums.of(line.view, value, value + valueLength, 0);
+      digest.remove(sums.first, sums.second, valueLength, expiry);
+    } else digest.remove(entries.firstSum(entry), entries.secondSum(entry), valueLength, expiry);
   }
 
   #keySums(entry: number): void {
     const { entries } = this;
     entries.locate(entry);
-    this.#sums.of(entries.bytes, entries.at, entries.at + entries.keyLength(entry));
+    this.#sums.of(entries.region.view, entries.at, entries.at + entries.keyLength(entry), 0);
   }
 
   #valueSums(entry: number): void {
     const { entries } = this;
     if (entries.inBlock(entry)) {
-      this.#sums.first = entries.firstSum(entry) | 0;
-      this.#sums.second = entries.secondSum(entry) | 0;
+      this.#sums.first = entries.firstSum(entry);
+      this.#sums.second = entries.secondSum(entry);
     } else this.#sumsOfPart(entry, 0, entries.valueLength(entry));
   }
 
@@ -297,6 +327,6 @@ export class Contents {
     const { entries } = this;
     entries.locate(entry);
     const start = entries.at + entries.keyLength(entry);
-    this.#sums.of(entries.bytes, start + firstWord * 4, start + end, firstWord);
+    this.#sums.of(entries.region.view, start + firstWord * 4, start + end, firstWord);
   }
 }

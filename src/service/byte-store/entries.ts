@@ -2,28 +2,29 @@
 // view. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
 import { BLOCK_HEADER_BYTES, ByteHeap, byteOf, chunkOf } from "./byte-heap.js";
+import { compareBytes, copyBytes, equalBytes, NO_REGION, Region } from "./region.js";
 
 /** Lines of a chunk: 1 MiB. */
-const CHUNK_SHIFT = 14;
-const CHUNK_MASK = (1 << CHUNK_SHIFT) - 1;
-const LINE_SHIFT = 4;
+export const LINES_SHIFT = 14;
+export const LINES_MASK = (1 << LINES_SHIFT) - 1;
+export const LINE_SHIFT = 4;
 const LINE_BYTES = 64;
 
-/** What the words of a line hold. From `DATA` on: key and value, or the reference of the block that holds them. */
-const NEXT = 0;
-const HASH = 1;
-const KEY_LENGTH = 2;
-const VALUE_LENGTH = 3;
-const EXPIRY_PLACE = 4;
+/** The hot paths read lines themselves, since calls add up. What the words of a line hold. From `DATA` on: key and value, or the reference of the block that holds them. */
+export const NEXT = 0;
+export const HASH = 1;
+export const KEY_LENGTH = 2;
+export const VALUE_LENGTH = 3;
+export const EXPIRY_PLACE = 4;
 const DATA = 5;
-const DATA_BYTES = DATA * 4;
+export const DATA_BYTES = DATA * 4;
 /** Key and value of up to so many bytes together stand in the line itself. */
-const INLINE_BYTES_MAX = LINE_BYTES - DATA_BYTES;
+export const INLINE_BYTES_MAX = LINE_BYTES - DATA_BYTES;
 /** A block holds, behind the heap's header, the two sums of the value (see ByteSums), then key and value. */
 const BLOCK_SUMS_BYTES = 8;
 const BLOCK_DATA_BYTES = BLOCK_HEADER_BYTES + BLOCK_SUMS_BYTES;
 /** Key length of a line that is free. */
-const FREE = 0xffff_ffff;
+const FREE = -1;
 
 /** Most entries: 4 GiB of lines. */
 export const ENTRIES_MAX = 2 ** 26 - 1;
@@ -35,28 +36,30 @@ export const ENTRIES_MAX = 2 ** 26 - 1;
  */
 export class Entries {
   readonly heap = new ByteHeap();
-  readonly #lines: Uint32Array[] = [];
-  readonly #lineBytes: Uint8Array[] = [];
+  /** Words are signed, since a number above 2^31 would be boxed between functions; references are unsigned all the same. */
+  readonly lines: Region[] = [];
   /** The first free line; each names the next. */
   #free = 0;
   /** Numbers below this have been in use; 0 never is. */
   limit = 1;
 
   /** Where `locate` found the key; the value stands directly behind it. */
-  bytes: Uint8Array = new Uint8Array(0);
+  region = NO_REGION;
   at = 0;
 
   /** Bytes of memory set aside. */
   get reserved(): number {
-    return this.#lines.length * LINE_BYTES * (CHUNK_MASK + 1) + this.heap.reserved;
+    return this.lines.length * LINE_BYTES * (LINES_MASK + 1) + this.heap.reserved;
   }
 
   isFree(entry: number): boolean {
-    return this.#word(entry, KEY_LENGTH) === FREE;
+    return (
+      (this.lines[entry >>> LINES_SHIFT] as Region).words[((entry & LINES_MASK) << LINE_SHIFT) + KEY_LENGTH] === FREE
+    );
   }
 
   next(entry: number): number {
-    return this.#word(entry, NEXT);
+    return (this.lines[entry >>> LINES_SHIFT] as Region).words[((entry & LINES_MASK) << LINE_SHIFT) + NEXT] as number;
   }
 
   setNext(entry: number, next: number): void {
@@ -64,66 +67,60 @@ export class Entries {
   }
 
   hash(entry: number): number {
-    return this.#word(entry, HASH);
+    return (this.lines[entry >>> LINES_SHIFT] as Region).words[((entry & LINES_MASK) << LINE_SHIFT) + HASH] as number;
   }
 
   keyLength(entry: number): number {
-    return this.#word(entry, KEY_LENGTH);
+    return (this.lines[entry >>> LINES_SHIFT] as Region).words[
+      ((entry & LINES_MASK) << LINE_SHIFT) + KEY_LENGTH
+    ] as number;
   }
 
   valueLength(entry: number): number {
-    return this.#word(entry, VALUE_LENGTH);
+    return (this.lines[entry >>> LINES_SHIFT] as Region).words[
+      ((entry & LINES_MASK) << LINE_SHIFT) + VALUE_LENGTH
+    ] as number;
   }
 
   expiryPlace(entry: number): number {
-    return this.#word(entry, EXPIRY_PLACE);
+    return (this.lines[entry >>> LINES_SHIFT] as Region).words[
+      ((entry & LINES_MASK) << LINE_SHIFT) + EXPIRY_PLACE
+    ] as number;
   }
 
   setExpiryPlace(entry: number, place: number): void {
     this.#setWord(entry, EXPIRY_PLACE, place);
   }
 
-  /** Finds the key: sets `bytes` and `at`. */
+  /** Finds the key: sets `region` and `at`. */
   locate(entry: number): void {
-    const chunk = entry >>> CHUNK_SHIFT;
-    const line = this.#lines[chunk] as Uint32Array;
-    const at = (entry & CHUNK_MASK) << LINE_SHIFT;
+    const chunk = entry >>> LINES_SHIFT;
+    const lines = this.lines[chunk] as Region;
+    const line = lines.words;
+    const at = (entry & LINES_MASK) << LINE_SHIFT;
     if ((line[at + KEY_LENGTH] as number) + (line[at + VALUE_LENGTH] as number) <= INLINE_BYTES_MAX) {
-      this.bytes = this.#lineBytes[chunk] as Uint8Array;
+      this.region = lines;
       this.at = (at << 2) + DATA_BYTES;
     } else {
-      const ref = line[at + DATA] as number;
-      this.bytes = this.heap.bytes[chunkOf(ref)] as Uint8Array;
+      const ref = (line[at + DATA] as number) >>> 0;
+      this.region = this.heap.chunks[chunkOf(ref)] as Region;
       this.at = byteOf(ref) + BLOCK_DATA_BYTES;
     }
   }
 
-  keyEquals(entry: number, key: Uint8Array, start: number, end: number): boolean {
-    const length = end - start;
-    if (this.keyLength(entry) !== length) return false;
+  /** Whether the key of an entry, which has that length, is this. */
+  keyEquals(entry: number, key: DataView, start: number, length: number): boolean {
     this.locate(entry);
-    const bytes = this.bytes;
-    const shift = this.at - start;
-    for (let i = start; i < end; i++) if (key[i] !== bytes[i + shift]) return false;
-    return true;
+    return equalBytes(key, start, this.region.view, this.at, length);
   }
 
   /** Below 0 if the key of `a` comes before that of `b`, 0 if they are equal, above 0 otherwise. */
   compareKeys(a: number, b: number): number {
     this.locate(a);
-    const bytes = this.bytes;
+    const { view } = this.region;
     const at = this.at;
-    const length = this.keyLength(a);
     this.locate(b);
-    const others = this.bytes;
-    const otherAt = this.at;
-    const otherLength = this.keyLength(b);
-    const shared = length < otherLength ? length : otherLength;
-    for (let i = 0; i < shared; i++) {
-      const difference = (bytes[at + i] as number) - (others[otherAt + i] as number);
-      if (difference !== 0) return difference;
-    }
-    return length - otherLength;
+    return compareBytes(view, at, this.keyLength(a), this.region.view, this.at, this.keyLength(b));
   }
 
   /** True if the value stands in a block, which keeps its sums. */
@@ -133,18 +130,18 @@ export class Entries {
 
   /** The sums that the block of the value keeps; `inBlock` must hold. */
   firstSum(entry: number): number {
-    const ref = this.#word(entry, DATA);
-    return (this.heap.words[chunkOf(ref)] as Uint32Array)[(byteOf(ref) + BLOCK_HEADER_BYTES) >> 2] as number;
+    const ref = this.#reference(entry);
+    return (this.heap.chunks[chunkOf(ref)] as Region).words[(byteOf(ref) + BLOCK_HEADER_BYTES) >> 2] as number;
   }
 
   secondSum(entry: number): number {
-    const ref = this.#word(entry, DATA);
-    return (this.heap.words[chunkOf(ref)] as Uint32Array)[(byteOf(ref) + BLOCK_HEADER_BYTES + 4) >> 2] as number;
+    const ref = this.#reference(entry);
+    return (this.heap.chunks[chunkOf(ref)] as Region).words[(byteOf(ref) + BLOCK_HEADER_BYTES + 4) >> 2] as number;
   }
 
   keepSums(entry: number, first: number, second: number): void {
-    const ref = this.#word(entry, DATA);
-    const words = this.heap.words[chunkOf(ref)] as Uint32Array;
+    const ref = this.#reference(entry);
+    const { words } = this.heap.chunks[chunkOf(ref)] as Region;
     const at = (byteOf(ref) + BLOCK_HEADER_BYTES) >> 2;
     words[at] = first;
     words[at + 1] = second;
@@ -152,10 +149,10 @@ export class Entries {
 
   create(
     hash: number,
-    key: Uint8Array,
+    key: Region,
     keyStart: number,
     keyEnd: number,
-    value: Uint8Array,
+    value: Region,
     valueStart: number,
     valueEnd: number,
   ): number {
@@ -164,22 +161,23 @@ export class Entries {
     const total = keyLength + valueLength;
     const ref = total <= INLINE_BYTES_MAX ? 0 : this.heap.allocate(BLOCK_DATA_BYTES + total);
     const entry = this.#takeLine();
-    const chunk = entry >>> CHUNK_SHIFT;
-    const line = this.#lines[chunk] as Uint32Array;
-    const at = (entry & CHUNK_MASK) << LINE_SHIFT;
+    const chunk = entry >>> LINES_SHIFT;
+    const lines = this.lines[chunk] as Region;
+    const line = lines.words;
+    const at = (entry & LINES_MASK) << LINE_SHIFT;
     line[at + NEXT] = 0;
     line[at + HASH] = hash;
     line[at + KEY_LENGTH] = keyLength;
     line[at + VALUE_LENGTH] = valueLength;
     line[at + EXPIRY_PLACE] = 0;
-    let bytes: Uint8Array;
+    let bytes: Region;
     let to: number;
     if (ref === 0) {
-      bytes = this.#lineBytes[chunk] as Uint8Array;
+      bytes = lines;
       to = (at << 2) + DATA_BYTES;
     } else {
       line[at + DATA] = ref;
-      bytes = this.heap.bytes[chunkOf(ref)] as Uint8Array;
+      bytes = this.heap.chunks[chunkOf(ref)] as Region;
       to = byteOf(ref) + BLOCK_DATA_BYTES;
     }
     copyBytes(bytes, to, key, keyStart, keyEnd);
@@ -188,28 +186,29 @@ export class Entries {
   }
 
   release(entry: number): void {
-    if (this.inBlock(entry)) this.heap.free(this.#word(entry, DATA));
+    if (this.inBlock(entry)) this.heap.free(this.#reference(entry));
     this.#setWord(entry, KEY_LENGTH, FREE);
     this.#setWord(entry, NEXT, this.#free);
     this.#free = entry;
   }
 
   /** Gives an entry another value. The source may be part of the old one. Sums are the caller's to keep. */
-  setValue(entry: number, value: Uint8Array, start: number, end: number): void {
-    const chunk = entry >>> CHUNK_SHIFT;
-    const line = this.#lines[chunk] as Uint32Array;
-    const at = (entry & CHUNK_MASK) << LINE_SHIFT;
+  setValue(entry: number, value: Region, start: number, end: number): void {
+    const chunk = entry >>> LINES_SHIFT;
+    const lines = this.lines[chunk] as Region;
+    const line = lines.words;
+    const at = (entry & LINES_MASK) << LINE_SHIFT;
     const keyLength = line[at + KEY_LENGTH] as number;
     const total = keyLength + end - start;
     if (total <= INLINE_BYTES_MAX) {
-      const bytes = this.#lineBytes[chunk] as Uint8Array;
+      const bytes = lines;
       const to = (at << 2) + DATA_BYTES;
       if (keyLength + (line[at + VALUE_LENGTH] as number) <= INLINE_BYTES_MAX) {
         copyBytes(bytes, to + keyLength, value, start, end);
       } else {
-        const ref = line[at + DATA] as number;
+        const ref = (line[at + DATA] as number) >>> 0;
         const from = byteOf(ref) + BLOCK_DATA_BYTES;
-        copyBytes(bytes, to, this.heap.bytes[chunkOf(ref)] as Uint8Array, from, from + keyLength);
+        copyBytes(bytes, to, this.heap.chunks[chunkOf(ref)] as Region, from, from + keyLength);
         copyBytes(bytes, to + keyLength, value, start, end);
         this.heap.free(ref);
       }
@@ -218,10 +217,10 @@ export class Entries {
     }
     const needed = BLOCK_DATA_BYTES + total;
     if (keyLength + (line[at + VALUE_LENGTH] as number) > INLINE_BYTES_MAX) {
-      const ref = line[at + DATA] as number;
+      const ref = (line[at + DATA] as number) >>> 0;
       if (this.heap.capacity(ref) >= needed || this.heap.extend(ref, needed)) {
         const to = byteOf(ref) + BLOCK_DATA_BYTES + keyLength;
-        copyBytes(this.heap.bytes[chunkOf(ref)] as Uint8Array, to, value, start, end);
+        copyBytes(this.heap.chunks[chunkOf(ref)] as Region, to, value, start, end);
         line[at + VALUE_LENGTH] = end - start;
         this.heap.trim(ref, needed);
         return;
@@ -235,10 +234,11 @@ export class Entries {
    * Overwrites the value from `offset` on, fills a gap with zeros, and leaves a growing value an eighth of room, so that
    * appending costs the length of what is appended, amortised. The source may be part of the value.
    */
-  write(entry: number, offset: number, source: Uint8Array, start: number, end: number): void {
-    const chunk = entry >>> CHUNK_SHIFT;
-    const line = this.#lines[chunk] as Uint32Array;
-    const at = (entry & CHUNK_MASK) << LINE_SHIFT;
+  write(entry: number, offset: number, source: Region, start: number, end: number): void {
+    const chunk = entry >>> LINES_SHIFT;
+    const lines = this.lines[chunk] as Region;
+    const line = lines.words;
+    const at = (entry & LINES_MASK) << LINE_SHIFT;
     const keyLength = line[at + KEY_LENGTH] as number;
     const before = line[at + VALUE_LENGTH] as number;
     const after = Math.max(before, offset + end - start);
@@ -246,7 +246,7 @@ export class Entries {
     if (total > INLINE_BYTES_MAX) {
       const needed = BLOCK_DATA_BYTES + total;
       const roomy = needed + (needed >>> 3);
-      const ref = keyLength + before > INLINE_BYTES_MAX ? (line[at + DATA] as number) : 0;
+      const ref = keyLength + before > INLINE_BYTES_MAX ? (line[at + DATA] as number) >>> 0 : 0;
       if (ref === 0 || (this.heap.capacity(ref) < needed && !this.heap.extend(ref, roomy))) {
         this.#grow(entry, roomy, before, offset, source, start, end);
         line[at + VALUE_LENGTH] = after;
@@ -254,24 +254,24 @@ export class Entries {
       }
     }
     this.locate(entry);
-    const bytes = this.bytes;
+    const bytes = this.region;
     const value = this.at + keyLength;
-    if (offset > before) bytes.fill(0, value + before, value + offset);
+    if (offset > before) bytes.bytes.fill(0, value + before, value + offset);
     copyBytes(bytes, value + offset, source, start, end);
     line[at + VALUE_LENGTH] = after;
   }
 
   /** Puts the key and another value into a new block. */
-  #move(entry: number, bytes: number, value: Uint8Array, start: number, end: number): void {
+  #move(entry: number, bytes: number, value: Region, start: number, end: number): void {
     const ref = this.heap.allocate(bytes);
     const to = byteOf(ref) + BLOCK_DATA_BYTES;
-    const target = this.heap.bytes[chunkOf(ref)] as Uint8Array;
+    const target = this.heap.chunks[chunkOf(ref)] as Region;
     const keyLength = this.keyLength(entry);
     this.locate(entry);
-    copyBytes(target, to, this.bytes, this.at, this.at + keyLength);
+    copyBytes(target, to, this.region, this.at, this.at + keyLength);
     copyBytes(target, to + keyLength, value, start, end);
     // Only now, since the source may lie in what is given back or overwritten here.
-    if (this.inBlock(entry)) this.heap.free(this.#word(entry, DATA));
+    if (this.inBlock(entry)) this.heap.free(this.#reference(entry));
     this.#setWord(entry, DATA, ref);
   }
 
@@ -281,20 +281,20 @@ export class Entries {
     bytes: number,
     before: number,
     offset: number,
-    source: Uint8Array,
+    source: Region,
     start: number,
     end: number,
   ): void {
     const ref = this.heap.allocate(bytes);
     const to = byteOf(ref) + BLOCK_DATA_BYTES;
-    const target = this.heap.bytes[chunkOf(ref)] as Uint8Array;
+    const target = this.heap.chunks[chunkOf(ref)] as Region;
     const keyLength = this.keyLength(entry);
     this.locate(entry);
-    copyBytes(target, to, this.bytes, this.at, this.at + keyLength + before);
+    copyBytes(target, to, this.region, this.at, this.at + keyLength + before);
     const value = to + keyLength;
-    if (offset > before) target.fill(0, value + before, value + offset);
+    if (offset > before) target.bytes.fill(0, value + before, value + offset);
     copyBytes(target, value + offset, source, start, end);
-    if (this.inBlock(entry)) this.heap.free(this.#word(entry, DATA));
+    if (this.inBlock(entry)) this.heap.free(this.#reference(entry));
     this.#setWord(entry, DATA, ref);
   }
 
@@ -306,30 +306,22 @@ export class Entries {
     }
     const fresh = this.limit;
     assert(fresh <= ENTRIES_MAX, "there are more entries than lines");
-    if (fresh >>> CHUNK_SHIFT === this.#lines.length) {
-      const buffer = new SharedArrayBuffer((CHUNK_MASK + 1) * LINE_BYTES);
-      this.#lines.push(new Uint32Array(buffer));
-      this.#lineBytes.push(new Uint8Array(buffer));
+    if (fresh >>> LINES_SHIFT === this.lines.length) {
+      this.lines.push(Region.ofLength((LINES_MASK + 1) * LINE_BYTES));
     }
     this.limit = fresh + 1;
     return fresh;
   }
 
+  #reference(entry: number): number {
+    return this.#word(entry, DATA) >>> 0;
+  }
+
   #word(entry: number, word: number): number {
-    return (this.#lines[entry >>> CHUNK_SHIFT] as Uint32Array)[((entry & CHUNK_MASK) << LINE_SHIFT) + word] as number;
+    return (this.lines[entry >>> LINES_SHIFT] as Region).words[((entry & LINES_MASK) << LINE_SHIFT) + word] as number;
   }
 
   #setWord(entry: number, word: number, value: number): void {
-    (this.#lines[entry >>> CHUNK_SHIFT] as Uint32Array)[((entry & CHUNK_MASK) << LINE_SHIFT) + word] = value;
+    (this.lines[entry >>> LINES_SHIFT] as Region).words[((entry & LINES_MASK) << LINE_SHIFT) + word] = value;
   }
-}
-
-/** Up to here a loop is cheaper than a call into the engine, which needs a view of its own. */
-const LOOPED_BYTES_MAX = 96;
-
-/** Copies `source[start, end)` to `target` at `at`, also if they overlap. */
-export function copyBytes(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): void {
-  if (source === target) target.copyWithin(at, start, end);
-  else if (end - start <= LOOPED_BYTES_MAX) for (let i = start; i < end; i++) target[at++] = source[i] as number;
-  else target.set(source.subarray(start, end), at);
 }

@@ -1,6 +1,7 @@
 // Hot file: every command looks a key up here. No allocation, except of further segments. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
-import type { Entries } from "./entries.js";
+import { type Entries, HASH, KEY_LENGTH, LINE_SHIFT, LINES_MASK, LINES_SHIFT, NEXT } from "./entries.js";
+import type { Region } from "./region.js";
 
 /** Buckets of a segment: 64 KiB. */
 const SEGMENT_SHIFT = 14;
@@ -24,7 +25,7 @@ const SHRINK_STEPS_MAX = 4;
  */
 export class HashIndex {
   readonly #entries: Entries;
-  readonly #segments: Uint32Array[] = [new Uint32Array(new SharedArrayBuffer((SEGMENT_MASK + 1) * 4))];
+  readonly #segments: Int32Array[] = [new Int32Array(new SharedArrayBuffer((SEGMENT_MASK + 1) * 4))];
   #buckets = BUCKETS_MIN;
   /** All ones below the highest bit of the number of buckets; a bucket at or above `buckets` is one of those below. */
   #lowMask = BUCKETS_MIN - 1;
@@ -44,12 +45,20 @@ export class HashIndex {
     return this.#segments.length * (SEGMENT_MASK + 1) * 4;
   }
 
-  find(hash: number, key: Uint8Array, start: number, end: number): number {
+  find(hash: number, key: DataView, start: number, end: number): number {
     const entries = this.#entries;
-    let entry = this.#head(this.#bucketOf(hash));
+    const { lines } = entries;
+    const length = end - start;
+    let bucket = hash & this.#highMask;
+    if (bucket >= this.#buckets) bucket &= this.#lowMask;
+    let entry = (this.#segments[bucket >>> SEGMENT_SHIFT] as Int32Array)[bucket & SEGMENT_MASK] as number;
     while (entry !== 0) {
-      if (entries.hash(entry) === hash && entries.keyEquals(entry, key, start, end)) return entry;
-      entry = entries.next(entry);
+      const { words } = lines[entry >>> LINES_SHIFT] as Region;
+      const at = (entry & LINES_MASK) << LINE_SHIFT;
+      if (words[at + HASH] === hash && words[at + KEY_LENGTH] === length) {
+        if (entries.keyEquals(entry, key, start, length)) return entry;
+      }
+      entry = words[at + NEXT] as number;
     }
     return 0;
   }
@@ -144,16 +153,16 @@ export class HashIndex {
   }
 
   #bucketOf(hash: number): number {
-    const bucket = (hash & this.#highMask) >>> 0;
+    const bucket = hash & this.#highMask;
     return bucket < this.#buckets ? bucket : bucket & this.#lowMask;
   }
 
   #head(bucket: number): number {
-    return (this.#segments[bucket >>> SEGMENT_SHIFT] as Uint32Array)[bucket & SEGMENT_MASK] as number;
+    return (this.#segments[bucket >>> SEGMENT_SHIFT] as Int32Array)[bucket & SEGMENT_MASK] as number;
   }
 
   #setHead(bucket: number, entry: number): void {
-    (this.#segments[bucket >>> SEGMENT_SHIFT] as Uint32Array)[bucket & SEGMENT_MASK] = entry;
+    (this.#segments[bucket >>> SEGMENT_SHIFT] as Int32Array)[bucket & SEGMENT_MASK] = entry;
   }
 
   /** The first position behind a bucket. */
@@ -187,7 +196,7 @@ export class HashIndex {
       entry = entries.next(entry);
     }
     if (made >>> SEGMENT_SHIFT === this.#segments.length) {
-      this.#segments.push(new Uint32Array(new SharedArrayBuffer((SEGMENT_MASK + 1) * 4)));
+      this.#segments.push(new Int32Array(new SharedArrayBuffer((SEGMENT_MASK + 1) * 4)));
     }
     this.#setHead(made, entry);
     if (before === 0) this.#setHead(split, 0);

@@ -1,11 +1,12 @@
 // Hot file: the ordered index compares keys here whose heads are equal. No allocation. Watched by bench/byte-store.mjs.
 import type { Tails } from "../tree/index.js";
 import type { Entries } from "./entries.js";
+import { commonBytes, compareBytes, NO_REGION, type Region, wordAt } from "./region.js";
 
 /** The keys of entries, and the key that is searched for, as the ordered index asks about them. */
 export class KeyTails implements Tails {
   readonly #entries: Entries;
-  #bytes: Uint8Array = new Uint8Array(0);
+  #region = NO_REGION;
   #start = 0;
   #length = 0;
 
@@ -14,8 +15,8 @@ export class KeyTails implements Tails {
   }
 
   /** Chooses the searched key. */
-  search(bytes: Uint8Array, start: number, end: number): void {
-    this.#bytes = bytes;
+  search(region: Region, start: number, end: number): void {
+    this.#region = region;
     this.#start = start;
     this.#length = end - start;
   }
@@ -24,74 +25,49 @@ export class KeyTails implements Tails {
   searchEntry(entry: number): void {
     const entries = this.#entries;
     entries.locate(entry);
-    this.#bytes = entries.bytes;
+    this.#region = entries.region;
     this.#start = entries.at;
     this.#length = entries.keyLength(entry);
   }
 
   compare(handle: number, from: number): number {
-    return this.#compareUpTo(handle, from, this.#length, this.#entries.keyLength(handle));
+    const entries = this.#entries;
+    entries.locate(handle);
+    const length = entries.keyLength(handle) - from;
+    return compareBytes(
+      this.#region.view,
+      this.#start + from,
+      this.#length - from,
+      entries.region.view,
+      entries.at + from,
+      length,
+    );
   }
 
   comparePrefix(handle: number, length: number): number {
-    return this.#compareUpTo(handle, 0, this.#length < length ? this.#length : length, length);
+    const entries = this.#entries;
+    entries.locate(handle);
+    const searched = this.#length < length ? this.#length : length;
+    return compareBytes(this.#region.view, this.#start, searched, entries.region.view, entries.at, length);
   }
 
   searchedWord(from: number): number {
-    return wordAt(this.#bytes, this.#start + from, this.#length - from);
+    return wordAt(this.#region.view, this.#start + from, this.#length - from);
   }
 
   word(handle: number, from: number): number {
     const entries = this.#entries;
     entries.locate(handle);
-    return wordAt(entries.bytes, entries.at + from, entries.keyLength(handle) - from);
+    return wordAt(entries.region.view, entries.at + from, entries.keyLength(handle) - from);
   }
 
   commonPrefix(a: number, b: number): number {
     const entries = this.#entries;
     entries.locate(a);
-    const bytes = entries.bytes;
+    const { view } = entries.region;
     const at = entries.at;
     entries.locate(b);
-    const others = entries.bytes;
-    const otherAt = entries.at;
     const most = Math.min(entries.keyLength(a), entries.keyLength(b));
-    let i = 0;
-    while (i < most && bytes[at + i] === others[otherAt + i]) i++;
-    return i;
+    return commonBytes(view, at, entries.region.view, entries.at, most);
   }
-
-  /** Orders the first `length` bytes of the searched key against the first `otherLength` of an entry's, which agree up to `from`. */
-  #compareUpTo(handle: number, from: number, length: number, otherLength: number): number {
-    const entries = this.#entries;
-    entries.locate(handle);
-    const bytes = this.#bytes;
-    const start = this.#start;
-    const others = entries.bytes;
-    const at = entries.at;
-    const shared = length < otherLength ? length : otherLength;
-    for (let i = from; i < shared; i++) {
-      const difference = (bytes[start + i] as number) - (others[at + i] as number);
-      if (difference !== 0) return difference;
-    }
-    return length - otherLength;
-  }
-}
-
-/** Four bytes as a big-endian u32, of which only the first `count` are there. */
-function wordAt(bytes: Uint8Array, at: number, count: number): number {
-  if (count >= 4) {
-    return (
-      (((bytes[at] as number) << 24) |
-        ((bytes[at + 1] as number) << 16) |
-        ((bytes[at + 2] as number) << 8) |
-        (bytes[at + 3] as number)) >>>
-      0
-    );
-  }
-  let word = 0;
-  if (count >= 1) word = (bytes[at] as number) << 24;
-  if (count >= 2) word |= (bytes[at + 1] as number) << 16;
-  if (count >= 3) word |= (bytes[at + 2] as number) << 8;
-  return word >>> 0;
 }

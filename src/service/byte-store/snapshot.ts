@@ -2,6 +2,7 @@ import { ByteQueue, ByteWriter } from "../../base/index.js";
 import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
 import { Contents, ENTRY_KEY_BYTES_MAX, ENTRY_VALUE_BYTES_MAX, type Witness } from "./contents.js";
 import type { StoreLimits } from "./limits.js";
+import { RegionCache } from "./region.js";
 
 /**
  * A snapshot of a store, little-endian: `u32 magic`, `u32 format`, `f64 number of entries`, four u32 of digest, then per
@@ -121,13 +122,14 @@ export class StoreSource implements SnapshotSource, Witness {
     writer.u32(valueLength);
     writer.f64(contents.expiry(entry));
     entries.locate(entry);
-    writer.copy(entries.bytes, entries.at, entries.at + keyLength + valueLength);
+    writer.copy(entries.region.bytes, entries.at, entries.at + keyLength + valueLength);
   }
 }
 
 /** Rebuilds the entries beside the old ones and hands them over when they are complete and their digest is right. */
 export class StoreSink implements SnapshotSink {
   readonly #input = new ByteQueue();
+  readonly #regions = new RegionCache();
   readonly #contents = new Contents();
   readonly #digest: Digest = new Uint32Array(4);
   readonly #limits: StoreLimits;
@@ -193,8 +195,9 @@ export class StoreSink implements SnapshotSink {
     const value = key + keyBytes;
     const { bytesMax } = this.#limits;
     if (contents.size + keyBytes + valueBytes > bytesMax) throw damaged(`its entries exceed ${bytesMax} bytes`);
-    if (contents.find(input.bytes, key, value) !== 0) throw damaged("a key is there twice");
-    contents.add(input.bytes, key, value, input.bytes, value, value + valueBytes, expiry);
+    const region = this.#regions.of(input.bytes);
+    if (contents.find(region, key, value) !== 0) throw damaged("a key is there twice");
+    contents.add(region, key, value, region, value, value + valueBytes, expiry);
     input.at = value + valueBytes;
     return true;
   }

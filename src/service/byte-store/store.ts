@@ -5,6 +5,7 @@ import { Change, type Changeable, takeBackChanges } from "./change.js";
 import { Contents } from "./contents.js";
 import type { EntryStore } from "./entry-store.js";
 import { checkLimits, STORE_LIMITS, type StoreLimits } from "./limits.js";
+import { NO_REGION, type Region, RegionCache } from "./region.js";
 import { StoreSink, StoreSource } from "./snapshot.js";
 
 /** Entries, and the undo of their changes. */
@@ -12,7 +13,10 @@ export class ByteStore implements EntryStore, Changeable {
   /** For records of the undo log. */
   contents = new Contents();
   readonly #limits: StoreLimits;
-  bytes: Uint8Array = new Uint8Array(0);
+  readonly #regions = new RegionCache();
+  /** What `bytes` belongs to. */
+  #located = NO_REGION;
+  bytes = NO_REGION.bytes;
   start = 0;
   end = 0;
 
@@ -49,7 +53,8 @@ export class ByteStore implements EntryStore, Changeable {
   locateKey(entry: number): void {
     const { entries } = this.contents;
     entries.locate(entry);
-    this.bytes = entries.bytes;
+    this.#located = entries.region;
+    this.bytes = entries.region.bytes;
     this.start = entries.at;
     this.end = entries.at + entries.keyLength(entry);
   }
@@ -57,7 +62,8 @@ export class ByteStore implements EntryStore, Changeable {
   locateValue(entry: number): void {
     const { entries } = this.contents;
     entries.locate(entry);
-    this.bytes = entries.bytes;
+    this.#located = entries.region;
+    this.bytes = entries.region.bytes;
     this.start = entries.at + entries.keyLength(entry);
     this.end = this.start + entries.valueLength(entry);
   }
@@ -71,7 +77,7 @@ export class ByteStore implements EntryStore, Changeable {
   }
 
   find(bytes: Uint8Array, start: number, end: number): number {
-    return this.contents.find(bytes, start, end);
+    return this.contents.find(this.#regionOf(bytes), start, end);
   }
 
   add(
@@ -85,7 +91,15 @@ export class ByteStore implements EntryStore, Changeable {
     undo: UndoLog | null,
   ): number {
     checkExpiry(expiry);
-    const entry = this.contents.add(key, keyStart, keyEnd, value, valueStart, valueEnd, expiry);
+    const entry = this.contents.add(
+      this.#regionOf(key),
+      keyStart,
+      keyEnd,
+      this.#regionOf(value),
+      valueStart,
+      valueEnd,
+      expiry,
+    );
     if (undo !== null) undo.push(Change.add(this, entry));
     return entry;
   }
@@ -100,13 +114,13 @@ export class ByteStore implements EntryStore, Changeable {
   ): number {
     checkExpiry(expiry);
     if (undo !== null) undo.push(Change.replace(this, entry));
-    this.contents.replace(entry, value, valueStart, valueEnd, expiry);
+    this.contents.replace(entry, this.#regionOf(value), valueStart, valueEnd, expiry);
     return entry;
   }
 
   write(entry: number, offset: number, bytes: Uint8Array, start: number, end: number, undo: UndoLog | null): number {
     if (undo !== null) undo.push(Change.write(this, entry, offset, end - start));
-    this.contents.write(entry, offset, bytes, start, end);
+    this.contents.write(entry, offset, this.#regionOf(bytes), start, end);
     return entry;
   }
 
@@ -128,11 +142,11 @@ export class ByteStore implements EntryStore, Changeable {
   }
 
   first(bytes: Uint8Array, start: number, end: number, after: boolean): number {
-    return this.contents.first(bytes, start, end, after);
+    return this.contents.first(this.#regionOf(bytes), start, end, after);
   }
 
   last(bytes: Uint8Array, start: number, end: number, before: boolean): number {
-    return this.contents.last(bytes, start, end, before);
+    return this.contents.last(this.#regionOf(bytes), start, end, before);
   }
 
   next(entry: number): number {
@@ -186,6 +200,11 @@ export class ByteStore implements EntryStore, Changeable {
   /** Checks every invariant by a walk over everything; for tests. Throws `AssertionError`. */
   check(): void {
     this.contents.check();
+  }
+
+  /** A source in the store itself must be known as such: what it is copied to may overlap it. */
+  #regionOf(bytes: Uint8Array): Region {
+    return bytes === this.#located.bytes ? this.#located : this.#regions.of(bytes);
   }
 }
 
