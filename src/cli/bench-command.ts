@@ -3,10 +3,11 @@ import { ConfigError } from "../model/index.js";
 import { LOAD_ARRIVALS, LOAD_WORKLOADS, type LoadArrivals, type LoadWorkload } from "../runtime/index.js";
 import { LOG_LEVELS, type LogLevel } from "./log-level.js";
 import { addClusterOptions } from "./cluster-option.js";
+import { addClientSecurityOptions, type ClientSecurityFlags } from "./client-security-option.js";
 import { addConfigOption, oneOf, option, positive, whole } from "./option.js";
 import type { ClusterFlags } from "./up-command.js";
 
-export interface BenchFlags extends ClusterFlags {
+export interface BenchFlags extends ClusterFlags, ClientSecurityFlags {
   readonly data?: string;
   readonly address?: string;
   readonly workload: LoadWorkload;
@@ -47,7 +48,7 @@ export function benchCommand(): Command {
   addClusterOptions(command)
     .option("--json", "one JSON object on stdout")
     .addOption(option("--log-level <level>", `what is logged on stderr: ${LOG_LEVELS.join("|")}`, oneOf(LOG_LEVELS)));
-  return addConfigOption(command).action(async (flags: BenchFlags) => {
+  return addConfigOption(addClientSecurityOptions(command)).action(async (flags: BenchFlags) => {
     refuseClusterFlags(command, flags);
     const { runBench } = await import("./bench.js");
     process.exit(await runBench(flags));

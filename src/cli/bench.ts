@@ -6,7 +6,9 @@ import {
   btreeLoadCommands,
   builtNames,
   type ClientAddress,
+  type ClientSecurity,
   connectBlockClient,
+  directorySecurity,
   kvLoadCommands,
   loadCluster,
   loadOptions,
@@ -21,6 +23,7 @@ import {
   runLoad,
 } from "../runtime/index.js";
 import type { BenchFlags } from "./bench-command.js";
+import { givenSecurity } from "./client-security-option.js";
 import { type ClusterStanding, commandsOf, digestsEqual, discover, standingOf } from "./cluster-status.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import { cpuSeconds } from "./process-time.js";
@@ -36,6 +39,7 @@ interface Target {
   readonly service: string;
   /** Null when only an address is known. */
   readonly config: ClusterConfig | null;
+  readonly security: ClientSecurity;
   pidOf(id: ReplicaId): number | null;
 }
 
@@ -83,7 +87,7 @@ export async function runBench(flags: BenchFlags): Promise<number> {
   try {
     const { config, supervisor } = await cluster.start();
     const pidOf = (id: ReplicaId): number | null => supervisor.replica(id).pid;
-    return await measure(flags, { replicas: config.replicas, service, config, pidOf }, output);
+    return await measure(flags, { replicas: config.replicas, service, config, security: {}, pidOf }, output);
   } finally {
     await cluster.close();
   }
@@ -93,12 +97,14 @@ async function runningTarget(flags: BenchFlags): Promise<Target> {
   if (flags.address !== undefined) {
     parseAddress(flags.address);
     const service = flags.service ?? "kv";
-    return { replicas: await discover(flags.address), service, config: null, pidOf: () => null };
+    const security = givenSecurity(flags) ?? {};
+    return { replicas: await discover(flags.address, security), service, config: null, security, pidOf: () => null };
   }
   const directory = flags.data as string;
   const config = await loadCluster(directory);
   const pidOf = (id: ReplicaId): number | null => lockHolder(replicaDirectory(directory, id));
-  return { replicas: config.replicas, service: config.service, config, pidOf };
+  const security = givenSecurity(flags) ?? directorySecurity(directory, config);
+  return { replicas: config.replicas, service: config.service, config, security, pidOf };
 }
 
 /** The load that the flags ask for. Throws `ConfigError` if the service has none such. */
@@ -133,14 +139,14 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
     options,
     commands,
     async open(handlers) {
-      const client = await connectBlockClient({ addresses, handlers, scheduler });
+      const client = await connectBlockClient({ ...target.security, addresses, handlers, scheduler });
       return target.config?.reads === "ordered" ? orderedReads(client) : client;
     },
     onPhase: (phase) => readings.set(phase, read(target)),
     onProgress: (progress) => output.progress(progressLine(progress)),
   });
   output.progress("");
-  const standing = await standingOf(target.replicas, (id) => target.pidOf(id));
+  const standing = await standingOf(target.replicas, (id) => target.pidOf(id), target.security);
   const report = await reportOf(flags, target, result, readings, standing);
   warnIfBehind(flags, result);
   output.event(report);
@@ -156,7 +162,7 @@ function read(target: Target): Reading {
   return {
     replicaCpuSeconds: known ? seconds.reduce((sum, each) => sum + each, 0) : null,
     clientCpuSeconds: (user + system) / 1e6,
-    executed: commandsOf(target.replicas),
+    executed: commandsOf(target.replicas, target.security),
   };
 }
 

@@ -1,8 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
-import { SynodError, type ReplicaId } from "../model/index.js";
+import { AuthenticationError, SynodError, type ReplicaId } from "../model/index.js";
 import { SystemScheduler, TcpDialler } from "../platform/index.js";
-import { type ClientAddress, ReplicaQuery, type ReplicaStatus } from "../runtime/index.js";
+import {
+  accessOf,
+  type ClientAddress,
+  type ClientSecurity,
+  ReplicaQuery,
+  type ReplicaStatus,
+} from "../runtime/index.js";
 import { silentLog } from "./silent-log.js";
 
 /** A replica that has not answered by then counts as down. */
@@ -38,14 +44,18 @@ export interface ClusterStanding {
 }
 
 /** The client addresses of a whole cluster, as the replica at `address` knows them. */
-export async function discover(address: string): Promise<readonly ClientAddress[]> {
-  return withQuery([address], async (query) => {
-    const { addresses } = await query.welcome(0, 2 * ANSWER_MS_MAX);
-    if (!isAddressList(addresses)) {
-      throw new SynodError("SYNOD_CONNECTION", `the replica at ${address} sent a malformed list of addresses`);
-    }
-    return addresses;
-  });
+export async function discover(address: string, security: ClientSecurity = {}): Promise<readonly ClientAddress[]> {
+  return withQuery(
+    [address],
+    async (query) => {
+      const { addresses } = await query.welcome(0, 2 * ANSWER_MS_MAX);
+      if (!isAddressList(addresses)) {
+        throw new SynodError("SYNOD_CONNECTION", `the replica at ${address} sent a malformed list of addresses`);
+      }
+      return addresses;
+    },
+    security,
+  );
 }
 
 function isAddressList(value: unknown): value is readonly ClientAddress[] {
@@ -64,6 +74,7 @@ function isAddressList(value: unknown): value is readonly ClientAddress[] {
 export async function standingOf(
   replicas: readonly ClientAddress[],
   pidOf: (id: ReplicaId) => number | null,
+  security: ClientSecurity = {},
 ): Promise<ClusterStanding> {
   return withQuery(
     replicas.map((replica) => replica.client),
@@ -82,14 +93,19 @@ export async function standingOf(
       });
       return { replicas: standings, quorum: digests.some((digest) => digest !== null) };
     },
+    security,
   );
 }
 
 /** Commands that each replica has executed since its start, reads included; null for one that does not answer. */
-export async function commandsOf(replicas: readonly ClientAddress[]): Promise<readonly (number | null)[]> {
+export async function commandsOf(
+  replicas: readonly ClientAddress[],
+  security: ClientSecurity = {},
+): Promise<readonly (number | null)[]> {
   return withQuery(
     replicas.map((replica) => replica.client),
     (query) => Promise.all(replicas.map(async (_, index) => (await statusOf(query, index))?.commands ?? null)),
+    security,
   );
 }
 
@@ -99,6 +115,18 @@ export async function statusOf(query: ReplicaQuery, index: number): Promise<Repl
   } catch {
     return null;
   }
+}
+
+/** Instances that each replica knows to be decided; null for one that does not answer. */
+export async function decidedOf(
+  replicas: readonly ClientAddress[],
+  security: ClientSecurity,
+): Promise<readonly (number | null)[]> {
+  return withQuery(
+    replicas.map((replica) => replica.client),
+    (query) => Promise.all(replicas.map(async (_, index) => (await statusOf(query, index))?.decided ?? null)),
+    security,
+  );
 }
 
 async function digestsOf(
@@ -130,22 +158,47 @@ export function digestsEqual(standing: ClusterStanding): boolean {
 }
 
 /** Lends a query on these client addresses and closes it afterwards. */
-export async function withQuery<T>(addresses: readonly string[], use: (query: ReplicaQuery) => Promise<T>): Promise<T> {
-  const { port, scheduler } = dialled(addresses);
+export async function withQuery<T>(
+  addresses: readonly string[],
+  use: (query: ReplicaQuery) => Promise<T>,
+  security: ClientSecurity = {},
+): Promise<T> {
+  const refused = new Set<number>();
+  const { port, scheduler } = dialled(addresses, security, (link) => refused.add(link));
   const query = new ReplicaQuery(port, scheduler, addresses.length);
   try {
     return await use(query);
+  } catch (error) {
+    if (refused.size === 0) throw error;
+    throw new AuthenticationError(
+      `${addresses.join(", ")}: the replicas do not let this program in (password, certificate?)`,
+    );
   } finally {
     await query.close();
   }
 }
 
 /** A port that dials client addresses, for its user to start and to close. */
-export function dialled(addresses: readonly string[]): {
+export function dialled(
+  addresses: readonly string[],
+  security: ClientSecurity = {},
+  onRefused: (link: number) => void = () => undefined,
+): {
   readonly port: TcpDialler;
   readonly scheduler: SystemScheduler;
 } {
   const scheduler = new SystemScheduler();
   const seed = randomBytes(4).readUInt32LE();
-  return { port: new TcpDialler({ scheduler, events: silentLog, clusterId: null, addresses, seed }), scheduler };
+  return {
+    port: new TcpDialler({
+      ...accessOf(security),
+      scheduler,
+      events: silentLog,
+      clusterId: null,
+      addresses,
+      seed,
+      onRefused,
+    }),
+    scheduler,
+  };
 }

@@ -1,13 +1,24 @@
 import { Command } from "commander";
 import { type ClusterConfig, ConfigError, ExitCode, parseAddress } from "../model/index.js";
-import { assertContinues, checkCombination, CLUSTER_DEFAULTS, holdsCluster, loadCluster } from "../runtime/index.js";
+import {
+  assertContinues,
+  assertProtected,
+  checkCombination,
+  CLUSTER_DEFAULTS,
+  holdsCluster,
+  loadCluster,
+  loadClusterFile,
+} from "../runtime/index.js";
 import { addClusterOptions } from "./cluster-option.js";
+import { configNewCommand, configPasswordCommand } from "./config-new-command.js";
 import { addConfigOption, option } from "./option.js";
-import { createOutput } from "./output.js";
+import { createOutput, type Output } from "./output.js";
 import type { UpFlags } from "./up-command.js";
 
 interface ConfigFlags extends UpFlags {
   readonly config?: string;
+  /** A file that describes a cluster of several machines: then it is that file which is checked or printed. */
+  readonly cluster?: string;
 }
 
 /** `synod config check|print`: what `synod up` would run with, and where each value comes from. */
@@ -17,6 +28,7 @@ export function configCommand(): Command {
     shaped("check", "Says whether flags, environment and file make a cluster that can run.").action(
       async (flags: ConfigFlags, command: Command) => {
         const output = createOutput(flags.json === true);
+        if (flags.cluster !== undefined) return checkFile(flags.cluster, output);
         const { values, recorded } = await effective(flags, command);
         if (recorded !== null) assertContinues(flags.data, recorded, flags);
         output.event({ valid: true, config: values });
@@ -29,6 +41,7 @@ export function configCommand(): Command {
     shaped("print", "Prints every value and where it comes from.").action(
       async (flags: ConfigFlags, command: Command) => {
         const output = createOutput(flags.json === true);
+        if (flags.cluster !== undefined) return printFile(flags.cluster, output);
         const { values, sources } = await effective(flags, command);
         output.event({ config: values, sources });
         for (const [name, value] of Object.entries(values)) {
@@ -37,13 +50,46 @@ export function configCommand(): Command {
       },
     ),
   );
+  config.addCommand(configNewCommand());
+  config.addCommand(configPasswordCommand());
   return config;
+}
+
+async function checkFile(file: string, output: Output): Promise<void> {
+  const cluster = await loadClusterFile(file);
+  assertProtected(cluster);
+  output.event({ valid: true, config: shown(cluster) });
+  output.line(`${file} is valid: cluster ${cluster.clusterId} of ${cluster.replicas.length} replicas`);
+}
+
+async function printFile(file: string, output: Output): Promise<void> {
+  const cluster = shown(await loadClusterFile(file));
+  output.event({ config: cluster });
+  output.line(JSON.stringify(cluster, null, 2));
+}
+
+/** Without what nobody needs to see on a terminal. */
+function shown(cluster: ClusterConfig): ClusterConfig {
+  const { security } = cluster;
+  if (security === undefined) return cluster;
+  const { secret, passwords, ...files } = security;
+  return {
+    ...cluster,
+    security: {
+      ...files,
+      ...(secret === undefined ? {} : { secret: "(hidden)" }),
+      ...(passwords === undefined
+        ? {}
+        : { passwords: Object.fromEntries(Object.keys(passwords).map((user) => [user, "(hidden)"])) }),
+    },
+  };
 }
 
 function shaped(name: string, description: string): Command {
   const command = new Command(name)
     .description(description)
-    .addOption(option("--data <dir>", "the cluster's directory").default("./synod-data"));
+    .addOption(option("--data <dir>", "the cluster's directory").default("./synod-data"))
+    .addOption(option("--cluster <file>", "a file of `config new` instead of the flags and the directory"));
   return addConfigOption(addClusterOptions(command)).option("--json", "one JSON object a line on stdout");
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import type { ReplicaAddress } from "../model/index.js";
-import type { OwnAccess } from "../runtime/index.js";
+import type { ClientSecurity } from "../runtime/index.js";
 import { RespConnection, type RespReply } from "./resp-connection.js";
 
 const RETRY_MS = 10;
@@ -12,12 +12,12 @@ const UNUSED_KEY = "\u0000synod:first-write\u0000";
  * Resolves once a write has gone through a replica's own client-facing port, over a real connection: what "ready" means.
  * Tries for as long as it takes, since without a quorum there is nothing else to do. Leaves nothing behind in the store.
  */
-export async function firstWrite(address: ReplicaAddress, own: OwnAccess): Promise<void> {
+export async function firstWrite(address: ReplicaAddress, own: ClientSecurity): Promise<void> {
   if (address.resp !== null) await firstRespWrite(address.resp, own);
   else await firstSession(address.client, own);
 }
 
-async function firstRespWrite(address: string, own: OwnAccess): Promise<void> {
+async function firstRespWrite(address: string, own: ClientSecurity): Promise<void> {
   for (;;) {
     let connection: RespConnection | null = null;
     try {
@@ -38,7 +38,7 @@ async function firstRespWrite(address: string, own: OwnAccess): Promise<void> {
 }
 
 /** For services without RESP: the replica's client port answers, and a session is opened, which is an ordered write. */
-async function firstSession(address: string, own: OwnAccess): Promise<void> {
+async function firstSession(address: string, own: ClientSecurity): Promise<void> {
   const { connectBlockClient } = await import("../runtime/index.js");
   const handlers = { resolve: () => undefined, fail: () => undefined, opened: () => undefined };
   let client = await connectBlockClient({ ...own, addresses: [address], handlers }).catch(() => null);

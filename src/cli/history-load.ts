@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { Prng } from "../base/index.js";
 import { HistoryRecorder, type Operation } from "../sim/index.js";
+import type { ClientSecurity } from "../runtime/index.js";
 import { RespConnection, type RespReply, RespReplyError } from "./resp-connection.js";
 
 /** Keys of the load: few enough that clients meet on them all the time. */
@@ -23,6 +24,7 @@ export const LOAD_OPERATIONS_MAX = 200_000;
  */
 export class HistoryLoad {
   readonly #addresses: readonly string[];
+  readonly #security: ClientSecurity;
   readonly #prefix = `synod:load:${randomBytes(4).toString("hex")}:`;
   readonly #recorder = new HistoryRecorder();
   readonly #clients: Promise<void>[] = [];
@@ -31,8 +33,9 @@ export class HistoryLoad {
   #written = 0;
 
   /** `addresses`: the RESP ports of all replicas, those of dead ones too. */
-  constructor(addresses: readonly string[]) {
+  constructor(addresses: readonly string[], security: ClientSecurity = {}) {
     this.#addresses = addresses;
+    this.#security = security;
   }
 
   get running(): boolean {
@@ -78,7 +81,7 @@ export class HistoryLoad {
     const keys = Array.from({ length: KEYS }, (_, index) => this.#key(index));
     for (const address of this.#addresses) {
       try {
-        const connection = await RespConnection.open(address, CONNECT_MS_MAX);
+        const connection = await RespConnection.open(address, CONNECT_MS_MAX, this.#security);
         const reply = await connection.send(["DEL", ...keys]);
         connection.close();
         if (typeof reply === "number") return;
@@ -93,7 +96,7 @@ export class HistoryLoad {
     let connection: RespConnection | null = null;
     while (this.#running && this.#recorder.operations.length < LOAD_OPERATIONS_MAX) {
       try {
-        connection ??= await RespConnection.open(address, CONNECT_MS_MAX);
+        connection ??= await RespConnection.open(address, CONNECT_MS_MAX, this.#security);
         this.#connections.add(connection);
       } catch {
         await setTimeout(RECONNECT_MS);

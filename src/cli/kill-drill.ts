@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
+import type { ClientSecurity } from "../runtime/index.js";
 import { RespConnection, RespReplyError } from "./resp-connection.js";
 
 const CONNECT_MS_MAX = 1000;
@@ -22,8 +23,12 @@ export interface KillDrillResult {
  * Writes one key after the other through a surviving replica's port, calls `kill` on the way, and afterwards reads back
  * everything that was acknowledged. Leaves none of its keys behind.
  */
-export async function killDrill(respAddress: string, kill: () => void): Promise<KillDrillResult> {
-  const connection = await RespConnection.open(respAddress, CONNECT_MS_MAX);
+export async function killDrill(
+  respAddress: string,
+  security: ClientSecurity,
+  kill: () => void,
+): Promise<KillDrillResult> {
+  const connection = await RespConnection.open(respAddress, CONNECT_MS_MAX, security);
   try {
     const prefix = `synod:probe:${randomBytes(6).toString("hex")}:`;
     const written: string[] = [];

@@ -15,6 +15,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   check: async () => (await import("./check-command.js")).checkHistoryCommand(),
   sim: async () => (await import("./sim-command.js")).simCommand(),
   doctor: async () => (await import("./doctor-command.js")).doctorCommand(),
+  init: async () => (await import("./init-command.js")).initCommand(),
+  certificates: async () => (await import("./certificates-command.js")).certificatesCommand(),
   config: async () => (await import("./config-command.js")).configCommand(),
 };
 

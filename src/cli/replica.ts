@@ -122,9 +122,13 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
       process.on("disconnect", () => stop("supervisor gone", ORPHAN_STOP_MS_MAX));
       if (process.connected !== true) stop("supervisor gone", ORPHAN_STOP_MS_MAX);
     } else {
+      // On a terminal SIGHUP says that it is gone; elsewhere it asks for new certificates and passwords.
+      const terminal = process.stdin.isTTY || process.stderr.isTTY;
+      if (!terminal) process.on("SIGHUP", () => thread.reload());
       onStopSignal(
         () => stop("signal"),
         () => process.exit(ExitCode.interrupted),
+        terminal ? ["SIGINT", "SIGTERM", "SIGHUP"] : ["SIGINT", "SIGTERM"],
       );
     }
   });

@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { AuthenticationError, parseAddress, SynodError } from "../model/index.js";
-import type { OwnAccess } from "../runtime/index.js";
+import type { ClientSecurity } from "../runtime/index.js";
 
 /** Requests of one connection that may wait for their replies; `send` beyond that is refused. */
 const WAITING_MAX = 4096;
@@ -41,24 +41,22 @@ export class RespConnection {
   }
 
   /**
-   * Connects to `host:port`; rejects if that takes longer than `timeoutMs`. `access` is for a port with TLS or logins of a
-   * cluster whose directory can be read; the port has to show the very certificate named there.
+   * Connects to `host:port`; rejects if that takes longer than `timeoutMs`. `security` is for a port with TLS or
+   * logins.
    */
-  static async open(address: string, timeoutMs: number, access: OwnAccess | null = null): Promise<RespConnection> {
-    const connection = await RespConnection.#connect(address, timeoutMs, access?.fingerprint ?? null);
-    if (access?.password === undefined) return connection;
-    const reply = await connection.send(["AUTH", access.user ?? "default", access.password]);
+  static async open(address: string, timeoutMs: number, security: ClientSecurity = {}): Promise<RespConnection> {
+    const connection = await RespConnection.#connect(address, timeoutMs, security);
+    if (security.password === undefined) return connection;
+    const reply = await connection.send(["AUTH", security.user ?? "default", security.password]);
     if (!(reply instanceof RespReplyError)) return connection;
     connection.close();
     throw new AuthenticationError(`${address} does not let this program in: ${reply.message}`);
   }
 
-  static #connect(address: string, timeoutMs: number, fingerprint: string | null): Promise<RespConnection> {
+  static async #connect(address: string, timeoutMs: number, security: ClientSecurity): Promise<RespConnection> {
+    const secured = security.tls !== undefined && security.tls !== false;
+    const socket = secured ? await secureSocket(address, security) : connect(parseAddress(address));
     return new Promise((resolve, reject) => {
-      const target = parseAddress(address);
-      // Not verified by an authority but compared with the certificate that the port is known to have.
-      const secure = fingerprint === null ? null : connectTls({ ...target, rejectUnauthorized: false });
-      const socket = secure ?? connect(target);
       const limit = setTimeout(() => {
         socket.destroy(new SynodError("SYNOD_CONNECTION", `${address} did not accept within ${timeoutMs} ms`));
       }, timeoutMs);
@@ -66,11 +64,9 @@ export class RespConnection {
         clearTimeout(limit);
         reject(error);
       });
-      socket.once(secure === null ? "connect" : "secureConnect", () => {
+      socket.once(secured ? "secureConnect" : "connect", () => {
         clearTimeout(limit);
-        if (secure !== null && secure.getPeerX509Certificate()?.fingerprint256 !== fingerprint) {
-          socket.destroy(new SynodError("SYNOD_CONNECTION", `${address} shows another certificate than it should`));
-        } else resolve(new RespConnection(socket));
+        resolve(new RespConnection(socket));
       });
     });
   }
@@ -112,6 +108,19 @@ export class RespConnection {
     this.#lost ??= error;
     for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#lost);
   }
+}
+
+/** What TLS needs is loaded by the few who use it. */
+async function secureSocket(address: string, security: ClientSecurity): Promise<Socket> {
+  const { accessOf } = await import("../runtime/index.js");
+  const { serverMismatch } = await import("../platform/index.js");
+  const { tls, trustedCluster = null } = accessOf(security);
+  return connectTls({
+    ...parseAddress(address),
+    ...(tls === undefined ? {} : { secureContext: tls.context }),
+    rejectUnauthorized: true,
+    checkServerIdentity: (host, cert) => serverMismatch(cert, host, trustedCluster),
+  });
 }
 
 const malformed = (what: string): SynodError => new SynodError("SYNOD_CONNECTION", `the other side sent ${what}`);

@@ -1,7 +1,8 @@
 import { Command } from "commander";
+import { addClientSecurityOptions, type ClientSecurityFlags } from "./client-security-option.js";
 import { addConfigOption, option } from "./option.js";
 
-export interface StatusFlags {
+export interface StatusFlags extends ClientSecurityFlags {
   readonly data?: string;
   readonly address?: string;
   readonly json?: boolean;
@@ -13,7 +14,7 @@ export function statusCommand(): Command {
     .addOption(option("--data <dir>", "the cluster's directory (default: ./synod-data)"))
     .addOption(option("--address <host:port>", "client address of any replica, instead of a directory"))
     .option("--json", "one JSON object on stdout");
-  return addConfigOption(command).action(async (flags: StatusFlags) => {
+  return addConfigOption(addClientSecurityOptions(command)).action(async (flags: StatusFlags) => {
     const { runStatus } = await import("./status.js");
     process.exit(await runStatus(flags));
   });

@@ -1,15 +1,16 @@
 import { readFileSync } from "node:fs";
 import { ConfigError, ExitCode, parseAddress } from "../model/index.js";
 import { lockHolder } from "../platform/index.js";
-import { loadCluster, replicaDirectory } from "../runtime/index.js";
+import { directorySecurity, loadCluster, replicaDirectory } from "../runtime/index.js";
 import { type ClusterStanding, digestsEqual, discover, standingOf } from "./cluster-status.js";
+import { givenSecurity } from "./client-security-option.js";
 import { createOutput, painted } from "./output.js";
 import type { StatusFlags } from "./status-command.js";
 
 /** Prints where each replica stands. Exit code 1 when no quorum answered. */
 export async function runStatus(flags: StatusFlags): Promise<number> {
   const output = createOutput(flags.json === true);
-  const standing = flags.address === undefined ? await ofDirectory(flags.data) : await ofAddress(flags);
+  const standing = flags.address === undefined ? await ofDirectory(flags) : await ofAddress(flags);
   output.event({ replicas: standing.replicas });
   for (const replica of standing.replicas) {
     const colour = replica.role === "down" ? "red" : replica.role === "leader" ? "green" : "dim";
@@ -36,16 +37,22 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
   return ExitCode.ok;
 }
 
-async function ofDirectory(data = "./synod-data"): Promise<ClusterStanding> {
+async function ofDirectory(flags: StatusFlags): Promise<ClusterStanding> {
+  const { data = "./synod-data" } = flags;
   const config = await loadCluster(data);
-  return standingOf(config.replicas, (id) => lockHolder(replicaDirectory(data, id)));
+  return standingOf(
+    config.replicas,
+    (id) => lockHolder(replicaDirectory(data, id)),
+    givenSecurity(flags) ?? directorySecurity(data, config),
+  );
 }
 
 async function ofAddress(flags: StatusFlags): Promise<ClusterStanding> {
   if (flags.data !== undefined) throw new ConfigError("--data and --address exclude each other");
   const address = flags.address ?? "";
   parseAddress(address);
-  return standingOf(await discover(address), () => null);
+  const security = givenSecurity(flags) ?? {};
+  return standingOf(await discover(address, security), () => null, security);
 }
 
 /** Why a replica whose process lives does not answer, as far as the system tells. */

@@ -4,10 +4,14 @@ import { takeOverSignals } from "./early-signal.js";
 const SECOND_SIGNAL_AFTER_MS = 500;
 
 /**
- * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP, and `abandon` at one that comes more than 500 ms later: whoever sends it no
+ * Calls `stop` at the first of `signals`, and `abandon` at one that comes more than 500 ms later: whoever sends it no
  * longer wants to wait for a graceful end.
  */
-export function onStopSignal(stop: () => void, abandon: () => void): void {
+export function onStopSignal(
+  stop: () => void,
+  abandon: () => void,
+  signals: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"],
+): void {
   takeOverSignals();
   let firstMs = 0;
   const onSignal = (): void => {
@@ -19,5 +23,5 @@ export function onStopSignal(stop: () => void, abandon: () => void): void {
       abandon();
     }
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  for (const signal of signals) process.on(signal, onSignal);
 }

@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { type ClusterConfig, majority, type ReplicaId } from "../model/index.js";
-import type { Supervisor } from "../runtime/index.js";
+import type { ClientSecurity, Supervisor } from "../runtime/index.js";
 import { checkHistory } from "../sim/index.js";
 import { digestsEqual, standingOf } from "./cluster-status.js";
 import { messageOf } from "./exit.js";
@@ -16,16 +16,18 @@ class Console {
   readonly #config: ClusterConfig;
   readonly #supervisor: Supervisor;
   readonly #output: Output;
+  readonly #security: ClientSecurity;
   #load: HistoryLoad | null = null;
   /** One action at a time: keys pressed meanwhile are dropped. */
   #busy = false;
   /** The replica that a drill kills: the drill itself tells of its death and of the new leader. 0 outside a drill. */
   drilled: ReplicaId = 0;
 
-  constructor(config: ClusterConfig, supervisor: Supervisor, output: Output) {
+  constructor(config: ClusterConfig, supervisor: Supervisor, output: Output, security: ClientSecurity) {
     this.#config = config;
     this.#supervisor = supervisor;
     this.#output = output;
+    this.#security = security;
   }
 
   get actions(): ReadonlyMap<string, () => Promise<void> | void> {
@@ -73,7 +75,9 @@ class Console {
     const address = witness?.address.resp ?? null;
     if (address === null) return this.#bad("no other replica is ready");
     this.drilled = leader;
-    const result = await killDrill(address, () => this.#supervisor.kill(leader)).finally(() => (this.drilled = 0));
+    const result = await killDrill(address, this.#security, () => this.#supervisor.kill(leader)).finally(
+      () => (this.drilled = 0),
+    );
     if (result.outageMs === null) return this.#bad(`r${leader} killed, and no write succeeded since`);
     const next = this.#supervisor.leader;
     const lost = result.lost === 0 ? "0 acknowledged writes lost" : `${result.lost} ACKNOWLEDGED WRITES LOST`;
@@ -109,7 +113,7 @@ class Console {
       return this.#output.line(`  load off after ${grouped(this.#load.operations.length)} operations; [c] checks them`);
     }
     await this.#load?.clear();
-    this.#load = new HistoryLoad(this.#respAddresses);
+    this.#load = new HistoryLoad(this.#respAddresses, this.#security);
     this.#load.start();
     this.#output.line(`  load on: ${this.#load.keys} keys through all replicas`);
   }
@@ -119,7 +123,7 @@ class Console {
     const load = this.#load;
     const wasRunning = load?.running === true;
     await load?.stop();
-    const standing = await standingOf(this.#config.replicas, () => null);
+    const standing = await standingOf(this.#config.replicas, () => null, this.#security);
     const up = standing.replicas.filter((replica) => replica.role !== "down").length;
     const states = digestsEqual(standing)
       ? `state digests equal on ${up}/${standing.replicas.length}`
@@ -164,8 +168,9 @@ export function startKeyboard(
   supervisor: Supervisor,
   output: Output,
   quit: () => void,
+  security: ClientSecurity,
 ): Keyboard {
-  const desk = new Console(config, supervisor, output);
+  const desk = new Console(config, supervisor, output, security);
   const names = new Map([
     ["k", "[k]ill leader"],
     ["r", "[r]estart"],

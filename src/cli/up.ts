@@ -1,5 +1,5 @@
 import { type ClusterConfig, ExitCode, type ReplicaId } from "../model/index.js";
-import { openCluster, Supervisor } from "../runtime/index.js";
+import { directorySecurity, openCluster, Supervisor } from "../runtime/index.js";
 import { ExitError } from "./exit.js";
 import { defaultLogLevel } from "./log-level.js";
 import { createOutput, type Output, painted } from "./output.js";
@@ -53,7 +53,7 @@ function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Prom
     /** The keys bring load and checkers with them, which are loaded after everything is ready. */
     async function listenToKeys(): Promise<void> {
       const { startKeyboard } = await import("./up-keyboard.js");
-      if (!ending) keyboard = startKeyboard(config, supervisor, output, stop);
+      if (!ending) keyboard = startKeyboard(config, supervisor, output, stop, directorySecurity(flags.data, config));
     }
 
     function stop(): void {

@@ -75,6 +75,11 @@ export async function loadCluster(directory: string, shapeChecked = false): Prom
     }
     throw new ConfigError(`${file} can't be read: ${(error as Error).message}`);
   }
+  return parseClusterText(file, text, shapeChecked);
+}
+
+/** The same for the text of such a file; `file` names it in errors. */
+export async function parseClusterText(file: string, text: string, shapeChecked = false): Promise<ClusterConfig> {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -279,11 +284,11 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Replaces `cluster.json` atomically: whole and synced before it gets its name. */
-function writeClusterFile(directory: string, config: ClusterConfig): void {
+/** Replaces `cluster.json` atomically: whole and synced before it gets its name. Only its owner can read the secret in it. */
+export function writeClusterFile(directory: string, config: ClusterConfig): void {
   const file = join(directory, CLUSTER_FILE);
   const temporary = `${file}.new`;
-  const handle = openSync(temporary, "w");
+  const handle = openSync(temporary, "w", config.security === undefined ? 0o666 : 0o600);
   try {
     writeSync(handle, `${JSON.stringify(config, null, 2)}\n`);
     fsyncSync(handle);
@@ -294,7 +299,8 @@ function writeClusterFile(directory: string, config: ClusterConfig): void {
   syncDirectory(directory);
 }
 
-function syncDirectory(directory: string): void {
+/** Makes what was created, renamed or removed in a directory durable. */
+export function syncDirectory(directory: string): void {
   const handle = openSync(directory, "r");
   try {
     fsyncSync(handle);

@@ -8,6 +8,7 @@ export * from "./cluster-directory.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
 export type { GatewayCounters, ReplicaReading } from "./reading.js";
 export type { ReplicaReport } from "./replica-report.js";
+export * from "./machine.js";
 export * from "./replica-store.js";
 export { restoreCluster, type RestoredCluster, type RestoreProgress } from "./restore-cluster.js";
 export * from "./run-replica.js";

@@ -35,12 +35,6 @@ export interface ClientAccess {
   readonly login?: Login | undefined;
 }
 
-/** How the process of a replica comes in at the replica's own ports, to see that they work. */
-export interface OwnAccess extends ClientSecurity {
-  /** The certificate that the ports show, as SHA-256 of its DER form; null without TLS. */
-  readonly fingerprint: string | null;
-}
-
 /** One set of files and the credentials made of it. */
 interface Watched {
   readonly role: string;
@@ -105,11 +99,9 @@ export class ReplicaSecurity {
     this.#watchOn();
   }
 
-  get own(): OwnAccess {
-    const { directory, config } = this.#init;
-    const cert = this.clients?.pem.cert ?? null;
-    const fingerprint = cert === null ? null : new X509Certificate(cert).fingerprint256;
-    return { fingerprint, ...directorySecurity(directory, config) };
+  /** How this replica's own process comes in at its ports, to see that they work. */
+  get own(): ClientSecurity {
+    return directorySecurity(this.#init.directory, this.#init.config);
   }
 
   /** Reads everything anew. `passwords` are those that `cluster.json` has now. */

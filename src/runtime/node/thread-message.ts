@@ -10,7 +10,7 @@ import {
 } from "../../model/index.js";
 import type { ReplicaOptions } from "../replica/api.js";
 import type { ReplicaReading } from "./reading.js";
-import type { OwnAccess } from "./security.js";
+import type { ClientSecurity } from "../client/client-access.js";
 
 /** What a replica's thread is started with. */
 export interface ReplicaThreadData {
@@ -46,7 +46,7 @@ export type FromReplicaThread =
   /** Where the replica stands; null while it is being opened. */
   | { readonly kind: "reading"; readonly serial: number; readonly reading: ReplicaReading | null }
   /** The replica takes part, and its ports are open. */
-  | { readonly kind: "recovered"; readonly address: ReplicaAddress; readonly own: OwnAccess }
+  | { readonly kind: "recovered"; readonly address: ReplicaAddress; readonly own: ClientSecurity }
   /** The replica believes that this one leads; 0 if it knows of none. */
   | { readonly kind: "leader"; readonly leader: ReplicaId }
   /** It can't go on or never began; the process ends with this exit code. */
