@@ -60,9 +60,12 @@ export class Btree implements Service {
     const bounds = options.bounds ?? [];
     assert(bounds.length <= BOUNDS_MAX, `at most ${BOUNDS_MAX} bounds, got ${bounds.length}`);
     this.#bounds = Uint32Array.from(bounds.flat());
-    for (let i = 0; i < bounds.length; i++) {
-      const [low, high] = bounds[i] as readonly [number, number];
-      assert(i === 0 ? low + high > 0 : this.#groupOf(low, high) === i + 1, `bound ${i} is not above the one before`);
+    let before = 0;
+    let beforeHigh = 0;
+    for (const [low, high] of bounds) {
+      assert(high > beforeHigh || (high === beforeHigh && low > before), "bounds ascend, and the first is above 0");
+      before = low;
+      beforeHigh = high;
     }
   }
 
