@@ -21,7 +21,7 @@ const shop = defineService({
       execute: ({ rows, counts }, a, ctx) => {
         rows.set(a.id, { owner: a.row.owner, tags: [String(ctx.time)] });
         // @ts-expect-error A table of numbers takes no text.
-        counts.get("never") === undefined || counts.set(a.id, "1");
+        if (a.id === "never") counts.set(a.id, "1");
         // @ts-expect-error There is no such table.
         void (() => void tables.nothing);
         return rows.get(a.id)?.tags.length ?? 0;

@@ -408,7 +408,7 @@ describe("defineService", () => {
       [{ name: "a", tables: { rows: {} }, commands }, /tables\.rows is made by table/],
       [{ name: "a", tables: { "1": table() }, commands }, /"1" can't be the name of a table/],
       [{ name: "a", tables, commands: {} }, /1 to 1024 commands/],
-      [{ name: "a", tables, commands: { then: commands.none } }, /"then" can't be the name of a command/],
+      [{ name: "a", tables, commands: { close: commands.none } }, /"close" can't be the name of a command/],
       [{ name: "a", tables, commands: { b: 1 } }, /service a, command b: a command is an object/],
       [{ name: "a", tables, commands: { b: { execute: () => 0 } } }, /lacks keys/],
       [{ name: "a", tables, commands: { b: { keys: () => [], execute: async () => 0 } } }, /execute is synchronous/],
