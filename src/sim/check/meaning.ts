@@ -21,6 +21,9 @@ import { inRange, parseInteger } from "./values.js";
  * | mset, msetnx | key, value, … | "OK"; 1 or 0 |
  * | add | delta, or name, delta | the counter's new number, or null if the client was not told |
  * | get | (nothing) | the number of the counter without a name |
+ * | expired | key, value | none, outcome `info`: the key is gone if it still holds this value, which was set to expire |
+ * | cas | key, old value, new value | 1, or 0 if nothing was done, for whatever reason |
+ * | exec | [operation, argument…]… on different keys | list of their results, taken at one moment |
  *
  * Values and numbers may be JSON texts or numbers. A key that is ever added to is a counter and starts at 0.
  */
@@ -141,6 +144,12 @@ export function meaningOf(operation: Operation): Meaning {
     case "add":
       if (args.length <= 1) return increment(name, COUNTER_KEY, integerArgument(name, args, 0, 1), result, true);
       return increment(name, textArgument(name, args, 0, 2), integerArgument(name, args, 1, 2), result, true);
+    case "expired":
+      return one(textArgument(name, args, 0, 2), { kind: "equals", value: textArgument(name, args, 1, 2) }, remove);
+    case "cas":
+      return compareAndSet(args, result);
+    case "exec":
+      return transaction(operation, result);
     default:
       throw new NotModelledError(`the operation "${operation.op}" is not modelled`);
   }
@@ -253,6 +262,35 @@ function readMany(args: readonly unknown[], result: Result): Meaning {
     touches.set(key, { key, requirement, effect: none, weight: 1 });
   }
   return { touches: [...touches.values()], presentMin: 0, presentMax: Infinity, counter: false };
+}
+
+function compareAndSet(args: readonly unknown[], result: Result): Meaning {
+  const key = textArgument("cas", args, 0, 3);
+  if (result.known && integerResult("cas", result.value) === 0) return one(key, any, none);
+  const before = textOf(args[1]);
+  if (before === undefined) throw new NotModelledError(`"cas" has the argument ${JSON.stringify(args[1])}`);
+  return one(key, { kind: "equals", value: before }, { kind: "assign", value: textArgument("cas", [args[2]], 0, 1) });
+}
+
+function transaction(operation: Operation, result: Result): Meaning {
+  const results: unknown = result.known ? result.value : null;
+  if (result.known && (!Array.isArray(results) || results.length !== operation.args.length)) {
+    throw new NotModelledError(
+      `"exec" of ${operation.args.length} operations has the result ${JSON.stringify(results)}`,
+    );
+  }
+  const touches = operation.args.flatMap((arg, index) => {
+    if (!Array.isArray(arg) || typeof arg[0] !== "string")
+      throw new NotModelledError(`"exec" of ${JSON.stringify(arg)}`);
+    const part = { ...operation, op: arg[0], args: arg.slice(1) as unknown[] };
+    const meaning = meaningOf(result.known ? { ...part, result: (results as unknown[])[index] } : part);
+    if (meaning.presentMin > 0 || meaning.presentMax < Infinity) throw new NotModelledError(`"exec" of "${part.op}"`);
+    return meaning.touches;
+  });
+  if (new Set(touches.map(({ key }) => key)).size < touches.length) {
+    throw new NotModelledError(`"exec" of several operations on one key`);
+  }
+  return { touches, presentMin: 0, presentMax: Infinity, counter: false };
 }
 
 function writeMany(name: string, args: readonly unknown[], requirement: Requirement): Meaning {

@@ -79,7 +79,7 @@ export function drawScenario(wanted: SimArguments): Scenario {
   // Every number is drawn whether or not an argument overrides it, so that an argument changes nothing but itself.
   const drawn = {
     execution: prng.chance(0.7) ? "pipelined" : "sequential",
-    service: prng.chance(0.9) ? "kv" : "counter",
+    service: drawService(prng.chance(0.9), prng.fork("service")),
     durability: prng.pick<Durability>(["fsync", "fsync", "fsync", "fsync", "fsync", "fsync", "os", "memory"]),
     replicas: prng.pick([3, 3, 3, 3, 3, 5, 5, 4, 2, 1]),
     faults: drawFaults(prng.fork("faults")),
@@ -111,6 +111,11 @@ export function drawScenario(wanted: SimArguments): Scenario {
   };
   checkCombination({ ...scenario, reads: "quorum", groups: 1 });
   return scenario;
+}
+
+function drawService(ordered: boolean, prng: Prng): string {
+  if (!ordered) return "counter";
+  return prng.chance(0.25) ? "btree" : "kv";
 }
 
 /** Swarm testing: each seed has its own subset of faults, each at its own rate; what hides a bug in one is off in another. */

@@ -8,20 +8,20 @@ import {
   replyValueLength,
   writeArgumentLatin1,
 } from "../../service/index.js";
-import type { SimCommand } from "./command.js";
+import type { CommandArgument, SimCommand } from "./command.js";
 
 /** A command in the format of the services that take argument lists. `encoded`: its arguments, where the history has others. */
 export class ArgumentCommand implements SimCommand {
-  readonly op: string;
-  readonly args: readonly (string | number)[];
+  readonly op: string | null;
+  readonly args: readonly CommandArgument[];
   readonly read: boolean;
   readonly #operation: number;
   readonly #flags: number;
   readonly #encoded: readonly string[];
 
   constructor(
-    op: string,
-    args: readonly (string | number)[],
+    op: string | null,
+    args: readonly CommandArgument[],
     operation: number,
     options: { readonly read?: boolean; readonly flags?: number; readonly encoded?: readonly string[] } = {},
   ) {

@@ -51,6 +51,7 @@ export class SimClient {
   #client: BlockClient;
   #lives = 0;
   #tokens = 0;
+  #afterEffects = 0;
   /** Commands that each lane has yet to complete before it rests; Infinity while the faults last. */
   readonly #left: number[];
   /** Lanes that found the client's window full. */
@@ -160,6 +161,12 @@ export class SimClient {
     this.#open.set(token, block);
     commands.forEach(({ op, args }, index) => {
       if (op !== null) this.#init.history.invoke(this.#nameOf(lane, index), op, args, this.#init.nowNs());
+      const { mayFollow } = commands[index] as SimCommand;
+      if (mayFollow === undefined) return;
+      // An operation without a known outcome: it takes effect at any time from now on, if ever.
+      const process = `${this.#nameOf(lane, index)} afterwards ${++this.#afterEffects}`;
+      this.#init.history.invoke(process, mayFollow.op, mayFollow.args, this.#init.nowNs());
+      this.#init.history.complete(process, "info", null, this.#init.nowNs());
     });
     this.#client.submit(token, read, commands.length, writer.bytes, writer.view, 0, writer.length);
   }
@@ -177,17 +184,33 @@ export class SimClient {
       this.#init.onAcknowledged(replySession(view, start), replySequence(view, start) + block.commands.length - 1);
     }
     let at = start + REPLY_HEADER_BYTES;
+    const results: unknown[] = [];
     this.#end(block, "ok", (index) => {
       const result = (block.commands[index] as SimCommand).decode(bytes, view, at);
       at += view.getUint32(at, true);
+      results.push(result);
       return result;
     });
     assert(at === end, "a reply block has other replies than its block has commands");
     this.completed += block.commands.length;
     const { lane } = block;
     this.#left[lane] = (this.#left[lane] as number) - block.commands.length;
+    const [first] = block.commands;
     if (this.#afterwards !== null) this.#process.after(0, this.#afterwards);
+    else if (first?.followUp !== undefined) this.#follow(lane, first.followUp(results[0]));
     else this.#later(lane);
+  }
+
+  #follow(lane: number, command: SimCommand): void {
+    this.#process.after(
+      this.#init.prng.chance(0.5) ? 0 : this.#init.scenario.workload.thinkMs * this.#init.prng.float(),
+      () => {
+        // A lane that is to rest leaves it at that, and a full window ends what was begun.
+        if ((this.#left[lane] as number) <= 0) return;
+        if (this.#client.open) this.#submit(lane, [command], false);
+        else this.#blocked.add(lane);
+      },
+    );
   }
 
   #onFailed(token: number, failure: ClientFailure): void {

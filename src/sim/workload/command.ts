@@ -4,13 +4,20 @@ import { assert, type ByteWriter, type Prng } from "../../base/index.js";
 export interface SimCommand {
   /** Null: the history does not hold it. */
   readonly op: string | null;
-  readonly args: readonly (string | number)[];
+  readonly args: readonly CommandArgument[];
   readonly read: boolean;
+  /** What may happen by itself at any time after this command took effect, as an operation of the history; or never. */
+  readonly mayFollow?: { readonly op: string; readonly args: readonly string[] };
+  /** The command that its client sends next, given the decoded reply. */
+  followUp?(reply: unknown): SimCommand;
   /** Appends the command to a block. */
   encode(writer: ByteWriter): void;
   /** The reply at `at` as the history holds it. */
   decode(bytes: Uint8Array, view: DataView, at: number): unknown;
 }
+
+/** As histories hold it: a command in a transaction is the list of its name and arguments. */
+export type CommandArgument = string | number | null | readonly CommandArgument[];
 
 /** Draws commands. Written values are unique, so that a read names the write it saw. */
 export interface CommandSource {
