@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { MiB } from "../base/index.js";
 import { type ClusterConfig, ConfigError, ExitCode, parseAddress, SynodError } from "../model/index.js";
+import { lockHolder } from "../platform/index.js";
 import {
   assertAbsent,
   type BackupOffer,
@@ -92,11 +93,9 @@ async function runningReplicas(
   }
   const directory = flags.data ?? "./synod-data";
   const config = await loadCluster(directory);
-  const answers = await withQuery(
-    config.replicas.map(({ client }) => client),
-    (query) => Promise.all(config.replicas.map((_, index) => statusOf(query, index))),
-  );
-  if (answers.some((answer) => answer !== null)) return config.replicas;
+  const folders = config.replicas.map(({ id }) => replicaDirectory(directory, id));
+  const asleep = folders.every((folder) => existsSync(folder) && lockHolder(folder) === null);
+  if (!asleep && (await anyAnswers(config))) return config.replicas;
   const away = config.replicas.filter(({ id }) => !existsSync(replicaDirectory(directory, id)));
   if (away.length > 0) {
     const names = away.map(({ id }) => `r${id}`).join(", ");
@@ -108,6 +107,14 @@ async function runningReplicas(
   output.progress("  the cluster is stopped: starting it for the backup");
   cleanup.supervisor = await started(directory, flags);
   return config.replicas;
+}
+
+async function anyAnswers(config: ClusterConfig): Promise<boolean> {
+  const answers = await withQuery(
+    config.replicas.map(({ client }) => client),
+    (query) => Promise.all(config.replicas.map((_, index) => statusOf(query, index))),
+  );
+  return answers.some((answer) => answer !== null);
 }
 
 /** Starts every replica of a directory and resolves when all are ready. */

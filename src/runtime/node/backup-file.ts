@@ -95,7 +95,7 @@ export class BackupWriter {
     const text = Buffer.from(JSON.stringify(facts), "utf8");
     assert(text.length <= BACKUP_FACTS_BYTES_MAX, `the facts of a backup have ${text.length} bytes`);
     const head = Buffer.alloc(BACKUP_HEAD_BYTES);
-    BACKUP_MAGIC.copy(head);
+    head.set(BACKUP_MAGIC);
     head.writeUInt32LE(BACKUP_VERSION, 8);
     head.writeUInt32LE(text.length, 12);
     this.#crc = crc32(text, crc32(head));

@@ -15,9 +15,9 @@
  *
  * The chunks together are a checkpoint as the replicated state writes it. Every version keeps the first 12 bytes as they are.
  */
-import { KiB, MiB } from "../../base/index.js";
+import { encodeUtf8, KiB, MiB } from "../../base/index.js";
 
-export const BACKUP_MAGIC = Buffer.from("SYNODBAK", "latin1");
+export const BACKUP_MAGIC = encodeUtf8("SYNODBAK");
 export const BACKUP_VERSION = 1;
 export const BACKUP_FACTS_BYTES_MAX = 64 * KiB;
 export const BACKUP_CHUNK_BYTES_MAX = 16 * MiB;
