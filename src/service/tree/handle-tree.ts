@@ -20,9 +20,9 @@ import { type HandleCursor, type HandleOrder, PREFIX_BYTES_MAX, type Tails } fro
 import { Tree } from "./tree.js";
 
 /** Columns of a leaf: head high, head low, handle. */
-const LEAF_COLUMNS = 3;
+const LEAF_COLUMNS = [1, 1, 1] as const;
 /** Columns of an inner node: head high, head low, child, handle. */
-const INNER_COLUMNS = 4;
+const INNER_COLUMNS = [1, 1, 1, 1] as const;
 const LEAF_CAPACITY = capacityOf(LEAF_COLUMNS);
 const INNER_CAPACITY = capacityOf(INNER_COLUMNS);
 const LEAF_LOW = KEY_HIGH + LEAF_CAPACITY;

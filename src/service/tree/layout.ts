@@ -1,5 +1,6 @@
 /**
- * How a node lies in memory. A node is 256 u32 words (1 KiB): a header, then columns of equal height, each `capacity` words.
+ * How a node lies in memory. A node is 256 u32 words (1 KiB): a header, then columns of `capacity` items each, of one word
+ * or two.
  * Items stand at the front of the columns in ascending order of keys; what is behind them is undefined.
  *
  * | word | header field |
@@ -36,8 +37,9 @@ export const CHUNK_SHIFT = 14;
 export const CHUNK_NODES = 1 << CHUNK_SHIFT;
 export const CHUNK_MASK = CHUNK_NODES - 1;
 
-/** Items of a node with so many columns. */
-export const capacityOf = (columns: number): number => Math.floor((NODE_WORDS - HEADER_WORDS) / columns);
+/** Items of a node whose columns take so many words an item. */
+export const capacityOf = (widths: readonly number[]): number =>
+  Math.floor((NODE_WORDS - HEADER_WORDS) / widths.reduce((sum, width) => sum + width, 0));
 
 /** More levels than a tree can have: inner nodes off the right edge have at least 21 children, and nodes are u32 numbers. */
 export const LEVELS_MAX = 16;

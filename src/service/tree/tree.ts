@@ -51,15 +51,16 @@ export abstract class Tree {
   /** From the leaf at 0 up to the root: the nodes of the latest descent for a change, and the item of each that it took. */
   protected readonly path = new Uint32Array(LEVELS_MAX);
   protected readonly slots = new Uint32Array(LEVELS_MAX);
-  readonly #leafColumns: number;
-  readonly #innerColumns: number;
+  readonly #leafWidths: readonly number[];
+  readonly #innerWidths: readonly number[];
   #undo: UndoLog | null = null;
 
-  constructor(leafColumns: number, innerColumns: number) {
-    this.#leafColumns = leafColumns;
-    this.#innerColumns = innerColumns;
-    this.leafCapacity = capacityOf(leafColumns);
-    this.innerCapacity = capacityOf(innerColumns);
+  /** Takes the words of an item in each column. */
+  constructor(leafWidths: readonly number[], innerWidths: readonly number[]) {
+    this.#leafWidths = leafWidths;
+    this.#innerWidths = innerWidths;
+    this.leafCapacity = capacityOf(leafWidths);
+    this.innerCapacity = capacityOf(innerWidths);
   }
 
   /** Bytes of the nodes in use, copies for marks included. */
@@ -345,15 +346,17 @@ export abstract class Tree {
   protected copyItems(level: number, from: number, first: number, into: number, target: number, count: number): void {
     if (count <= 0) return;
     const capacity = this.capacity(level);
-    const columns = level === 0 ? this.#leafColumns : this.#innerColumns;
+    const widths = level === 0 ? this.#leafWidths : this.#innerWidths;
     const source = this.arena.words(from);
     const sink = this.arena.words(into);
     const up = from === into && target > first;
-    for (let column = 0; column < columns; column++) {
-      const read = at(from) + HEADER_WORDS + column * capacity + first;
-      const write = at(into) + HEADER_WORDS + column * capacity + target;
-      if (up) for (let i = count - 1; i >= 0; i--) sink[write + i] = source[read + i] as number;
-      else for (let i = 0; i < count; i++) sink[write + i] = source[read + i] as number;
+    let column = HEADER_WORDS;
+    for (const width of widths) {
+      const read = at(from) + column + width * first;
+      const write = at(into) + column + width * target;
+      if (up) for (let i = width * count - 1; i >= 0; i--) sink[write + i] = source[read + i] as number;
+      else for (let i = 0; i < width * count; i++) sink[write + i] = source[read + i] as number;
+      column += width * capacity;
     }
   }
 }

@@ -3,21 +3,12 @@ import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSo
 import { at } from "./arena.js";
 import { COUNT, COUNT_MASK, KEY_HIGH, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
 import { MarkWalk } from "./mark-walk.js";
-import {
-  CHILD,
-  INNER_CAPACITY,
-  INNER_LOW,
-  LEAF_CAPACITY,
-  LEAF_LOW,
-  VALUE_HIGH,
-  VALUE_LOW,
-  WordTree,
-} from "./word-tree.js";
+import { CHILD, INNER_CAPACITY, INNER_LOW, LEAF_CAPACITY, LEAF_LOW, VALUE, WordTree } from "./word-tree.js";
 
 /**
  * A snapshot of a tree with its shape, little-endian: `u32 magic`, `u32 format`, `f64 entries`, four u32 of digest,
  * `u32 level of the root`, `u32 0`; then the nodes, each in front of its children and those in ascending order. A node is
- * `u32 items | level << 8` and its columns one after the other: of a leaf key low, key high, value low, value high; of an
+ * `u32 items | level << 8` and its columns one after the other: of a leaf key low, key high, value (low and high word); of an
  * inner node key low and key high without item 0, whose key is the node's lower bound. Nothing follows the last node.
  */
 const MAGIC = 0x45525442;
@@ -74,8 +65,7 @@ function writeNode(writer: ByteWriter, words: Uint32Array, start: number): void 
   }
   writeColumn(writer, words, start + LEAF_LOW, count);
   writeColumn(writer, words, start + KEY_HIGH, count);
-  writeColumn(writer, words, start + VALUE_LOW, count);
-  writeColumn(writer, words, start + VALUE_HIGH, count);
+  writeColumn(writer, words, start + VALUE, 2 * count);
 }
 
 function writeColumn(writer: ByteWriter, words: Uint32Array, first: number, count: number): void {
@@ -171,9 +161,9 @@ export class WordSink implements SnapshotSink {
     const start = at(node);
     let from = input.at + NODE_HEADER_BYTES;
     if (level === 0) {
-      for (const column of [LEAF_LOW, KEY_HIGH, VALUE_LOW, VALUE_HIGH]) {
-        from = readColumn(input.view, from, words, start + column, count);
-      }
+      from = readColumn(input.view, from, words, start + LEAF_LOW, count);
+      from = readColumn(input.view, from, words, start + KEY_HIGH, count);
+      from = readColumn(input.view, from, words, start + VALUE, 2 * count);
       this.#checkKeys(words, start + LEAF_LOW, start + KEY_HIGH, count, true);
     } else {
       from = readColumn(input.view, from, words, start + INNER_LOW + 1, count - 1);

@@ -8,15 +8,14 @@ import { countBelow, countThrough } from "./search.js";
 import { Tree } from "./tree.js";
 import { WordDigest } from "./word-digest.js";
 
-/** Columns of a leaf: key high, key low, value low, value high. */
-const LEAF_COLUMNS = 4;
+/** Columns of a leaf: key high, key low, value (low and high word, since they are read together). */
+const LEAF_COLUMNS = [1, 1, 2] as const;
 /** Columns of an inner node: key high, key low, child. */
-const INNER_COLUMNS = 3;
+const INNER_COLUMNS = [1, 1, 1] as const;
 export const LEAF_CAPACITY = capacityOf(LEAF_COLUMNS);
 export const INNER_CAPACITY = capacityOf(INNER_COLUMNS);
 export const LEAF_LOW = KEY_HIGH + LEAF_CAPACITY;
-export const VALUE_LOW = LEAF_LOW + LEAF_CAPACITY;
-export const VALUE_HIGH = VALUE_LOW + LEAF_CAPACITY;
+export const VALUE = LEAF_LOW + LEAF_CAPACITY;
 export const INNER_LOW = KEY_HIGH + INNER_CAPACITY;
 export const CHILD = INNER_LOW + INNER_CAPACITY;
 
@@ -75,7 +74,12 @@ export class WordTree extends Tree {
         leaves[i] = child;
         // Two reads that nothing waits for, so that the child is on its way into the cache while others are searched.
         const below = chunks[child >>> CHUNK_SHIFT] as Uint32Array;
-        touched ^= (below[at(child)] as number) ^ (below[at(child) + LEAF_LOW + 24] as number);
+        touched ^=
+          (below[at(child)] as number) ^
+          (below[at(child) + 64] as number) ^
+          (below[at(child) + 80] as number) ^
+          (below[at(child) + 96] as number) ^
+          (below[at(child) + 112] as number);
       }
     }
     this.touched = touched;
@@ -87,8 +91,8 @@ export class WordTree extends Tree {
     const start = at(leaf);
     const slot = slotOf(words, start, low, high);
     if (slot < 0) return false;
-    this.value[0] = words[start + VALUE_LOW + slot] as number;
-    this.value[1] = words[start + VALUE_HIGH + slot] as number;
+    this.value[0] = words[start + VALUE + 2 * slot] as number;
+    this.value[1] = words[start + VALUE + 2 * slot + 1] as number;
     return true;
   }
 
@@ -102,10 +106,10 @@ export class WordTree extends Tree {
       this.arena.preserve(leaf);
       words = this.arena.words(leaf);
     }
-    const beforeLow = words[start + VALUE_LOW + slot] as number;
-    const beforeHigh = words[start + VALUE_HIGH + slot] as number;
-    words[start + VALUE_LOW + slot] = valueLow;
-    words[start + VALUE_HIGH + slot] = valueHigh;
+    const beforeLow = words[start + VALUE + 2 * slot] as number;
+    const beforeHigh = words[start + VALUE + 2 * slot + 1] as number;
+    words[start + VALUE + 2 * slot] = valueLow;
+    words[start + VALUE + 2 * slot + 1] = valueHigh;
     this.#entries.replace(low, high, beforeLow, beforeHigh, valueLow, valueHigh);
     if (undo !== null) undo.push(low, high, beforeLow, beforeHigh, UPDATED);
     return true;
@@ -135,7 +139,7 @@ export class WordTree extends Tree {
     const slot = slotOf(words, start, low, high);
     if (slot < 0) return false;
     if (undo !== null) {
-      undo.push(low, high, words[start + VALUE_LOW + slot], words[start + VALUE_HIGH + slot], REMOVED);
+      undo.push(low, high, words[start + VALUE + 2 * slot], words[start + VALUE + 2 * slot + 1], REMOVED);
     }
     const left = this.#removeAt(leaf, slot);
     if (this.height > 0 && left < this.minimum(0)) {
@@ -181,8 +185,9 @@ export class WordTree extends Tree {
         for (let i = first; i < stop; i++) {
           view.setUint32(offset, words[i + LEAF_CAPACITY] as number, true);
           view.setUint32(offset + 4, words[i] as number, true);
-          view.setUint32(offset + 8, words[i + 2 * LEAF_CAPACITY] as number, true);
-          view.setUint32(offset + 12, words[i + 3 * LEAF_CAPACITY] as number, true);
+          const value = start + VALUE + 2 * (i - start - KEY_HIGH);
+          view.setUint32(offset + 8, words[value] as number, true);
+          view.setUint32(offset + 12, words[value + 1] as number, true);
           offset += 16;
         }
         pairs += stop - first;
@@ -285,12 +290,12 @@ export class WordTree extends Tree {
     this.#addShape(words[start + LANE] as number, count + 1);
     if (level > 0) return;
     this.count += count;
-    for (let i = start + KEY_HIGH; i < start + KEY_HIGH + count; i++) {
+    for (let i = 0; i < count; i++) {
       this.#entries.add(
-        words[i + LEAF_CAPACITY] as number,
-        words[i] as number,
-        words[i + 2 * LEAF_CAPACITY] as number,
-        words[i + 3 * LEAF_CAPACITY] as number,
+        words[start + LEAF_LOW + i] as number,
+        words[start + KEY_HIGH + i] as number,
+        words[start + VALUE + 2 * i] as number,
+        words[start + VALUE + 2 * i + 1] as number,
       );
     }
   }
@@ -312,17 +317,18 @@ export class WordTree extends Tree {
     let header = words[start] as number;
     if ((header & COUNT_MASK) === 0) header |= UNIFORM;
     else if (words[start + KEY_HIGH] !== high) header &= ~UNIFORM;
+    const count = header & COUNT_MASK;
     const first = start + KEY_HIGH + slot;
-    for (let i = start + KEY_HIGH + (header & COUNT_MASK); i > first; i--) {
+    for (let i = start + KEY_HIGH + count; i > first; i--) {
       words[i] = words[i - 1] as number;
       words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY - 1] as number;
-      words[i + 2 * LEAF_CAPACITY] = words[i + 2 * LEAF_CAPACITY - 1] as number;
-      words[i + 3 * LEAF_CAPACITY] = words[i + 3 * LEAF_CAPACITY - 1] as number;
     }
+    const value = start + VALUE + 2 * slot;
+    for (let i = start + VALUE + 2 * count + 1; i > value + 1; i--) words[i] = words[i - 2] as number;
     words[first] = high;
     words[first + LEAF_CAPACITY] = low;
-    words[first + 2 * LEAF_CAPACITY] = valueLow;
-    words[first + 3 * LEAF_CAPACITY] = valueHigh;
+    words[value] = valueLow;
+    words[value + 1] = valueHigh;
     words[start] = header + 1;
     this.count++;
     this.#addShape(words[start + LANE] as number, 1);
@@ -338,18 +344,19 @@ export class WordTree extends Tree {
     const left = (header & COUNT_MASK) - 1;
     const first = start + KEY_HIGH + slot;
     const last = start + KEY_HIGH + left;
+    const value = start + VALUE + 2 * slot;
     this.#entries.remove(
       words[first + LEAF_CAPACITY] as number,
       words[first] as number,
-      words[first + 2 * LEAF_CAPACITY] as number,
-      words[first + 3 * LEAF_CAPACITY] as number,
+      words[value] as number,
+      words[value + 1] as number,
     );
     for (let i = first; i < last; i++) {
       words[i] = words[i + 1] as number;
       words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY + 1] as number;
-      words[i + 2 * LEAF_CAPACITY] = words[i + 2 * LEAF_CAPACITY + 1] as number;
-      words[i + 3 * LEAF_CAPACITY] = words[i + 3 * LEAF_CAPACITY + 1] as number;
     }
+    const lastValue = start + VALUE + 2 * left;
+    for (let i = value; i < lastValue; i++) words[i] = words[i + 2] as number;
     words[start] = header - 1;
     this.count--;
     this.#addShape(words[start + LANE] as number, -1);
@@ -449,7 +456,9 @@ function childSlot(words: Uint32Array, start: number, low: number, high: number)
 /** Where a key stands in the leaf at `start`, -1 if it is not there. */
 function slotOf(words: Uint32Array, start: number, low: number, high: number): number {
   const count = (words[start + COUNT] as number) & COUNT_MASK;
-  const slot = countBelow(words, words[start] as number, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
-  if (slot < count && words[start + LEAF_LOW + slot] === low && words[start + KEY_HIGH + slot] === high) return slot;
-  return -1;
+  const header = words[start + COUNT] as number;
+  const slot = countBelow(words, header, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
+  if (slot === count || words[start + LEAF_LOW + slot] !== low) return -1;
+  // In a uniform leaf the first high word tells, which is beside the header.
+  return words[start + KEY_HIGH + ((header & UNIFORM) === 0 ? slot : 0)] === high ? slot : -1;
 }
