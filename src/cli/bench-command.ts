@@ -45,7 +45,7 @@ export function benchCommand(): Command {
         oneOf(LOAD_ARRIVALS),
       ),
     );
-  addClusterOptions(command)
+  addClusterOptions(command, "btree; kv with --address")
     .option("--json", "one JSON object on stdout")
     .addOption(option("--log-level <level>", `what is logged on stderr: ${LOG_LEVELS.join("|")}`, oneOf(LOG_LEVELS)));
   return addConfigOption(addClientSecurityOptions(command)).action(async (flags: BenchFlags) => {

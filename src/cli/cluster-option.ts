@@ -31,13 +31,13 @@ function unbuilt(flags: string, accepted?: string): Option {
 }
 
 /** The options that say what a cluster is: of `up`, and of `bench` for its own. */
-export function addClusterOptions(command: Command): Command {
+export function addClusterOptions(command: Command, service = "kv"): Command {
   return command
     .addOption(option("--replicas <n>", "number of replicas (default: 3)", whole(1, 31)))
     .addOption(
       option("--port <port>", "first Redis-protocol port, 0 takes free ports (default: 7379)", whole(0, 65_535 - 31)),
     )
-    .addOption(siblingOption("service", "what is replicated", "kv"))
+    .addOption(siblingOption("service", "what is replicated", service))
     .addOption(siblingOption("ordering", "ordering protocol", "multi-paxos"))
     .addOption(siblingOption("execution", "execution model", "pipelined"))
     .addOption(siblingOption("reads", "how reads are made linearizable", "quorum"))

@@ -40,7 +40,8 @@ describe("bench --json", () => {
 
   test("the service is btree unless told otherwise", async (t) => {
     const { lines } = await finished(t, ["bench", ...quick, "--json"]);
-    assert.equal((lines[0]?.["config"] as JsonLine)["service"], "btree");
+    const [report] = lines as [JsonLine];
+    assert.equal((report["config"] as JsonLine)["service"], "btree");
   });
 });
 
@@ -50,7 +51,8 @@ test("a rate that can't be kept up with is told on stderr, and the figures stand
   assert.equal(code, 0, stderr);
   assert.match(stderr, /^synod: 1,000,000 commands\/s is more than was kept up with: [\d,]+\/s were answered/);
   // Every command waited for its turn since it was due, nearly all of the time.
-  assert.ok((lines[0]?.["latency_ms"] as Record<string, number>)["max"]! > 100);
+  const [report] = lines as [JsonLine];
+  assert.ok((report["latency_ms"] as { max: number }).max > 100);
 });
 
 describe("bench refuses before it starts anything", () => {

@@ -1,17 +1,19 @@
 // Hot file: every command of a load is written here and every reply checked. No allocation per command.
-import { ByteWriter, encodeUtf8, mix32 } from "../../base/index.js";
+import { ByteWriter, mix32 } from "../../base/index.js";
 import { ConfigError } from "../../model/index.js";
 import {
   beginCommand,
   endCommand,
   KvOperation,
+  RangeFlag,
   REPLY_VALUE_HEADER_BYTES,
   ReplyKind,
   SetFlag,
   VALUE_BYTES_MAX,
-  writeArgument,
+  writeArgumentLatin1,
 } from "../../service/index.js";
 import { insertedBy, insertedCount, isInserted, type LoadKey } from "./load-keys.js";
+import { SCAN_LENGTH_MAX } from "./load-workload.js";
 
 /** What a load must get for its answers: to anything that changes a key, to anything that reads one, while it preloads. */
 export const Expected = { done: 0, found: 1, loaded: 2 } as const;
@@ -29,7 +31,7 @@ export interface LoadCommands {
   insert(writer: ByteWriter, key: LoadKey): void;
   delete(writer: ByteWriter, key: LoadKey): void;
   read(writer: ByteWriter, key: LoadKey): void;
-  /** The first `pairs` pairs from `key` on. */
+  /** The first `pairs` pairs from `key`, a loaded one, on; 1 to `SCAN_LENGTH_MAX` of them. */
   scan(writer: ByteWriter, key: LoadKey, pairs: number): void;
   /** How many of the `count` replies from `at` on are not what a command on a key that is there must get. */
   unexpected(view: DataView, at: number, count: number, expected: Expected): number;
@@ -70,7 +72,7 @@ interface Template {
 
 class KvLoadCommands implements LoadCommands {
   readonly updateBytes: number;
-  readonly scans = false;
+  readonly scans = true;
   readonly #keys: number;
   readonly #unique: number;
   readonly #digits: number;
@@ -82,6 +84,8 @@ class KvLoadCommands implements LoadCommands {
   readonly #getInserted: Template;
   readonly #delete: Template;
   readonly #deleteInserted: Template;
+  /** By the number of pairs. */
+  readonly #scans: readonly Template[];
   #writes = 0;
 
   constructor(keys: number, valueSize: number, unique: number) {
@@ -92,13 +96,19 @@ class KvLoadCommands implements LoadCommands {
     const loaded = `k${"0".repeat(this.#digits)}`;
     const inserted = `${loaded}-${"0".repeat(LOAD_DIGITS + CLIENT_DIGITS + COUNT_DIGITS)}`;
     const value = "x".repeat(valueSize);
-    this.#set = template(this.#digits, KvOperation.set, 0, loaded, value);
-    this.#setInserted = template(this.#digits, KvOperation.set, 0, inserted, value);
-    this.#insert = template(this.#digits, KvOperation.set, SetFlag.onlyNew, inserted, value);
-    this.#get = template(this.#digits, KvOperation.get, 0, loaded);
-    this.#getInserted = template(this.#digits, KvOperation.get, 0, inserted);
-    this.#delete = template(this.#digits, KvOperation.delete, 0, loaded);
-    this.#deleteInserted = template(this.#digits, KvOperation.delete, 0, inserted);
+    const command = (operation: number, flags: number, ...values: string[]): Template =>
+      template(this.#digits, operation, flags, values);
+    this.#set = command(KvOperation.set, 0, loaded, value);
+    this.#setInserted = command(KvOperation.set, 0, inserted, value);
+    this.#insert = command(KvOperation.set, SetFlag.onlyNew, inserted, value);
+    this.#get = command(KvOperation.get, 0, loaded);
+    this.#getInserted = command(KvOperation.get, 0, inserted);
+    this.#delete = command(KvOperation.delete, 0, loaded);
+    this.#deleteInserted = command(KvOperation.delete, 0, inserted);
+    // To the last key, which an empty bound stands for.
+    this.#scans = Array.from({ length: SCAN_LENGTH_MAX + 1 }, (_, pairs) =>
+      command(KvOperation.range, RangeFlag.limit, loaded, "", String(pairs)),
+    );
     this.updateBytes = this.#set.bytes.length;
   }
 
@@ -124,8 +134,8 @@ class KvLoadCommands implements LoadCommands {
     this.#write(writer, isInserted(key) ? this.#getInserted : this.#get, key);
   }
 
-  scan(): void {
-    throw new ConfigError("the kv service has no range scans");
+  scan(writer: ByteWriter, key: LoadKey, pairs: number): void {
+    this.#write(writer, this.#scans[pairs] as Template, key);
   }
 
   unexpected(view: DataView, start: number, count: number, expected: Expected): number {
@@ -134,7 +144,7 @@ class KvLoadCommands implements LoadCommands {
     for (let i = 0; i < count; i++) {
       const kind = view.getUint32(at + 4, true);
       if (expected === Expected.found) {
-        if (kind !== ReplyKind.bulk) unexpected++;
+        if (kind !== ReplyKind.bulk && !(kind === ReplyKind.array && replyItems(view, at) > 0)) unexpected++;
       } else if (kind !== ReplyKind.ok && !isOne(view, at, kind)) unexpected++;
       at += view.getUint32(at, true);
     }
@@ -162,6 +172,9 @@ class KvLoadCommands implements LoadCommands {
   }
 }
 
+/** Number of replies in the array reply at `at`. */
+const replyItems = (view: DataView, at: number): number => view.getUint32(at + REPLY_VALUE_HEADER_BYTES, true);
+
 /** The integer 1: what a deletion of a key that is there gets. */
 function isOne(view: DataView, at: number, kind: number): boolean {
   return (
@@ -171,18 +184,15 @@ function isOne(view: DataView, at: number, kind: number): boolean {
   );
 }
 
-function template(digits: number, operation: number, flags: number, key: string, value?: string): Template {
-  const writer = new ByteWriter(64 + key.length + (value?.length ?? 0));
-  const at = beginCommand(writer, operation, flags, value === undefined ? 1 : 2);
-  const keyBytes = encodeUtf8(key);
-  writeArgument(writer, keyBytes, 0, keyBytes.length);
-  const numberEnd = writer.length - keyBytes.length + 1 + digits;
-  if (value !== undefined) {
-    const valueBytes = encodeUtf8(value);
-    writeArgument(writer, valueBytes, 0, valueBytes.length);
-  }
+/** A command whose first argument is a key, in which the digits of its number follow the first letter. */
+function template(digits: number, operation: number, flags: number, values: readonly string[]): Template {
+  const bytes = values.reduce((sum, value) => sum + value.length, 64);
+  const writer = new ByteWriter(bytes, bytes);
+  const at = beginCommand(writer, operation, flags, values.length);
+  const keyAt = writer.length + 4;
+  for (const value of values) writeArgumentLatin1(writer, value);
   endCommand(writer, at);
-  return { bytes: writer.toBytes(), numberEnd };
+  return { bytes: writer.toBytes(), numberEnd: keyAt + 1 + digits };
 }
 
 /** Writes the lowest `count` decimal digits of `value`, below 2^31, so that they end at `end`. */
