@@ -15,6 +15,8 @@ const supervised = process.argv.includes("--supervised");
 
 function onEarlySignal(signal: NodeJS.Signals): void {
   if (supervised && signal !== "SIGTERM") return;
+  // Away from a terminal it asks a replica for new certificates, and these are read anyway.
+  if (command === "replica" && signal === "SIGHUP" && !process.stdin.isTTY) return;
   process.exit(serves ? EXIT_OK : EXIT_INTERRUPTED);
 }
 

@@ -108,9 +108,9 @@ describe("the page of metrics", () => {
   test("has every metric of the table, declared with its type, and none beside", () => {
     const { types, samples } = parsed(metricsPage(facts, own, reading()));
     assert.deepEqual(
-      [...types].sort(),
+      [...types].map(([name, type]) => `${name} ${type}`).sort((a, b) => (a < b ? -1 : 1)),
       Object.values(metricTable)
-        .map(({ name, type }) => [name, type] as [string, string])
+        .map(({ name, type }) => `${name} ${type}`)
         .sort(),
     );
     for (const { name } of samples) {

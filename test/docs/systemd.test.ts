@@ -1,0 +1,41 @@
+/** The unit of systemd: well formed where systemd can say so, and in agreement with the program. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { ExitCode } from "#src/model/index.js";
+import { read } from "./markdown.js";
+
+const unit = read("packaging/synod@.service");
+const setting = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(unit)?.[1] ?? "";
+const analyze = spawnSync("systemd-analyze", ["--version"]).status === 0;
+
+describe("packaging/synod@.service", () => {
+  test("gives a graceful stop the time it may take", () => {
+    const limitMs = Number(/const STOP_MS_MAX = (\d+);/.exec(read("src/cli/replica.ts"))?.[1]);
+    assert.ok(limitMs > 0);
+    assert.ok(Number(setting("TimeoutStopSec")) * 1000 > limitMs + 2000, setting("TimeoutStopSec"));
+  });
+
+  test("does not start again what will fail again", () => {
+    const codes = setting("RestartPreventExitStatus").split(" ").map(Number);
+    assert.deepEqual(codes, [ExitCode.usage, ExitCode.fatal, ExitCode.diskFull]);
+  });
+
+  test("is what systemd understands", { skip: analyze ? false : "systemd-analyze is not here" }, (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "synod-unit-"));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const verified = (text: string): string => {
+      const file = join(folder, "synod@.service");
+      writeFileSync(file, text);
+      const run = spawnSync("systemd-analyze", ["verify", file], { encoding: "utf8" });
+      return `${run.status === 0 ? "" : `status ${run.status}\n`}${run.stderr}`;
+    };
+    // The program and its user are not installed where the tests run.
+    const here = unit.replaceAll("/usr/bin/synod", "/bin/true").replace(/^(User|Group)=synod$/gm, "$1=root");
+    assert.equal(verified(here), "");
+    assert.match(verified(here.replace("PrivateTmp=", "PrivateTemp=")), /PrivateTemp/);
+  });
+});
