@@ -1,6 +1,6 @@
 /**
- * user-service: how a replica comes by a service that a user defined: the module is loaded behind a guard that refuses what
- * differs between replicas, and its definition becomes a service like any other.
+ * user-service: how a replica comes by a service that a user defined. Its module is loaded behind a guard that refuses what
+ * differs between replicas; its definition becomes a service like any other.
  */
 export { announceDefinition, suspendedInReplica } from "./announcement.js";
 export { defineService } from "./define.js";
