@@ -1,6 +1,6 @@
 // etcd beside us: three servers each, fsync on both, the same number of client processes and of outstanding puts, each put
 // acknowledged on its own, 8-byte keys and values, 10,000 keys that exist. Interleaved, every leg on servers freshly started.
-// `npm run bench -- etcd [--runs 5] [--seconds 5] [--processes 1] [--outstanding 64,1024] [--json]`
+// `npm run bench -- etcd [--runs 5] [--seconds 5] [--processes 1] [--outstanding 64,1024] [--service kv] [--json]`
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startEtcd } from "./rig/etcd.mjs";
@@ -35,8 +35,8 @@ async function etcdLeg({ outstanding, processes, seconds }) {
   }
 }
 
-async function synodLeg({ outstanding, processes, seconds }) {
-  const cluster = await synodUp({ service: "kv", durability: "fsync" });
+async function synodLeg({ outstanding, processes, seconds, service }) {
+  const cluster = await synodUp({ service, durability: "fsync" });
   try {
     const flags = { data: cluster.data, workload: "put", window: outstanding / processes, keys: KEYS, seconds };
     return together(await Promise.all(Array.from({ length: processes }, () => synodBench(flags))));
@@ -46,12 +46,12 @@ async function synodLeg({ outstanding, processes, seconds }) {
 }
 
 /** Runs both beside each other. Resolves with a row for each number of outstanding puts. */
-export async function compareWithEtcd({ runs, seconds, processes, outstanding }) {
+export async function compareWithEtcd({ runs, seconds, processes, outstanding, service = "kv" }) {
   const rows = [];
   for (const count of outstanding) {
     const legs = { etcd: [], synod: [] };
     for (let i = 0; i < runs; i++) {
-      const options = { outstanding: count, processes, seconds };
+      const options = { outstanding: count, processes, seconds, service };
       legs.etcd.push(await etcdLeg(options));
       legs.synod.push(await synodLeg(options));
     }
@@ -76,6 +76,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       seconds: { type: "string", default: "5" },
       processes: { type: "string", default: "1" },
       outstanding: { type: "string", default: "64,1024" },
+      service: { type: "string", default: "kv" },
       json: { type: "boolean", default: false },
     },
   });
@@ -86,7 +87,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     process.exit(4);
   }
   requirePrograms({ etcd: "etcd-server" });
-  const rows = await compareWithEtcd({ runs, seconds, processes, outstanding });
+  const rows = await compareWithEtcd({ runs, seconds, processes, outstanding, service: values.service });
   if (values.json) for (const row of rows) console.log(JSON.stringify(row));
   else {
     printTable(
