@@ -3,9 +3,9 @@
 // 16 bytes, values 8 unless told otherwise.
 
 import { ByteWriter } from "../dist/base/index.js";
-import { createByteStore } from "../dist/service/byte-store/index.js";
+import { createByteStore, READ_AHEAD_MAX } from "../dist/service/byte-store/index.js";
 
-const operations = 100_000;
+const operations = 102_400;
 const repetitions = 9;
 const warmUps = 3;
 const flags = process.argv.slice(2);
@@ -91,6 +91,26 @@ for (const keys of sizes.length > 0 ? sizes : [20_000, 1_000_000]) {
     return operations;
   };
   report(keys, "find + replace", measure(update));
+  const spans = new Uint32Array(2 * READ_AHEAD_MAX);
+  report(
+    keys,
+    "read ahead + find + replace",
+    measure(() => {
+      for (let group = 0; group < operations; group += READ_AHEAD_MAX) {
+        for (let i = 0; i < READ_AHEAD_MAX; i++) {
+          spans[2 * i] = (group + i) * keyBytes;
+          spans[2 * i + 1] = (group + i + 1) * keyBytes;
+        }
+        store.readAhead(picks, spans, READ_AHEAD_MAX);
+        for (let i = 0; i < READ_AHEAD_MAX; i++) {
+          const at = (group + i) * keyBytes;
+          value[0] = at;
+          store.replace(store.find(picks, at, at + keyBytes), value, 0, valueBytes, 0, null);
+        }
+      }
+      return operations;
+    }),
+  );
   report(
     keys,
     "remove + add",

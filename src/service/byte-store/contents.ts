@@ -16,7 +16,7 @@ import {
 } from "./entries.js";
 import { EntryDigest } from "./entry-digest.js";
 import { ExpiryIndex } from "./expiry-index.js";
-import { HashIndex } from "./hash-index.js";
+import { HashIndex, READ_AHEAD_MAX } from "./hash-index.js";
 import { KeyTails } from "./key-tails.js";
 import { copyBytes, type Region } from "./region.js";
 
@@ -24,6 +24,9 @@ import { copyBytes, type Region } from "./region.js";
 export const ENTRY_KEY_BYTES_MAX = 64 * 1024;
 /** Longest value in bytes. */
 export const ENTRY_VALUE_BYTES_MAX = 1024 * 1024;
+
+/** Below so many entries reading ahead costs more than it brings. */
+const READ_AHEAD_COUNT_MIN = 10_000;
 
 /** What must know of a change before it happens: a snapshot that has not come to that entry yet. */
 export interface Witness {
@@ -49,6 +52,7 @@ export class Contents {
   #found = 0;
   #foundFirst = 0;
   #foundSecond = 0;
+  readonly #hashesAhead = new Int32Array(READ_AHEAD_MAX);
   /** Snapshots that are being taken. */
   readonly witnesses: Witness[] = [];
   count = 0;
@@ -78,6 +82,15 @@ export class Contents {
     this.#foundSecond = this.#sums.second;
     this.#found = this.#hashes.find(hash, key.view, start, end);
     return this.#found;
+  }
+
+  readAhead(keys: Region, spans: Uint32Array, count: number): void {
+    // With no line there is nothing to read, nor with few: they are in the processor's cache.
+    if (this.count < READ_AHEAD_COUNT_MIN) return;
+    const most = Math.min(count, READ_AHEAD_MAX);
+    const hashes = this.#hashesAhead;
+    for (let i = 0; i < most; i++) hashes[i] = this.#hashKey(keys, spans[2 * i] as number, spans[2 * i + 1] as number);
+    this.#hashes.readAhead(hashes, most);
   }
 
   /** The key must not be there. */

@@ -10,16 +10,22 @@ export const LINES_MASK = (1 << LINES_SHIFT) - 1;
 export const LINE_SHIFT = 4;
 const LINE_BYTES = 64;
 
+/**
+ * Where the first line of a chunk begins, in words. A large piece of memory comes from the system on a page of its own, of which
+ * the allocator keeps the first 16 bytes: so that lines begin with cache lines, the first begins 48 bytes later.
+ */
+const LINE_BEGIN = 12;
+const CHUNK_BYTES = LINE_BEGIN * 4 + (LINES_MASK + 1) * LINE_BYTES;
 /** The hot paths read lines themselves, since calls add up. What the words of a line hold. From `DATA` on: key and value, or the reference of the block that holds them. */
-export const NEXT = 0;
-export const HASH = 1;
-export const KEY_LENGTH = 2;
-export const VALUE_LENGTH = 3;
-export const EXPIRY_PLACE = 4;
-const DATA = 5;
+export const NEXT = LINE_BEGIN;
+export const HASH = LINE_BEGIN + 1;
+export const KEY_LENGTH = LINE_BEGIN + 2;
+export const VALUE_LENGTH = LINE_BEGIN + 3;
+export const EXPIRY_PLACE = LINE_BEGIN + 4;
+const DATA = LINE_BEGIN + 5;
 export const DATA_BYTES = DATA * 4;
 /** Key and value of up to so many bytes together stand in the line itself. */
-export const INLINE_BYTES_MAX = LINE_BYTES - DATA_BYTES;
+export const INLINE_BYTES_MAX = LINE_BYTES - 5 * 4;
 /** A block holds, behind the heap's header, the two sums of the value (see ByteSums), then key and value. */
 const BLOCK_SUMS_BYTES = 8;
 const BLOCK_DATA_BYTES = BLOCK_HEADER_BYTES + BLOCK_SUMS_BYTES;
@@ -49,7 +55,7 @@ export class Entries {
 
   /** Bytes of memory set aside. */
   get reserved(): number {
-    return this.lines.length * LINE_BYTES * (LINES_MASK + 1) + this.heap.reserved;
+    return this.lines.length * CHUNK_BYTES + this.heap.reserved;
   }
 
   isFree(entry: number): boolean {
@@ -307,7 +313,7 @@ export class Entries {
     const fresh = this.limit;
     assert(fresh <= ENTRIES_MAX, "there are more entries than lines");
     if (fresh >>> LINES_SHIFT === this.lines.length) {
-      this.lines.push(Region.ofLength((LINES_MASK + 1) * LINE_BYTES));
+      this.lines.push(Region.ofLength(CHUNK_BYTES));
     }
     this.limit = fresh + 1;
     return fresh;

@@ -11,6 +11,9 @@ const BUCKETS_MIN = 16;
 const GROW_STEPS_MAX = 2;
 const SHRINK_STEPS_MAX = 4;
 
+/** Most keys to read ahead at a time: more than a processor waits for at once, and few enough to stay in its nearest cache. */
+export const READ_AHEAD_MAX = 32;
+
 /**
  * Linear hashing: from entries by key. The number of buckets follows the number of entries by at most a few buckets a change,
  * so that nothing ever pauses.
@@ -31,6 +34,8 @@ export class HashIndex {
   #lowMask = BUCKETS_MIN - 1;
   #highMask = 2 * BUCKETS_MIN - 1;
   #count = 0;
+  /** Of the hashes read ahead, the entries to be looked at next. */
+  readonly #ahead = new Int32Array(READ_AHEAD_MAX);
 
   constructor(entries: Entries) {
     this.#entries = entries;
@@ -61,6 +66,29 @@ export class HashIndex {
       entry = words[at + NEXT] as number;
     }
     return 0;
+  }
+
+  /**
+   * Reads what finding these hashes will read, all at a time: a processor waits for many places of memory as long as for one if
+   * it need not know what is in one to ask for the next.
+   */
+  readAhead(hashes: Int32Array, count: number): void {
+    const { lines } = this.#entries;
+    const ahead = this.#ahead;
+    for (let i = 0; i < count; i++) {
+      let bucket = (hashes[i] as number) & this.#highMask;
+      if (bucket >= this.#buckets) bucket &= this.#lowMask;
+      ahead[i] = (this.#segments[bucket >>> SEGMENT_SHIFT] as Int32Array)[bucket & SEGMENT_MASK] as number;
+    }
+    // Line 0 stands for the empty bucket. Chains of more than two are rare.
+    for (let step = 0; step < 2; step++) {
+      for (let i = 0; i < count; i++) {
+        const entry = ahead[i] as number;
+        const { words } = lines[entry >>> LINES_SHIFT] as Region;
+        const at = (entry & LINES_MASK) << LINE_SHIFT;
+        ahead[i] = words[at + HASH] === hashes[i] ? 0 : (words[at + NEXT] as number);
+      }
+    }
   }
 
   insert(entry: number): void {

@@ -188,7 +188,7 @@ export class StoreSink implements SnapshotSink {
     if (valueBytes > ENTRY_VALUE_BYTES_MAX) {
       throw damaged(`a value has ${valueBytes} bytes, at most ${ENTRY_VALUE_BYTES_MAX} are allowed`);
     }
-    if (!Number.isSafeInteger(expiry) || expiry < 0) throw damaged(`an expiry is ${expiry}`);
+    if (!Number.isSafeInteger(expiry) || expiry < 0 || Object.is(expiry, -0)) throw damaged(`an expiry is ${expiry}`);
     if (!input.has(ENTRY_HEADER_BYTES + keyBytes + valueBytes)) return false;
     const contents = this.#contents;
     const key = input.at + ENTRY_HEADER_BYTES;

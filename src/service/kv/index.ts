@@ -7,7 +7,7 @@
  * `watch-table.ts` (optimistic transactions), `service.ts` (runs, transactions, expiry). The entries live in an `EntryStore`.
  */
 import type { ServiceModule } from "../../model/index.js";
-import { PlainStore } from "./plain-store.js";
+import { createByteStore } from "../byte-store/index.js";
 import { Kv } from "./service.js";
 
 export * from "./command.js";
@@ -16,4 +16,4 @@ export { globFits } from "./glob.js";
 export { PlainStore } from "./plain-store.js";
 
 /** The service for the registry. */
-export const kv: ServiceModule = { name: "kv", create: () => new Kv(new PlainStore()) };
+export const kv: ServiceModule = { name: "kv", create: () => new Kv(createByteStore()) };

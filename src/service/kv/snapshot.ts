@@ -35,7 +35,8 @@ export class KvSource implements SnapshotSource {
   next(writer: ByteWriter, bytesTarget: number): boolean {
     const stop = writer.length + bytesTarget;
     const watches = this.#watches;
-    const end = Math.min(watches.length, this.#at + bytesTarget);
+    // What was written before it may have used up the target.
+    const end = Math.min(watches.length, this.#at + Math.max(0, bytesTarget));
     writer.copy(watches, this.#at, end);
     this.#at = end;
     if (end < watches.length || writer.length >= stop) return true;
