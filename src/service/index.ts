@@ -1,5 +1,6 @@
 /** Services: the deterministic state machines which Synod replicates, and the adapter that defines new ones. */
 export * from "./btree/index.js";
+export * from "./byte-store/index.js";
 export * from "./command/index.js";
 export * from "./counter/index.js";
 export * from "./cow-tree/index.js";
