@@ -113,5 +113,5 @@ function sayReady(output: Output, config: ClusterConfig, supervisor: Supervisor,
   const [first] = replicas;
   const resp = first?.resp ?? null;
   if (resp !== null) output.line(`  store   redis-cli -p ${resp.split(":").at(-1)}`);
-  else output.line(`  ${config.service.padEnd(7)} synod status --address ${first?.client}`);
+  else output.line(`  clients ${replicas.map((replica) => replica.client).join(" ")}`);
 }
