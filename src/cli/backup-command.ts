@@ -1,8 +1,9 @@
 import { Command } from "commander";
+import { addClientSecurityOptions, type ClientSecurityFlags } from "./client-security-option.js";
 import { LOG_LEVELS, type LogLevel } from "./log-level.js";
 import { addConfigOption, oneOf, option } from "./option.js";
 
-export interface BackupFlags {
+export interface BackupFlags extends ClientSecurityFlags {
   readonly data?: string;
   readonly address?: string;
   readonly json?: boolean;
@@ -17,7 +18,7 @@ export function backupCommand(): Command {
     .addOption(option("--address <host:port>", "client address of the running replica to take it from"))
     .option("--json", "one JSON object on stdout")
     .addOption(option("--log-level <level>", `what is logged on stderr: ${LOG_LEVELS.join("|")}`, oneOf(LOG_LEVELS)));
-  return addConfigOption(command).action(async (file: string, flags: BackupFlags) => {
+  return addConfigOption(addClientSecurityOptions(command)).action(async (file: string, flags: BackupFlags) => {
     const { runBackup } = await import("./backup.js");
     process.exit(await runBackup(file, flags));
   });

@@ -10,6 +10,8 @@ import {
   BackupRefusedError,
   BackupWriter,
   type ClientAddress,
+  type ClientSecurity,
+  directorySecurity,
   fetchBackup,
   loadCluster,
   openCluster,
@@ -17,6 +19,7 @@ import {
   Supervisor,
 } from "../runtime/index.js";
 import type { BackupFlags } from "./backup-command.js";
+import { givenSecurity } from "./client-security-option.js";
 import { dialled, discover, statusOf, withQuery } from "./cluster-status.js";
 import { ExitError } from "./exit.js";
 import { createOutput, type Output, painted } from "./output.js";
@@ -32,6 +35,12 @@ const REFUSED_MS_MAX = 120_000;
 interface Cleanup {
   writer: BackupWriter | null;
   supervisor: Supervisor | null;
+}
+
+/** The running replicas of a cluster, and how to come in there. */
+interface Source {
+  readonly replicas: readonly ClientAddress[];
+  readonly security: ClientSecurity;
 }
 
 /** Writes the state of a cluster to a file. Exit code 1 if no replica could send it. */
@@ -55,9 +64,9 @@ export async function runBackup(file: string, flags: BackupFlags): Promise<numbe
   );
   const startedMs = performance.now();
   try {
-    const replicas = await runningReplicas(flags, cleanup, output);
-    const target = await caughtUpReplica(replicas, flags.address);
-    const { offer, bytes } = await fetchTo(file, target, cleanup, output);
+    const source = await runningReplicas(flags, cleanup, output);
+    const target = await caughtUpReplica(source, flags.address);
+    const { offer, bytes } = await fetchTo(file, target, source.security, cleanup, output);
     const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
     output.progress("");
     const { clusterId, digest, replica, service, through } = offer;
@@ -82,20 +91,19 @@ async function undo(cleanup: Cleanup): Promise<void> {
 }
 
 /** The replicas of the cluster. One that is stopped as a whole, on this machine, is started for the time of the backup. */
-async function runningReplicas(
-  flags: BackupFlags,
-  cleanup: Cleanup,
-  output: Output,
-): Promise<readonly ClientAddress[]> {
+async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Output): Promise<Source> {
   if (flags.address !== undefined) {
     parseAddress(flags.address);
-    return discover(flags.address);
+    const security = givenSecurity(flags) ?? {};
+    return { replicas: await discover(flags.address, security), security };
   }
   const directory = flags.data ?? "./synod-data";
   const config = await loadCluster(directory);
+  const security = givenSecurity(flags) ?? directorySecurity(directory, config);
+  const source: Source = { replicas: config.replicas, security };
   const folders = config.replicas.map(({ id }) => replicaDirectory(directory, id));
   const asleep = folders.every((folder) => existsSync(folder) && lockHolder(folder) === null);
-  if (!asleep && (await anyAnswers(config))) return config.replicas;
+  if (!asleep && (await anyAnswers(source))) return source;
   const away = config.replicas.filter(({ id }) => !existsSync(replicaDirectory(directory, id)));
   if (away.length > 0) {
     const names = away.map(({ id }) => `r${id}`).join(", ");
@@ -106,13 +114,14 @@ async function runningReplicas(
   }
   output.progress("  the cluster is stopped: starting it for the backup");
   cleanup.supervisor = await started(directory, flags);
-  return config.replicas;
+  return source;
 }
 
-async function anyAnswers(config: ClusterConfig): Promise<boolean> {
+async function anyAnswers({ replicas, security }: Source): Promise<boolean> {
   const answers = await withQuery(
-    config.replicas.map(({ client }) => client),
-    (query) => Promise.all(config.replicas.map((_, index) => statusOf(query, index))),
+    replicas.map(({ client }) => client),
+    (query) => Promise.all(replicas.map((_, index) => statusOf(query, index))),
+    security,
   );
   return answers.some((answer) => answer !== null);
 }
@@ -139,7 +148,7 @@ async function started(directory: string, flags: BackupFlags): Promise<Superviso
  * The client address of a replica that has executed everything that was acknowledged when this was called: it has taken the
  * digest that a command ordered since then asks for. With `address` that one, else a follower if there is one.
  */
-async function caughtUpReplica(replicas: readonly ClientAddress[], address: string | undefined): Promise<string> {
+async function caughtUpReplica({ replicas, security }: Source, address: string | undefined): Promise<string> {
   return withQuery(
     replicas.map(({ client }) => client),
     async (query) => {
@@ -171,6 +180,7 @@ async function caughtUpReplica(replicas: readonly ClientAddress[], address: stri
         `r${replicas[index]?.id} did not reach the last acknowledged command in ${limit}`,
       );
     },
+    security,
   );
 }
 
@@ -178,6 +188,7 @@ async function caughtUpReplica(replicas: readonly ClientAddress[], address: stri
 async function fetchTo(
   file: string,
   address: string,
+  security: ClientSecurity,
   cleanup: Cleanup,
   output: Output,
 ): Promise<{ readonly offer: BackupOffer; readonly bytes: number }> {
@@ -185,7 +196,7 @@ async function fetchTo(
   const { version } = JSON.parse(manifest) as { version: string };
   const deadlineMs = performance.now() + REFUSED_MS_MAX;
   for (;;) {
-    const { port, scheduler } = dialled([address]);
+    const { port, scheduler } = dialled([address], security);
     try {
       let total = 0;
       const offer = await fetchBackup(port, scheduler, {

@@ -40,11 +40,16 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
 async function ofDirectory(flags: StatusFlags): Promise<ClusterStanding> {
   const { data = "./synod-data" } = flags;
   const config = await loadCluster(data);
-  return standingOf(
+  const standing = await standingOf(
     config.replicas,
     (id) => lockHolder(replicaDirectory(data, id)),
     givenSecurity(flags) ?? directorySecurity(data, config),
   );
+  const adminOf = new Map(config.replicas.map(({ id, admin = null }) => [id, admin]));
+  return {
+    ...standing,
+    replicas: standing.replicas.map((replica) => ({ ...replica, admin: adminOf.get(replica.id) ?? null })),
+  };
 }
 
 async function ofAddress(flags: StatusFlags): Promise<ClusterStanding> {
