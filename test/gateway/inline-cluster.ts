@@ -13,6 +13,7 @@ export class InlineCluster implements BlockClient {
   readonly #turn: Turn;
   readonly #service = kv.create();
   readonly #run = emptyRun();
+  #seed = 0;
   readonly #blocks: { token: number; read: boolean; bytes: Uint8Array }[] = [];
   /** What is left of blocks of reads that were answered in part. */
   readonly #rests = new Map<number, Uint8Array>();
@@ -53,6 +54,9 @@ export class InlineCluster implements BlockClient {
       run.bytes = bytes;
       run.view = new DataView(bytes.buffer);
       run.readOnly = read;
+      run.time = Date.now();
+      run.seed = this.#seed++;
+      if (!read) this.#service.advance(run.time, null);
       const offsets: number[] = [];
       for (let at = 0; at < bytes.length; at += run.view.getUint32(at, true)) offsets.push(at);
       run.offsets = Uint32Array.from(offsets);

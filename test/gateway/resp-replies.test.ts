@@ -168,7 +168,7 @@ describe("the store's commands", () => {
       ["MSET a 1 b", "-ERR wrong number of arguments for 'mset' command\r\n"],
       ["SET a b c", "-ERR syntax error\r\n"],
       ["SET a b NX XX", "-ERR syntax error\r\n"],
-      ["SET a b EX 10", "-ERR syntax error\r\n"],
+      ["SET a b EX 10 PX 10", "-ERR syntax error\r\n"],
       ["SET a b", "+OK\r\n"],
       ["INCR a", "-ERR value is not an integer or out of range\r\n"],
       ["SET a 9223372036854775807", "+OK\r\n"],

@@ -62,11 +62,21 @@ export class FakeCluster implements BlockClient {
   readonly #handlers: BlockClientHandlers;
   readonly #run = emptyRun();
   readonly #openMax: number;
+  /** Agreed time in ms. */
+  readonly #time: () => number;
   #openBlocks = 0;
   #orderedAt = 0;
   #inCall = false;
 
-  constructor(process: SimProcess, prng: Prng, mode: ClusterMode, openMax: number, handlers: BlockClientHandlers) {
+  constructor(
+    process: SimProcess,
+    prng: Prng,
+    mode: ClusterMode,
+    openMax: number,
+    time: () => number,
+    handlers: BlockClientHandlers,
+  ) {
+    this.#time = time;
     this.#process = process;
     this.#prng = prng;
     this.#mode = mode;
@@ -151,6 +161,9 @@ export class FakeCluster implements BlockClient {
     run.bytes = block.bytes;
     run.view = new DataView(block.bytes.buffer);
     run.readOnly = block.read;
+    run.time = this.#time();
+    run.seed = this.blocks.length;
+    if (!block.read) this.service.advance(run.time, null);
     run.count = 0;
     if (run.offsets.length < block.commands) run.offsets = new Uint32Array(block.commands);
     for (let at = block.at; at < block.bytes.length; at += run.view.getUint32(at, true)) run.offsets[run.count++] = at;
@@ -198,6 +211,8 @@ export interface WorldOptions {
   readonly mode?: ClusterMode;
   /** Blocks that the client leaves open at most. */
   readonly openMax?: number;
+  /** Agreed time in ms; by default that of the world, which begins with 0. */
+  readonly time?: () => number;
   readonly limits?: Partial<RespLimits>;
   readonly info?: InfoFields;
 }
@@ -228,6 +243,7 @@ export class RespWorld {
           new Prng(`cluster ${seed}`),
           options.mode ?? "instant",
           options.openMax ?? Infinity,
+          options.time ?? (() => this.kernel.now),
           handlers,
         );
         return cluster;

@@ -15,7 +15,18 @@ export const Entry = {
   local: 4,
   /** Behind this reply the connection ends. */
   last: 8,
+  /** A WATCH: the reply is the id of the watch, and the client is told OK. */
+  watch: 16,
+  /** A command of the gateway's own: nobody is told of its reply. */
+  silent: 32,
+  /** An EXEC. */
+  exec: 64,
+  /** An EXEC some of whose commands are not of the store: these are executed when it is answered. */
+  mixedExec: 128,
 } as const;
+
+/** Entries whose reply is more than written to the client. */
+export const ENTRY_SPECIAL = Entry.watch | Entry.silent | Entry.exec | Entry.mixedExec;
 
 /** Stages of a block. */
 export const Stage = { building: 0, waiting: 1, submitted: 2, done: 3 } as const;

@@ -2,6 +2,7 @@ import { ByteWriter, KiB } from "../../base/index.js";
 import type { BlockSlot } from "./block-slot.js";
 import type { Protocol } from "./encoding.js";
 import { ParseProgress } from "./request.js";
+import type { Transaction } from "./transaction.js";
 
 /** Why the next request of a connection is not executed now. Its input stays where it is. */
 export const Wait = {
@@ -61,6 +62,17 @@ export class Connection {
   readsOpen = 0;
   /** The newest block with unanswered commands of this connection: replies made here queue up behind it. */
   slot: BlockSlot | null = null;
+
+  /** What MULTI began. */
+  transaction: Transaction | null = null;
+  /** What EXEC has sent, while commands that are not of the store wait for its reply; the connection waits too. */
+  executing: Transaction | null = null;
+  /** Id of its watch, 0 if there is none. */
+  watch = 0;
+  /** WATCH commands whose replies have not come: the id of the watch is not known yet. */
+  watchesOpen = 0;
+  /** A WATCH failed, so that it is not known what is watched: EXEC fails until all watches are given up. */
+  watchLost = false;
 
   wait: Wait = Wait.none;
   /** Reading from the socket is paused. */

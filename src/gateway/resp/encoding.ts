@@ -36,11 +36,16 @@ export function writeSimple(writer: ByteWriter, text: string): void {
   endLine(writer);
 }
 
-/** `-text`: the first word is the error's code. As Redis, line ends at its edges are cut and others become spaces. */
+/** `-text`: the first word is the error's code. */
 export function writeError(writer: ByteWriter, text: string): void {
   writer.u8(45);
-  writer.latin1(text.replace(/^[\r\n]+|[\r\n]+$/g, "").replace(/[\r\n]/g, " "));
+  writer.latin1(errorLine(text));
   endLine(writer);
+}
+
+/** The text of an error as one line. As in Redis, line ends at its edges are cut and others become spaces. */
+export function errorLine(text: string): string {
+  return text.replace(/^[\r\n]+|[\r\n]+$/g, "").replace(/[\r\n]/g, " ");
 }
 
 export function writeInteger(writer: ByteWriter, value: number): void {
@@ -148,6 +153,11 @@ export function writeServiceReply(
       return;
     case ReplyKind.error:
       writer.u8(45);
+      writer.copy(bytes, start, end);
+      endLine(writer);
+      return;
+    case ReplyKind.status:
+      writer.u8(43);
       writer.copy(bytes, start, end);
       endLine(writer);
       return;

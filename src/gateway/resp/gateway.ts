@@ -1,6 +1,6 @@
 // Hot file: every chunk, request and reply passes here. Nothing may allocate per command, make a promise or a closure.
 // Watched by bench/resp.mjs.
-import { assert, ByteWriter, CapacityError } from "../../base/index.js";
+import { assert, ByteWriter, CapacityError, latin1 } from "../../base/index.js";
 import {
   type ClientFailure,
   REPLY_HEADER_BYTES,
@@ -11,18 +11,36 @@ import {
 } from "../../model/index.js";
 import type { Authenticator, ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
-import { replyValueLength } from "../../service/command/index.js";
+import {
+  beginCommand,
+  endCommand,
+  replyValueKind,
+  replyValueLength,
+  REPLY_VALUE_HEADER_BYTES,
+  ReplyKind,
+  writeArguments,
+} from "../../service/command/index.js";
+import { KvOperation } from "../../service/kv/index.js";
 import { Admission } from "./admission.js";
-import { type BlockSlot, Entry } from "./block-slot.js";
+import { type BlockSlot, Entry, ENTRY_SPECIAL } from "./block-slot.js";
 import { BlockStream, Next } from "./block-stream.js";
-import { arityFits, type CommandRow, commandRows, findCommand } from "./command-table.js";
+import { arityFits, type CommandRow, commandRows, findCommand, Mapping, Transactional } from "./command-table.js";
 import { type RespLimits, resolveRespLimits } from "./config.js";
 import { Connection, Wait } from "./connection.js";
-import { type Protocol, longestValue, writeError, writeServiceReply } from "./encoding.js";
-import { auth, hello, type LocalServer, untilNul } from "./local-command.js";
+import {
+  type Protocol,
+  longestValue,
+  writeArrayHeader,
+  writeError,
+  writeNilArray,
+  writeServiceReply,
+  writeSimple,
+} from "./encoding.js";
+import { auth, hello, type LocalServer, reset, untilNul, unwatch } from "./local-command.js";
 import { argumentIs, argumentText, ParseOutcome, ParseProgress, RequestParser } from "./request.js";
 import { type InfoFields, mergedInfo, REDIS_VERSION, shownText } from "./server-info.js";
-import { storeObjection, valuesReturned, longestArgument, writeStoreCommand } from "./store-command.js";
+import { storeObjection, valuesReturned, valueBytesWritten, writeStoreCommand } from "./store-command.js";
+import { Transaction, writeWatchId } from "./transaction.js";
 
 /** What a gateway works with. */
 export interface RespGatewayInit {
@@ -289,6 +307,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       if (parser.count > 0 && !this.#executeRequest(connection)) return at;
       if (connection.ending) return end;
       at = next;
+      if (connection.wait !== Wait.none) return at;
     }
     return end;
   }
@@ -361,22 +380,31 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const request = this.#parser;
     const { spans } = request;
     const row = findCommand(request.bytes, spans[0] as number, spans[1] as number);
-    if (row === null || !arityFits(row, request.count)) return this.#executeWrong(connection, row);
+    if (row === null || !arityFits(row, request.count)) {
+      if (row?.operation === Transactional.exec && row.mapping === Mapping.transaction)
+        return this.#execWrong(connection);
+      return this.#rejected(connection, this.#executeWrong(connection, row));
+    }
     if (!connection.authenticated && !row.flags.includes("no_auth")) {
       return this.#replyError(connection, "NOAUTH Authentication required.");
     }
+    if (row.objection !== null) {
+      const text = row.objection(request);
+      if (text !== null) return this.#rejected(connection, this.#replyError(connection, text));
+    }
+    if (connection.transaction !== null && row.queues) return this.#queue(connection, connection.transaction, row);
+    if (row.mapping === Mapping.transaction) return this.#executeTransactional(connection, row);
     if (row.run !== null) return this.#executeLocal(connection, row);
     const objection = storeObjection(row, request);
     if (objection !== null) return this.#replyError(connection, objection);
     const values = valuesReturned(row, request);
-    const slot = this.#stream.place(connection, row.read, values);
-    if (slot === null) {
-      this.#await(connection, connection.readsOpen > 0 ? Wait.answers : Wait.room);
-      return false;
-    }
+    const slot = this.#place(connection, row.read, values);
+    if (slot === null) return false;
     const before = slot.writer.length;
     writeStoreCommand(slot.writer, row, request);
-    if (slot.writer.length - before > this.#stream.valueBytesKnown) this.#stream.valueSeen(longestArgument(request));
+    if (slot.writer.length - before > this.#stream.valueBytesKnown || row.operation === KvOperation.setRange) {
+      this.#stream.valueSeen(valueBytesWritten(row, request));
+    }
     const shape = (connection.protocol === 3 ? Entry.resp3 : 0) | (row.read ? Entry.read : 0);
     this.#stream.placed(slot, connection, shape, values);
     connection.lastCommand = row.name;
@@ -384,7 +412,15 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     return true;
   }
 
+  /** The block for the connection's next command, or null, and then the connection waits. */
+  #place(connection: Connection, read: boolean, values: number): BlockSlot | null {
+    const slot = this.#stream.place(connection, read, values);
+    if (slot === null) this.#await(connection, connection.readsOpen > 0 ? Wait.answers : Wait.room);
+    return slot;
+  }
+
   #executeLocal(connection: Connection, row: CommandRow): boolean {
+    if ((row.run === unwatch || row.run === reset) && !this.#giveUpWatch(connection)) return false;
     if ((row.run === auth || row.run === hello) && !this.#admission.settled(connection, this.#parser)) {
       this.#await(connection, Wait.verdict);
       return false;
@@ -392,6 +428,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const out = this.#beginLocal(connection);
     if (out === null) return false;
     (row.run as NonNullable<CommandRow["run"]>)(this.#parser, connection, out, this);
+    if (row.run === reset) this.#endTransaction(connection);
     this.#endLocal(connection, out);
     connection.lastCommand = row.name;
     this.#requests++;
@@ -438,6 +475,241 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const out = this.#localWriter(connection);
     writeError(out, error);
     this.#endLocal(connection, out);
+  }
+
+  // --- transactions -----------------------------------------------------------------------------------------------
+
+  /** A request that could not be a command, and was answered if `done`, spoils the transaction it was meant for. */
+  #rejected(connection: Connection, done: boolean): boolean {
+    if (done && connection.transaction !== null) connection.transaction.aborted = true;
+    return done;
+  }
+
+  #queue(connection: Connection, transaction: Transaction, row: CommandRow): boolean {
+    const out = this.#beginLocal(connection);
+    if (out === null) return false;
+    const before = transaction.bytes;
+    let refusal: string | null = null;
+    if (this.#inputBytesTotal > this.#limits.inputBytesTotalMax) {
+      refusal = "ERR too many bytes are queued in the transactions of all connections";
+    } else if (this.#admission.required && (row.run === auth || row.run === hello)) {
+      // The password would have to be checked when EXEC is answered, and nothing waits for that there.
+      refusal = `ERR ${row.name.toUpperCase()} inside MULTI is not allowed`;
+    } else {
+      refusal = transaction.add(row, this.#parser);
+    }
+    this.#inputBytesTotal += transaction.bytes - before;
+    if (refusal === null) {
+      writeSimple(out, "QUEUED");
+    } else {
+      transaction.aborted = true;
+      writeError(out, refusal);
+    }
+    this.#endLocal(connection, out);
+    connection.lastCommand = row.name;
+    this.#requests++;
+    return true;
+  }
+
+  #executeTransactional(connection: Connection, row: CommandRow): boolean {
+    const done = this.#transactional(connection, row.operation);
+    if (done) connection.lastCommand = row.name;
+    return done;
+  }
+
+  #transactional(connection: Connection, what: number): boolean {
+    const { transaction } = connection;
+    switch (what) {
+      case Transactional.multi:
+        if (transaction !== null) return this.#replyError(connection, "ERR MULTI calls can not be nested");
+        if (!this.#replyOk(connection)) return false;
+        connection.transaction = new Transaction();
+        return true;
+      case Transactional.watch:
+        if (transaction !== null) return this.#replyError(connection, "ERR WATCH inside MULTI is not allowed");
+        return this.#watch(connection);
+      case Transactional.discard:
+        if (transaction === null) return this.#replyError(connection, "ERR DISCARD without MULTI");
+        if (!this.#giveUpWatch(connection) || !this.#replyOk(connection)) return false;
+        this.#endTransaction(connection);
+        return true;
+      default:
+        if (transaction === null) return this.#replyError(connection, "ERR EXEC without MULTI");
+        return this.#exec(connection, transaction);
+    }
+  }
+
+  #replyOk(connection: Connection): boolean {
+    const out = this.#beginLocal(connection);
+    if (out === null) return false;
+    writeSimple(out, "OK");
+    this.#endLocal(connection, out);
+    this.#requests++;
+    return true;
+  }
+
+  /** Sends the queued commands as one; the connection goes on at once unless some of them are executed here. */
+  #exec(connection: Connection, transaction: Transaction): boolean {
+    if (transaction.aborted || connection.watchLost || (transaction.count === 0 && connection.watch === 0)) {
+      return this.#execNothing(connection, transaction);
+    }
+    if (!this.#watchKnown(connection)) return false;
+    const slot = this.#place(connection, false, transaction.values);
+    if (slot === null) return false;
+    transaction.write(slot.writer, connection.watch);
+    this.#stream.valueSeen(transaction.longest);
+    const shape =
+      (connection.protocol === 3 ? Entry.resp3 : 0) | (transaction.hasLocals ? Entry.mixedExec : Entry.exec);
+    this.#stream.placed(slot, connection, shape, transaction.values);
+    connection.watch = 0;
+    this.#endTransaction(connection);
+    if (transaction.hasLocals) {
+      // They may change what follows, such as the protocol.
+      connection.executing = transaction;
+      this.#await(connection, Wait.answers);
+    }
+    this.#requests++;
+    return true;
+  }
+
+  /** Answers an EXEC that executes nothing. */
+  #execNothing(connection: Connection, transaction: Transaction): boolean {
+    const lost = connection.watchLost;
+    if (!this.#giveUpWatch(connection)) {
+      connection.watchLost = lost;
+      return false;
+    }
+    const out = this.#beginLocal(connection);
+    if (out === null) {
+      connection.watchLost = lost;
+      return false;
+    }
+    if (transaction.aborted) writeError(out, "EXECABORT Transaction discarded because of previous errors.");
+    else if (lost) writeNilArray(out, connection.protocol);
+    else writeArrayHeader(out, 0);
+    this.#endLocal(connection, out);
+    this.#endTransaction(connection);
+    this.#requests++;
+    return true;
+  }
+
+  /** As in Redis, an EXEC with arguments ends the transaction too, and even without one it says so. */
+  #execWrong(connection: Connection): boolean {
+    if (!this.#giveUpWatch(connection)) return false;
+    const why = "wrong number of arguments for 'exec' command";
+    if (!this.#replyError(connection, `EXECABORT Transaction discarded because of: ${why}`)) return false;
+    this.#endTransaction(connection);
+    return true;
+  }
+
+  #endTransaction(connection: Connection): void {
+    if (connection.transaction === null) return;
+    this.#inputBytesTotal -= connection.transaction.bytes;
+    connection.transaction = null;
+  }
+
+  #watch(connection: Connection): boolean {
+    if (!this.#watchKnown(connection)) return false;
+    const slot = this.#place(connection, false, 0);
+    if (slot === null) return false;
+    const { bytes, spans, count } = this.#parser;
+    const at = beginCommand(slot.writer, KvOperation.watch, 0, count);
+    writeWatchId(slot.writer, connection.watch);
+    writeArguments(slot.writer, bytes, spans, 1, count);
+    endCommand(slot.writer, at);
+    this.#stream.placed(slot, connection, (connection.protocol === 3 ? Entry.resp3 : 0) | Entry.watch, 0);
+    connection.watchesOpen++;
+    this.#requests++;
+    return true;
+  }
+
+  /** False while the reply that has the id of the connection's watch has yet to come; then the connection waits. */
+  #watchKnown(connection: Connection): boolean {
+    if (connection.watchesOpen === 0) return true;
+    this.#await(connection, Wait.answers);
+    return false;
+  }
+
+  /** Lets the state forget what the connection watches. False if that has to wait. */
+  #giveUpWatch(connection: Connection): boolean {
+    if (!this.#watchKnown(connection)) return false;
+    if (connection.watch !== 0) {
+      const slot = this.#place(connection, false, 0);
+      if (slot === null) return false;
+      this.#unwatch(connection, slot);
+    }
+    connection.watchLost = false;
+    return true;
+  }
+
+  #unwatch(connection: Connection, slot: BlockSlot): void {
+    const at = beginCommand(slot.writer, KvOperation.unwatch, 0, 1);
+    writeWatchId(slot.writer, connection.watch);
+    endCommand(slot.writer, at);
+    connection.watch = 0;
+    this.#stream.placed(slot, connection, Entry.silent, 0);
+  }
+
+  /** The watch of a connection that is gone; without room for the command it stays until newer ones need its place. */
+  #unwatchGone(connection: Connection): void {
+    if (connection.watch === 0 || this.#closed) return;
+    const slot = this.#stream.place(connection, false, 0);
+    if (slot !== null) this.#unwatch(connection, slot);
+    this.#turn.request();
+  }
+
+  /** An answer that is more than written to the client, who may be gone; `replies` is null for a failure. */
+  #answerSpecial(
+    connection: Connection,
+    out: ByteWriter | null,
+    shape: number,
+    replies: Span | null,
+    at: number,
+    failure: ClientFailure | null,
+  ): void {
+    if ((shape & (Entry.exec | Entry.mixedExec)) !== 0) {
+      const executing = (shape & Entry.mixedExec) !== 0 ? connection.executing : null;
+      if (executing !== null) connection.executing = null;
+      if (out === null) return;
+      if (replies === null) writeFailure(out, false, failure);
+      else if (replyValueKind(replies.view, at) === ReplyKind.nil) writeNilArray(out, protocolOf(shape));
+      else if (executing === null) writeServiceReply(out, protocolOf(shape), replies.bytes, replies.view, at);
+      else this.#executeQueued(connection, executing, out, replies, at);
+    } else if ((shape & Entry.watch) !== 0) {
+      connection.watchesOpen--;
+      const known = replies !== null && replyValueKind(replies.view, at) === ReplyKind.integer;
+      if (!known) connection.watchLost = true;
+      else connection.watch = integerReply(replies, at);
+      if (connection.closed) this.#unwatchGone(connection);
+      if (out === null) return;
+      if (known) writeSimple(out, "OK");
+      else if (replies === null) writeFailure(out, false, failure);
+      else writeServiceReply(out, protocolOf(shape), replies.bytes, replies.view, at);
+    }
+  }
+
+  /** Writes the replies to a transaction, executing what it has that is not of the store in between. */
+  #executeQueued(
+    connection: Connection,
+    transaction: Transaction,
+    out: ByteWriter,
+    { bytes, view }: Span,
+    at: number,
+  ): void {
+    if (replyValueKind(view, at) !== ReplyKind.array) {
+      return writeServiceReply(out, connection.protocol, bytes, view, at);
+    }
+    let item = at + REPLY_VALUE_HEADER_BYTES + 4;
+    writeArrayHeader(out, transaction.count);
+    for (let place = 0; place < transaction.count; place++) {
+      const local = transaction.localAt(place);
+      if (local !== undefined) {
+        local.run(local.request, connection, out, this);
+      } else {
+        writeServiceReply(out, connection.protocol, bytes, view, item);
+        item += replyValueLength(view, item);
+      }
+    }
   }
 
   // --- replies ----------------------------------------------------------------------------------------------------
@@ -534,14 +806,16 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
           slot.entryAt++;
           slot.answered++;
           if (replies === null) {
-            if (out !== null) writeFailure(out, slot.read || (shape & Entry.read) !== 0, failure);
+            if ((shape & ENTRY_SPECIAL) !== 0) this.#answerSpecial(connection, out, shape, null, 0, failure);
+            else if (out !== null) writeFailure(out, slot.read || (shape & Entry.read) !== 0, failure);
             continue;
           }
           const { bytes, view } = replies;
           const at = this.#replyAt;
           this.#replyAt = at + replyValueLength(view, at);
           if (this.#replyAt - at > this.#stream.valueBytesKnown) this.#stream.valueSeen(longestValue(view, at));
-          if (out !== null) writeServiceReply(out, protocolOf(shape), bytes, view, at);
+          if ((shape & ENTRY_SPECIAL) !== 0) this.#answerSpecial(connection, out, shape, replies, at, null);
+          else if (out !== null) writeServiceReply(out, protocolOf(shape), bytes, view, at);
         }
         return left;
       } catch (error) {
@@ -558,6 +832,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     else connection.orderedOpen -= count;
     if (connection.orderedOpen > 0 || connection.readsOpen > 0) return;
     connection.slot = null;
+    if (connection.closed) this.#unwatchGone(connection);
     if (connection.wait === Wait.answers) this.#ready.push(connection);
     else this.#endAnswered(connection);
   }
@@ -663,6 +938,8 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#admission.left(connection);
     this.#drop(connection, connection.inputBytes);
     this.#connections.delete(connection.number);
+    this.#endTransaction(connection);
+    this.#unwatchGone(connection);
   }
 
   // --- what local commands see ------------------------------------------------------------------------------------
@@ -714,6 +991,11 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
 function protocolOf(shape: number): Protocol {
   return (shape & Entry.resp3) !== 0 ? 3 : 2;
+}
+
+/** The whole number that an integer reply holds. */
+function integerReply({ bytes, view }: Span, at: number): number {
+  return Number(latin1(bytes, at + REPLY_VALUE_HEADER_BYTES, at + replyValueLength(view, at)));
 }
 
 /** A read has no effect that anybody could be in doubt about, whatever became of its block. */

@@ -35,7 +35,11 @@ export interface LocalServer {
 }
 
 /** Answers one request by exactly one reply. */
-export type LocalCommand = (request: Request, connection: Connection, out: ByteWriter, server: LocalServer) => void;
+export interface LocalCommand {
+  (request: Request, connection: Connection, out: ByteWriter, server: LocalServer): void;
+  /** Why a request is refused before anything is executed, or null. */
+  readonly objection?: (request: Request) => string | null;
+}
 
 const arityError = (out: ByteWriter, name: string): void =>
   writeError(out, `ERR wrong number of arguments for '${name}' command`);
@@ -51,6 +55,9 @@ export const echo: LocalCommand = (request, _connection, out) => writeArgumentBa
 function writeArgumentBack(request: Request, out: ByteWriter): void {
   writeBulk(out, request.bytes, request.spans[2] as number, request.spans[3] as number);
 }
+
+/** The gateway has given up the watch. */
+export const unwatch: LocalCommand = (_request, _connection, out) => writeSimple(out, "OK");
 
 export const quit: LocalCommand = (_request, connection, out) => {
   writeSimple(out, "OK");
@@ -170,34 +177,43 @@ interface Subcommand {
   readonly run: LocalCommand;
 }
 
-/** Makes the container: finds the subcommand, checks its arity, answers HELP from the table. */
+/**
+ * Makes the container: finds the subcommand, checks its arity, answers HELP from the table. Requests to which it objects
+ * have to be refused before.
+ */
 function container(name: string, subcommands: Readonly<Record<string, Subcommand>>, bare?: LocalCommand): LocalCommand {
   const help = [
     `${name.toUpperCase()} <subcommand> [<arg> ...]. Subcommands are:`,
     ...Object.keys(subcommands),
     "HELP",
   ];
-  return (request, connection, out, server) => {
+  const find = (request: Request): Subcommand | undefined => {
+    const upper = argumentText(request, 1).toUpperCase();
+    return Object.hasOwn(subcommands, upper) ? subcommands[upper] : undefined;
+  };
+  const isHelp = (request: Request): boolean => request.count === 2 && argumentIs(request, 1, "HELP");
+  const objection = (request: Request): string | null => {
+    if ((request.count === 1 && bare !== undefined) || isHelp(request)) return null;
+    const subcommand = find(request);
+    const word = argumentText(request, 1);
+    if (subcommand === undefined) {
+      return `ERR unknown subcommand '${untilNul(word).slice(0, 128)}'. Try ${name.toUpperCase()} HELP.`;
+    }
+    const { arity } = subcommand;
+    const fits = arity >= 0 ? request.count === arity : request.count >= -arity;
+    return fits ? null : `ERR wrong number of arguments for '${name}|${word.toLowerCase()}' command`;
+  };
+  const run: LocalCommand = (request, connection, out, server) => {
     if (request.count === 1 && bare !== undefined) {
       bare(request, connection, out, server);
-      return;
-    }
-    const word = argumentText(request, 1);
-    const upper = word.toUpperCase();
-    if (upper === "HELP" && request.count === 2) {
+    } else if (isHelp(request)) {
       writeArrayHeader(out, help.length);
       for (const line of help) writeSimple(out, line);
-      return;
-    }
-    const subcommand = Object.hasOwn(subcommands, upper) ? subcommands[upper] : undefined;
-    if (subcommand === undefined) {
-      writeError(out, `ERR unknown subcommand '${untilNul(word).slice(0, 128)}'. Try ${name.toUpperCase()} HELP.`);
-    } else if (subcommand.arity >= 0 ? request.count !== subcommand.arity : request.count < -subcommand.arity) {
-      arityError(out, `${name}|${upper.toLowerCase()}`);
     } else {
-      subcommand.run(request, connection, out, server);
+      find(request)?.run(request, connection, out, server);
     }
   };
+  return Object.assign(run, { objection });
 }
 
 export const client = container("client", {
@@ -317,7 +333,7 @@ function clientLine(one: Connection, nowMs: number, command: string): string {
   const flags = `${one.noEvict ? "e" : ""}${one.noTouch ? "T" : ""}`;
   return (
     `id=${one.id} addr=${one.remote} name=${one.name} age=${seconds(one.openedAtMs)} idle=${seconds(one.lastAtMs)} ` +
-    `flags=${flags === "" ? "N" : flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=${one.inputBytes} ` +
+    `flags=${flags === "" ? "N" : flags} db=0 sub=0 psub=0 ssub=0 multi=${one.transaction?.count ?? -1} qbuf=${one.inputBytes} ` +
     `pending=${one.orderedOpen + one.readsOpen} cmd=${command === "" ? one.lastCommand : command} user=${one.user} ` +
     `redir=-1 resp=${one.protocol} lib-name=${one.libraryName} lib-ver=${one.libraryVersion}\n`
   );
@@ -373,6 +389,8 @@ function describeCommand(command: CommandRow, protocol: Protocol, out: ByteWrite
     categories.unshift(command.read ? "@read" : "@write", command.group === "string" ? "@string" : "@keyspace");
   } else if (command.group === "connection") {
     categories.push("@connection");
+  } else if (command.group === "transactions") {
+    categories.push("@transaction");
   }
   writeWords(categories, protocol, out);
   writeArrayHeader(out, 0);

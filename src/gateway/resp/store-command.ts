@@ -9,21 +9,33 @@ import {
   writeArgumentLatin1,
   writeArguments,
 } from "../../service/command/index.js";
-import { KvOperation, SetFlag } from "../../service/kv/index.js";
+import { KvOperation, SetFlag, VALUE_BYTES_MAX } from "../../service/kv/index.js";
 import { type CommandRow, Mapping } from "./command-table.js";
-import { argumentIs, type Request } from "./request.js";
+import { wholeNumber } from "./local-command.js";
+import { BEGINNING, Plan } from "./option.js";
+import type { Request } from "./request.js";
 
 const MINUS = 45;
 const ZERO = 48;
 
+/** What a command counts that returns any number of values: as many as a block may (see BlockStream). */
+export const MANY_VALUES = 8192;
+
+/** Of the request that `storeObjection` saw last. */
+const plan = new Plan();
+
 /**
- * Why a request whose arity fits can't be a command of the store, as the text of the error reply, or null. Whatever is
- * null here, `writeStoreCommand` can write.
+ * Why a request whose arity fits can't be a command of the store, as the text of the error reply, or null: then
+ * `valuesReturned` and `writeStoreCommand` can be called for it.
  */
 export function storeObjection(row: CommandRow, request: Request): string | null {
   switch (row.mapping) {
     case Mapping.set:
-      if (request.count > 3 && setFlags(request) < 0) return "ERR syntax error";
+    case Mapping.planned:
+      if (!isPlanned(row, request)) break;
+      plan.clear();
+      row.plan?.(request, plan);
+      if (plan.error !== null) return plan.error;
       break;
     case Mapping.pairs:
       if (request.count % 2 === 0) return `ERR wrong number of arguments for '${row.name}' command`;
@@ -42,19 +54,42 @@ export function storeObjection(row: CommandRow, request: Request): string | null
   return commandBytes(request) > COMMAND_BYTES_MAX ? "ERR string exceeds maximum allowed size (1 MiB)" : null;
 }
 
+/** SET without options, which is most of them, is copied. */
+function isPlanned(row: CommandRow, request: Request): boolean {
+  return row.mapping === Mapping.planned || (row.mapping === Mapping.set && request.count > 3);
+}
+
 /** How many values the command's reply holds at most. */
 export function valuesReturned(row: CommandRow, request: Request): number {
   switch (row.operation) {
     case KvOperation.get:
+    case KvOperation.getDelete:
+    case KvOperation.getExpire:
+    case KvOperation.getRange:
+    case KvOperation.incrementFloat:
+    case KvOperation.randomKey:
       return 1;
     case KvOperation.getMany:
       return request.count - 1;
-    case KvOperation.set:
-      // GETSET, and SET with GET among its options.
-      return row.operationFlags === SetFlag.returnOld || (row.mapping === Mapping.set && request.count > 3) ? 1 : 0;
+    case KvOperation.set: {
+      const flags = isPlanned(row, request) ? plan.flags : row.operationFlags;
+      return (flags & SetFlag.returnOld) !== 0 ? 1 : 0;
+    }
+    case KvOperation.keys:
+    case KvOperation.scan:
+    case KvOperation.range:
+      return MANY_VALUES;
     default:
       return 0;
   }
+}
+
+/** Bytes of the longest value that the command may leave behind, as far as its arguments tell. */
+export function valueBytesWritten(row: CommandRow, request: Request): number {
+  const longest = longestArgument(request);
+  if (row.operation !== KvOperation.setRange) return longest;
+  const offset = wholeNumber(latin1(request.bytes, request.spans[4] as number, request.spans[5] as number));
+  return offset > 0 && offset < VALUE_BYTES_MAX ? offset + longest : longest;
 }
 
 /** Bytes of the longest argument, which is a value that is written, or a key. */
@@ -70,12 +105,10 @@ export function writeStoreCommand(writer: ByteWriter, row: CommandRow, request: 
   const { bytes, spans } = request;
   let count = request.count;
   let added = 0;
-  let flags = row.operationFlags;
+  const flags = row.operationFlags;
   const mapping = row.mapping;
-  if (mapping === Mapping.set) {
-    if (count > 3) flags |= setFlags(request);
-    count = 3;
-  } else if (mapping === Mapping.plusOne || mapping === Mapping.minusOne) {
+  if (isPlanned(row, request)) return writePlanned(writer, row, request);
+  if (mapping === Mapping.plusOne || mapping === Mapping.minusOne) {
     added = 1;
   } else if (mapping === Mapping.negated) {
     count = 2;
@@ -103,16 +136,15 @@ function commandBytes(request: Request): number {
   return sum;
 }
 
-/** Flags of SET's options, or -1 if there is one we don't have or two that exclude each other. */
-function setFlags(request: Request): number {
-  let flags = 0;
-  for (let i = 3; i < request.count; i++) {
-    if (argumentIs(request, i, "NX") && (flags & SetFlag.onlyOld) === 0) flags |= SetFlag.onlyNew;
-    else if (argumentIs(request, i, "XX") && (flags & SetFlag.onlyNew) === 0) flags |= SetFlag.onlyOld;
-    else if (argumentIs(request, i, "GET")) flags |= SetFlag.returnOld;
-    else return -1;
+/** Appends the request as its plan says. */
+function writePlanned(writer: ByteWriter, row: CommandRow, { bytes, spans }: Request): void {
+  const at = beginCommand(writer, row.operation, row.operationFlags | plan.flags, plan.count);
+  for (let i = 0; i < plan.count; i++) {
+    const source = plan.sources[i] as number;
+    if (source < 0) writeArgumentLatin1(writer, source === BEGINNING ? "0" : "10");
+    else writeArgument(writer, bytes, spans[2 * source] as number, spans[2 * source + 1] as number);
   }
-  return flags;
+  endCommand(writer, at);
 }
 
 /**
