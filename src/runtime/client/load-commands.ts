@@ -66,6 +66,8 @@ export function kvLoadCommands({ keys, valueSize, unique }: LoadCommandsInit): L
 /** A command with gaps for digits. */
 interface Template {
   readonly bytes: Uint8Array;
+  /** The bytes of a short command as words, the last one filled up with zeros; empty for a long one. */
+  readonly words: Uint32Array;
   /** Where the digits of the key's number end. */
   readonly numberEnd: number;
 }
@@ -151,15 +153,21 @@ class KvLoadCommands implements LoadCommands {
     return unexpected;
   }
 
-  #write(writer: ByteWriter, { bytes, numberEnd }: Template, key: LoadKey): void {
+  #write(writer: ByteWriter, { bytes, words, numberEnd }: Template, key: LoadKey): void {
     const at = writer.length;
-    writer.copy(bytes, 0, bytes.length);
+    if (words.length === 0) writer.copy(bytes, 0, bytes.length);
+    else {
+      writer.reserve(4 * words.length);
+      const view = writer.view;
+      for (let i = 0; i < words.length; i++) view.setUint32(at + 4 * i, words[i] as number, true);
+      writer.length = at + bytes.length;
+    }
     const end = at + numberEnd;
-    if (!isInserted(key)) return fillDecimal(writer.bytes, end, this.#digits, key);
+    if (!isInserted(key)) return fillDecimal(writer.view, end, this.#digits, key);
     const client = insertedBy(key);
     const count = insertedCount(key);
     const near = Math.floor((mix32(count ^ mix32(client ^ this.#unique)) / 4_294_967_296) * this.#keys);
-    fillDecimal(writer.bytes, end, this.#digits, near);
+    fillDecimal(writer.view, end, this.#digits, near);
     fillHexadecimal(writer.bytes, end + 1 + LOAD_DIGITS, LOAD_DIGITS, this.#unique);
     fillHexadecimal(writer.bytes, end + 1 + LOAD_DIGITS + CLIENT_DIGITS, CLIENT_DIGITS, client);
     fillHexadecimal(writer.bytes, end + 1 + LOAD_DIGITS + CLIENT_DIGITS + COUNT_DIGITS, COUNT_DIGITS, count);
@@ -167,7 +175,7 @@ class KvLoadCommands implements LoadCommands {
 
   /** Values differ, so that no update is a repetition. The value is the last thing written. */
   #fillValue(writer: ByteWriter): void {
-    fillDecimal(writer.bytes, writer.length, this.#valueDigits, this.#writes);
+    fillDecimal(writer.view, writer.length, this.#valueDigits, this.#writes);
     this.#writes = this.#writes === 99_999_999 ? 0 : this.#writes + 1;
   }
 }
@@ -184,23 +192,49 @@ function isOne(view: DataView, at: number, kind: number): boolean {
   );
 }
 
+/** A command is copied by words up to this length, and by the engine beyond. */
+const WORDS_BYTES_MAX = 128;
+
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  if (bytes.length > WORDS_BYTES_MAX) return new Uint32Array(0);
+  const padded = new Uint8Array(4 * Math.ceil(bytes.length / 4));
+  padded.set(bytes);
+  const view = new DataView(padded.buffer);
+  return Uint32Array.from({ length: padded.length / 4 }, (_, i) => view.getUint32(4 * i, true));
+}
+
 /** A command whose first argument is a key, in which the digits of its number follow the first letter. */
 function template(digits: number, operation: number, flags: number, values: readonly string[]): Template {
-  const bytes = values.reduce((sum, value) => sum + value.length, 64);
-  const writer = new ByteWriter(bytes, bytes);
+  const room = values.reduce((sum, value) => sum + value.length, 64);
+  const writer = new ByteWriter(room, room);
   const at = beginCommand(writer, operation, flags, values.length);
   const keyAt = writer.length + 4;
   for (const value of values) writeArgumentLatin1(writer, value);
   endCommand(writer, at);
-  return { bytes: writer.toBytes(), numberEnd: keyAt + 1 + digits };
+  const bytes = writer.toBytes();
+  return { bytes, words: wordsOf(bytes), numberEnd: keyAt + 1 + digits };
 }
 
+/** The four digits of each number below 10,000, as the word that stands for them in memory. */
+const FOUR_DIGITS = Uint32Array.from({ length: 10_000 }, (_, value) => {
+  const digit = (divisor: number): number => 0x30 + (Math.floor(value / divisor) % 10);
+  return (digit(1000) | (digit(100) << 8) | (digit(10) << 16) | (digit(1) << 24)) >>> 0;
+});
+
 /** Writes the lowest `count` decimal digits of `value`, below 2^31, so that they end at `end`. */
-function fillDecimal(bytes: Uint8Array, end: number, count: number, value: number): void {
+function fillDecimal(view: DataView, end: number, count: number, value: number): void {
   let rest = value | 0;
-  for (let i = 1; i <= count; i++) {
+  let at = end;
+  let left = count;
+  for (; left >= 4; left -= 4) {
+    const next = (rest / 10_000) | 0;
+    at -= 4;
+    view.setUint32(at, FOUR_DIGITS[rest - next * 10_000] as number, true);
+    rest = next;
+  }
+  for (; left > 0; left--) {
     const next = (rest / 10) | 0;
-    bytes[end - i] = 0x30 + rest - next * 10;
+    view.setUint8(--at, 0x30 + rest - next * 10);
     rest = next;
   }
 }

@@ -1,4 +1,4 @@
-// Hot file: one key per command. No allocation, no power, no logarithm: a key costs less than 30 ns (bench/load.mjs).
+// Hot file: one key per command. No allocation, no power, no logarithm: `npm run bench -- load` says what a key costs.
 import { mix32, type Prng } from "../../base/index.js";
 
 /**
@@ -32,6 +32,8 @@ export interface KeyChooser {
 
 /** YCSB's exponent of the Zipfian law. */
 const EXPONENT = 0.99;
+/** The sum of the law over ranks 0 and 1. */
+const FIRST_TWO = 1 + 0.5 ** EXPONENT;
 /** Ranks of the scrambled distribution, whatever the number of keys. */
 const SCRAMBLED_RANKS = 1e10;
 /** Up to here the zeta sum is added up; the rest follows from its integral. */
@@ -78,16 +80,15 @@ export class ZipfianRanks {
     if (count === this.#count) return;
     this.#count = count;
     this.#zeta = zeta(count);
-    const two = 1 + 0.5 ** EXPONENT;
-    this.#eta = count <= 2 ? 0 : (1 - (2 / count) ** (1 - EXPONENT)) / (1 - two / this.#zeta);
+    this.#eta = count <= 2 ? 0 : (1 - (2 / count) ** (1 - EXPONENT)) / (1 - FIRST_TWO / this.#zeta);
   }
 
   next(): number {
-    // 53 random bits: with 32 the ranks far out would be picked in steps.
-    const u = ((this.#prng.u32() >>> 5) * 67_108_864 + (this.#prng.u32() >>> 6)) / 9_007_199_254_740_992;
+    // 32 random bits: of ten billion ranks those far out are drawn in steps of some tens, which their hash hides.
+    const u = this.#prng.float();
     const mass = u * this.#zeta;
     if (mass < 1) return 0;
-    if (mass < 1 + 0.5 ** EXPONENT) return Math.min(1, this.#count - 1);
+    if (mass < FIRST_TWO) return Math.min(1, this.#count - 1);
     const x = this.#eta * (u - 1) + 1;
     // To the power of 1 / (1 - 0.99) = 100 = 64 + 32 + 4, by squaring.
     const x2 = x * x;
