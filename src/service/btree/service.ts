@@ -105,15 +105,15 @@ export class Btree implements Service {
    */
   groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
     const { view, offsets } = run;
-    const everybody = 2 ** (this.#bounds.length / 2 + 1) - 1;
+    const everybody = maskThrough(this.#bounds.length / 2);
     for (let i = 0; i < run.count; i++) {
       const at = offsets[i] as number;
       const operation = operationAt(view, at);
       const group = operation === NONE ? 0 : this.#groupOf(view.getUint32(at + 8, true), view.getUint32(at + 12, true));
-      masks[i] = 2 ** group;
+      masks[i] = 1 << group;
       if (operation === BtreeOperation.range) {
         const last = this.#groupOf(view.getUint32(at + 16, true), view.getUint32(at + 20, true));
-        if (last > group) masks[i] = 2 ** (last + 1) - 2 ** group;
+        if (last > group) masks[i] = maskThrough(last) & -(1 << group);
       } else if (mode === 0 && (operation === BtreeOperation.insert || operation === BtreeOperation.delete)) {
         masks[i] = everybody;
       }
@@ -350,6 +350,11 @@ function operationAt(view: DataView, at: number): number {
   if (length < COMMAND_BYTES_MIN) return NONE;
   const operation = view.getUint32(at + 4, true);
   return operation < OPERATIONS_MAX && LENGTHS[operation] === length ? operation : NONE;
+}
+
+/** The mask of groups 0 to `last`, which is 30 at most. */
+function maskThrough(last: number): number {
+  return 0x7fffffff >>> (BOUNDS_MAX - last);
 }
 
 function keyAt(view: DataView, at: number): number {
