@@ -1,9 +1,9 @@
-// The kv service alone, without ordering or network: ns per command at two sizes of the store, with what the tree and the
-// digest take of it. Run after the build: `node bench/kv.mjs [--json] [keys...]`. Keys are 16 bytes, values 8.
+// The kv service alone, without ordering or network: ns per command at two sizes of the store. Run after the build:
+// `node bench/kv.mjs [--json] [keys...]`. Keys are 16 bytes, values 8.
 
 import { ByteWriter } from "../dist/base/index.js";
 import { emptyRun } from "../dist/model/index.js";
-import { beginCommand, CowTree, endCommand, kv, KvOperation, writeArgumentLatin1 } from "../dist/service/index.js";
+import { beginCommand, endCommand, kv, KvOperation, writeArgumentLatin1 } from "../dist/service/index.js";
 
 const commandsPerRun = 512;
 const runs = 100;
@@ -142,19 +142,5 @@ for (const keys of sizes.length > 0 ? sizes : [20_000, 1_000_000]) {
   report(keys, "snapshot, per key", slices.reduce((sum, ns) => sum + ns, 0) / keys);
   report(keys, "snapshot, 128 KiB slice", median(slices));
   report(keys, "snapshot, longest slice", Math.max(...slices));
-
-  const tree = new CowTree();
-  for (let i = 0; i < keys; i++) tree.set(keyOf((i * 7_368_787) % keys), "00000000");
-  const probes = Array.from({ length: 100_000 }, makePicker(keys)).map((key) => keyOf(key));
-  let found = 0;
-  report(
-    keys,
-    "of which: tree lookup",
-    measure(() => {
-      for (const key of probes) if (tree.get(key) !== undefined) found++;
-      return probes.length;
-    }),
-  );
-  if (found !== (warmUps + repetitions) * probes.length) throw new Error(`the tree lost keys: ${found}`);
 }
 if (json) for (const row of rows) console.log(JSON.stringify(row));

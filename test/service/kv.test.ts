@@ -5,7 +5,15 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter } from "#src/base/index.js";
 import { CheckpointDamagedError, emptyRun, REPLIES_BYTES_MAX, UndoLog } from "#src/model/index.js";
-import { ARGUMENTS_MAX, KEY_BYTES_MAX, kv, KvOperation, SetFlag, VALUE_BYTES_MAX } from "#src/service/index.js";
+import {
+  ARGUMENTS_MAX,
+  createKv,
+  KEY_BYTES_MAX,
+  kv,
+  KvOperation,
+  SetFlag,
+  VALUE_BYTES_MAX,
+} from "#src/service/index.js";
 import {
   type Command,
   digestOf,
@@ -475,5 +483,32 @@ describe("snapshots of kv", () => {
     refused(new Uint8Array([...good, 0, 0, 0, 0, 0, 0, 0, 0]), "bytes after the end");
     restoreInto(target.restore(), good, [3]);
     assert.equal(digestOf(target), digestOf(service));
+  });
+});
+
+describe("a store that is full", () => {
+  test("refuses what may make it larger, and nothing else", () => {
+    // Each command is counted as if it left the longest gap.
+    const bytesMax = VALUE_BYTES_MAX + 200;
+    const service = createKv({ entriesMax: 3, bytesMax });
+    const full = error("OOM command not allowed, the store holds as much as it may");
+    assert.deepEqual(execute(service, [set("a", "1"), set("b", "x".repeat(100)), get("a")]), [OK, OK, "1"]);
+    const before = digestOf(service);
+    const large = "y".repeat(100);
+    assert.deepEqual(
+      execute(service, [
+        set("a", large),
+        { operation: KvOperation.append, args: ["a", large] },
+        { operation: KvOperation.setMany, args: ["a", large, "c", "2"] },
+      ]),
+      [full, full, full],
+    );
+    assert.equal(digestOf(service), before);
+    assert.deepEqual(execute(service, [{ operation: KvOperation.delete, args: ["b"] }, set("a", large), get("a")]), [
+      integer(1),
+      OK,
+      large,
+    ]);
+    assert.deepEqual(execute(service, [set("b", "1"), set("c", "1"), set("d", "1")]), [OK, OK, full]);
   });
 });

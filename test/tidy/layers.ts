@@ -41,7 +41,6 @@ export const shared: ReadonlySet<string> = new Set([
   "execution/replicated-state",
   "service/command",
   "service/byte-store",
-  "service/cow-tree",
   "service/tree",
 ]);
 

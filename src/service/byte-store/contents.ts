@@ -26,7 +26,7 @@ export const ENTRY_KEY_BYTES_MAX = 64 * 1024;
 export const ENTRY_VALUE_BYTES_MAX = 1024 * 1024;
 
 /** Below so many entries reading ahead costs more than it brings. */
-const READ_AHEAD_COUNT_MIN = 10_000;
+const READ_AHEAD_COUNT_MIN = 50_000;
 
 /** What must know of a change before it happens: a snapshot that has not come to that entry yet. */
 export interface Witness {
@@ -85,7 +85,6 @@ export class Contents {
   }
 
   readAhead(keys: Region, spans: Uint32Array, count: number): void {
-    // With no line there is nothing to read, nor with few: they are in the processor's cache.
     if (this.count < READ_AHEAD_COUNT_MIN) return;
     const most = Math.min(count, READ_AHEAD_MAX);
     const hashes = this.#hashesAhead;

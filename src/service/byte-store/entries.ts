@@ -33,7 +33,7 @@ const BLOCK_DATA_BYTES = BLOCK_HEADER_BYTES + BLOCK_SUMS_BYTES;
 const FREE = -1;
 
 /** Most entries: 4 GiB of lines. */
-export const ENTRIES_MAX = 2 ** 26 - 1;
+export const ENTRIES_MAX = 64 * 1024 * 1024 - 1;
 
 /**
  * The entries by number. Each has a *line* of 64 bytes, one cache line, which also serves the hash index (`next` and `hash`)

@@ -18,6 +18,11 @@ export interface EntryStore {
   readonly expiring: number;
   /** Bytes of all keys and values. */
   readonly size: number;
+  /**
+   * Whether so many more entries and bytes of keys and values may be there (either may be negative). Depends on `count` and
+   * `size` alone, so that all replicas answer alike; to be asked before a change, which relies on it.
+   */
+  hasRoom(entries: number, bytes: number): boolean;
 
   /** Where `locateKey` and `locateValue` found what they were asked for. */
   readonly bytes: Uint8Array;
@@ -30,6 +35,11 @@ export interface EntryStore {
   /** Agreed time in ms from which the entry has expired, 0 for never. */
   expiry(entry: number): number;
 
+  /**
+   * Tells that the keys at `keys[spans[2i], spans[2i + 1])`, for i below `count`, will be looked for next. Changes nothing but
+   * the time it takes, where there are so many entries that they are not in the processor's cache.
+   */
+  readAhead(keys: Uint8Array, spans: Uint32Array, count: number): void;
   find(bytes: Uint8Array, start: number, end: number): number;
   /** Adds an entry whose key is not there yet. */
   add(

@@ -41,10 +41,6 @@ export class ByteStore implements EntryStore, Changeable {
     return this.contents.reserved;
   }
 
-  /**
-   * Whether so many more entries and bytes of keys and values may be there (either may be negative). Depends on `count` and
-   * `size` alone, so that all replicas answer alike; to be asked before a change, which relies on it.
-   */
   hasRoom(entries: number, bytes: number): boolean {
     const { count, size } = this.contents;
     return count + entries <= this.#limits.entriesMax && size + bytes <= this.#limits.bytesMax;
@@ -76,10 +72,6 @@ export class ByteStore implements EntryStore, Changeable {
     return this.contents.expiry(entry);
   }
 
-  /**
-   * Tells that the keys at `keys[spans[2i], spans[2i + 1])`, for i below `count`, will be looked for next, `READ_AHEAD_MAX` of
-   * them at most. Changes nothing but the time it takes: where the entries are many, a third of it.
-   */
   readAhead(keys: Uint8Array, spans: Uint32Array, count: number): void {
     this.contents.readAhead(this.#regionOf(keys), spans, count);
   }

@@ -6,8 +6,8 @@
  * (what a command works on), `string-command.ts`, `key-command.ts`, `range-command.ts` and `watch-command.ts` (what they do),
  * `watch-table.ts` (optimistic transactions), `service.ts` (runs, transactions, expiry). The entries live in an `EntryStore`.
  */
-import type { ServiceModule } from "../../model/index.js";
-import { createByteStore } from "../byte-store/index.js";
+import type { Service, ServiceModule } from "../../model/index.js";
+import { createByteStore, STORE_LIMITS, type StoreLimits } from "../byte-store/index.js";
 import { Kv } from "./service.js";
 
 export * from "./command.js";
@@ -16,4 +16,9 @@ export { globFits } from "./glob.js";
 export { PlainStore } from "./plain-store.js";
 
 /** The service for the registry. */
-export const kv: ServiceModule = { name: "kv", create: () => new Kv(createByteStore()) };
+export const kv: ServiceModule = { name: "kv", create: () => createKv() };
+
+/** The service with other limits than the usual ones. */
+export function createKv(limits: StoreLimits = STORE_LIMITS): Service {
+  return new Kv(createByteStore(limits));
+}

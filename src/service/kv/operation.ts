@@ -37,6 +37,8 @@ export interface Operation {
   readonly run: (x: Execution, count: number, flags: number) => void;
   /** It never changes the state. */
   readonly read: boolean;
+  /** It may add entries or bytes. */
+  readonly grows: boolean;
   /** A transaction may hold it. */
   readonly nests: boolean;
   readonly argumentsMin: number;
@@ -50,13 +52,14 @@ type Count = readonly [min: number, max: number];
 
 function operation(
   run: Operation["run"],
-  kind: "read" | "write" | "outer",
+  kind: "read" | "write" | "grow" | "outer",
   [argumentsMin, argumentsMax]: Count,
   keys: Keys,
   legal: Operation["legal"] = noFlags,
 ): Operation {
   const read = kind === "read";
-  return Object.freeze({ run, read, nests: kind !== "outer", argumentsMin, argumentsMax, keys, legal });
+  const grows = kind === "grow";
+  return Object.freeze({ run, read, grows, nests: kind !== "outer", argumentsMin, argumentsMax, keys, legal });
 }
 
 const none: Count = [0, 0];
@@ -120,25 +123,25 @@ const O = KvOperation;
 /** Every operation but `transaction`, whose commands are of this table. */
 const entries: readonly (readonly [KvOperation, Operation])[] = [
   [O.get, operation(string.get, "read", one, Keys.first)],
-  [O.set, operation(string.set, "write", [2, 3], Keys.first, legalSet)],
+  [O.set, operation(string.set, "grow", [2, 3], Keys.first, legalSet)],
   [O.delete, operation(key.remove, "write", some, Keys.all)],
   [O.exists, operation(key.exists, "read", some, Keys.all)],
-  [O.increment, operation(string.increment, "write", two, Keys.first)],
+  [O.increment, operation(string.increment, "grow", two, Keys.first)],
   [O.getMany, operation(string.getMany, "read", some, Keys.all)],
-  [O.setMany, operation(string.setMany, "write", some, Keys.pairs, legalSetMany)],
-  [O.append, operation(string.append, "write", two, Keys.first)],
+  [O.setMany, operation(string.setMany, "grow", some, Keys.pairs, legalSetMany)],
+  [O.append, operation(string.append, "grow", two, Keys.first)],
   [O.length, operation(string.length, "read", one, Keys.first)],
   [O.count, operation(key.count, "read", none, Keys.unnamed)],
   [O.getDelete, operation(string.getDelete, "write", one, Keys.first)],
   [O.getExpire, operation(string.getExpire, "write", [1, 2], Keys.first, legalGetExpire)],
   [O.getRange, operation(string.getRange, "read", three, Keys.first)],
-  [O.setRange, operation(string.setRange, "write", three, Keys.first)],
-  [O.incrementFloat, operation(string.incrementFloat, "write", two, Keys.first)],
+  [O.setRange, operation(string.setRange, "grow", three, Keys.first)],
+  [O.incrementFloat, operation(string.incrementFloat, "grow", two, Keys.first)],
   [O.expire, operation(key.expire, "write", two, Keys.first, legalExpire)],
   [O.timeToLive, operation(key.timeToLive, "read", one, Keys.first, within(TimeFlag.seconds | TimeFlag.absolute))],
   [O.persist, operation(key.persist, "write", one, Keys.first)],
   [O.type, operation(key.type, "read", one, Keys.first)],
-  [O.rename, operation(key.rename, "write", two, Keys.all, within(RenameFlag.onlyNew))],
+  [O.rename, operation(key.rename, "grow", two, Keys.all, within(RenameFlag.onlyNew))],
   [O.keys, operation(range.keys, "read", one, Keys.unnamed)],
   [O.scan, operation(range.scan, "read", [2, 4], Keys.unnamed, legalScan)],
   [O.clear, operation(key.clear, "write", none, Keys.unnamed)],

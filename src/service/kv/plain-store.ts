@@ -59,6 +59,12 @@ export class PlainStore implements EntryStore {
     return this.#entry(entry).expiry;
   }
 
+  hasRoom(): boolean {
+    return true;
+  }
+
+  readAhead(): void {}
+
   find(bytes: Uint8Array, start: number, end: number): number {
     return this.#byKey.get(latin1(bytes, start, end))?.number ?? 0;
   }

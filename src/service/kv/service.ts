@@ -21,6 +21,7 @@ import {
   replyNil,
 } from "../command/index.js";
 import { KEY_BYTES_MAX, KvOperation, VALUE_BYTES_MAX } from "./command.js";
+import { READ_AHEAD_MAX } from "../byte-store/index.js";
 import type { EntryStore } from "./entry-store.js";
 import { Execution, REPLIES_TOO_LONG, SYNTAX } from "./execution.js";
 import { Keys, type Operation, operations } from "./operation.js";
@@ -33,10 +34,13 @@ const WRONG_COUNT = "ERR wrong number of arguments";
 const READ_ONLY = "ERR a command that writes was sent as an unordered read";
 const KEY_TOO_LONG = `ERR key exceeds the maximum of ${KEY_BYTES_MAX} bytes`;
 const VALUE_TOO_LONG = `ERR value exceeds the maximum of ${VALUE_BYTES_MAX} bytes`;
+const STORE_FULL = "OOM command not allowed, the store holds as much as it may";
 const NOT_IN_TRANSACTION = "ERR malformed transaction";
 
 /** Entries removed per batch at most, so that many keys expiring together stop nothing. */
 const EXPIRED_PER_BATCH_MAX = 256;
+/** Longer keys are not read ahead: hashing them twice costs more. */
+const READ_AHEAD_KEY_BYTES_MAX = 64;
 /** What a reply without a value takes at most. */
 const SHORT_REPLY_BYTES = 128;
 
@@ -91,6 +95,7 @@ export class Kv implements Service {
     this.#beginUndo(undo);
     for (let i = 0; i < count; i++) {
       const end = replies.length;
+      if (i % READ_AHEAD_MAX === 0) this.#readAhead(run, i);
       this.#command(offsets[i] as number, readOnly);
       if (!readOnly) continue;
       // The first command may be as long as any, or keeps its error; the others are answered once the rest is asked for.
@@ -206,6 +211,26 @@ export class Kv implements Service {
     if (this.#storeUndo.mark() > entries || this.#watchUndo.mark() > watches) undo.push(entries, watches);
   }
 
+  /** Lets the store read ahead for the first arguments of the next commands, which are keys in most of them. */
+  #readAhead(run: Run, from: number): void {
+    const { view, offsets } = run;
+    const { spans, store } = this.#x;
+    const end = Math.min(run.count, from + READ_AHEAD_MAX);
+    let count = 0;
+    for (let i = from; i < end; i++) {
+      const at = offsets[i] as number;
+      const start = at + COMMAND_HEADER_BYTES + 4;
+      const commandEnd = at + view.getUint32(at, true);
+      if (start > commandEnd) continue;
+      const keyEnd = start + view.getUint32(start - 4, true);
+      if (keyEnd > commandEnd || keyEnd - start > READ_AHEAD_KEY_BYTES_MAX) continue;
+      spans[2 * count] = start;
+      spans[2 * count + 1] = keyEnd;
+      count++;
+    }
+    store.readAhead(run.bytes, spans, count);
+  }
+
   #command(at: number, readOnly: boolean): void {
     const x = this.#x;
     const { view, replies } = x;
@@ -224,6 +249,12 @@ export class Kv implements Service {
     if (!operation.legal(flags, count)) return replyError(replies, flags === 0 ? WRONG_COUNT : SYNTAX);
     const objection = checkLengths(operation, x.spans, count);
     if (objection !== null) return replyError(replies, objection);
+    if (operation.grows) {
+      // No command makes the store larger than by what it brings and the zeros of a gap.
+      const entries = operation.keys === Keys.pairs ? count >> 1 : 1;
+      const bytes = view.getUint32(at, true) + VALUE_BYTES_MAX;
+      if (!x.store.hasRoom(entries, bytes)) return replyError(replies, STORE_FULL);
+    }
     operation.run(x, count, flags);
   }
 
