@@ -15,7 +15,7 @@ export interface ClientSecurityFlags {
 }
 
 /** Where a password may stand instead of a file. It is no flag: other users of the machine can read those. */
-const PASSWORD_VARIABLE = "SYNOD_PASSWORD";
+const PASSWORD_VARIABLE = `SYNOD_PASSWORD`;
 
 export function addClientSecurityOptions(command: Command): Command {
   return command

@@ -29,9 +29,11 @@ export class SynodProcess {
   #onLine: () => void = () => undefined;
   #ended = false;
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  /** `before`: a program with arguments that runs this one, in a network namespace say. */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, before: readonly string[] = []) {
+    const [command = process.execPath, ...rest] = [...before, process.execPath, program, ...args];
     // Not in the checkout: a command that is wrongly obeyed leaves nothing there.
-    this.child = spawn(process.execPath, [program, ...args], { env: { ...cleanEnvironment(), ...env }, cwd: tmpdir() });
+    this.child = spawn(command, rest, { env: { ...cleanEnvironment(), ...env }, cwd: tmpdir() });
     this.child.stdin.end();
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
     createInterface(this.child.stdout).on("line", (line) => {
@@ -87,8 +89,9 @@ export function synod(
   test: TestContext,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  before: readonly string[] = [],
 ): SynodProcess {
-  const made = new SynodProcess(args, env);
+  const made = new SynodProcess(args, env, before);
   test.after(async () => {
     if (made.ended) return;
     made.kill("SIGTERM");
