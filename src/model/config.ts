@@ -118,10 +118,12 @@ export function parseAddress(address: string): { host: string; port: number } {
 /** Checksum of everything that replicas must agree on, as a u32. Addresses may differ between views of one cluster. */
 export function clusterChecksum(config: ClusterConfig): number {
   const ids = config.replicas.map((replica) => replica.id).join(",");
+  // A service of the user's may lie elsewhere on each machine.
+  const service = config.service.slice(Math.max(config.service.lastIndexOf("/"), config.service.lastIndexOf("\\")) + 1);
   const text = [
     config.format,
     config.clusterId,
-    config.service,
+    service,
     config.ordering,
     config.execution,
     config.reads,

@@ -107,6 +107,17 @@ describe("the determinism guard", () => {
     assert.deepEqual(report.own, [true, true, true, true, true, 1]);
   });
 
+  test("a promise that a command drops and that fails ends nothing", async (t) => {
+    const bodies = {
+      rejects: 'Promise.reject(new Error("late")); return 1',
+      imports: 'import("node:fs"); return 2',
+      after: "return 3",
+    };
+    const report = await guarded(t, { "suspect.js": service(bodies) }, Object.keys(bodies));
+    assert.deepEqual(report.outcomes, [{ result: 1 }, { result: 2 }, { result: 3 }]);
+    assert.deepEqual(report.rejections, ["late", "node:fs"]);
+  });
+
   const refusals: readonly (readonly [what: string, files: Readonly<Record<string, string>>, reason: RegExp])[] = [
     [
       "the clock at its top",

@@ -115,7 +115,8 @@ class RunningReplica {
     this.#say({ kind: "opened", address, config });
     if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
     else assertProtected(config);
-    const service = isServiceModule(config.service) ? await loadServiceModule(config.service) : null;
+    const onRejection = (reason: string): void => events.error("promise-rejected", { service: config.service, reason });
+    const service = isServiceModule(config.service) ? await loadServiceModule(config.service, onRejection) : null;
     const scheduler = this.#scheduler;
     this.#directory = data.directory;
     const security = new ReplicaSecurity({ directory: data.directory, config, self, scheduler, events });

@@ -39,8 +39,14 @@ export function moduleOfDefinition(definition: ServiceDefinition): string {
 /**
  * Loads the service of a module, behind the determinism guard, which stays for the life of the thread. Rejects with
  * `ConfigError` if the module can't be loaded, uses what differs between replicas, or defines no service or several.
+ *
+ * A promise that a command makes, drops and that fails would end the thread, of every replica, each time it is replayed:
+ * from now on `onRejection` is told instead.
  */
-export async function loadServiceModule(name: string): Promise<ServiceModule> {
+export async function loadServiceModule(
+  name: string,
+  onRejection: (reason: string) => void = () => undefined,
+): Promise<ServiceModule> {
   const { path, service } = parsed(name);
   const file = realFile(path);
   const url = pathToFileURL(file).href;
@@ -49,6 +55,7 @@ export async function loadServiceModule(name: string): Promise<ServiceModule> {
   const suspended = new Promise<Readonly<Record<string, unknown>>>((goOn) => {
     listenForDefinitions({ defined: (definition) => announced.push(definition), suspended: () => goOn({}) });
   });
+  process.on("unhandledRejection", (reason) => onRejection(reason instanceof Error ? reason.message : String(reason)));
   refuseOutsideModules(url);
   const loading: Loading = { now: true };
   installDeterminismGuard(userCode, loading);

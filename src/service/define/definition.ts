@@ -58,8 +58,6 @@ export interface CommandContext {
   random(): number;
 }
 
-export type TableDefinitions = Readonly<Record<string, TableDefinition<never>>>;
-
 type ValueOf<D> = D extends TableDefinition<infer V> ? V : never;
 /** The tables of a definition as its commands get them. */
 export type Tables<T> = { readonly [N in keyof T]: Table<ValueOf<T[N]>> };
