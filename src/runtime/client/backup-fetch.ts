@@ -1,13 +1,11 @@
 import { decodeUtf8, KiB, MiB } from "../../base/index.js";
 import { FrameKind, SynodError } from "../../model/index.js";
 import type { FramePort, Scheduler, Timer } from "../../platform/index.js";
-import { type BackupOffer, parseBackupOffer } from "../replica/backup-serving.js";
+import { BACKUP_WINDOW_BYTES, type BackupOffer, parseBackupOffer } from "../replica/backup-serving.js";
 import { NoAnswerError } from "./replica-query.js";
 
 /** A replica from which nothing has come for this long has failed, in ms. Taking the checkpoint may take most of it. */
 const SILENT_MS_MAX = 60_000;
-/** Chunks that wait to be stored; a replica never has more on their way. */
-const WAITING_CHUNKS_MAX = 16;
 /** Longest chunk that is taken: a checkpoint's, of at most 16 MiB, and its head. */
 const CHUNK_BYTES_MAX = 16 * MiB + 64;
 
@@ -46,6 +44,7 @@ class BackupFetch {
   readonly #silence: Timer;
   readonly #transfer = 1;
   readonly #waiting: (Uint8Array | null)[] = [];
+  #waitingBytes = 0;
   #offer: BackupOffer | null = null;
   #asked = false;
   /** Index of the chunk that must arrive next, and how many are stored. */
@@ -119,10 +118,12 @@ class BackupFetch {
         end - start > CHUNK_BYTES_MAX ||
         view.getUint32(start, true) !== this.#transfer ||
         view.getUint32(start + 4, true) !== this.#next ||
-        this.#waiting.length >= WAITING_CHUNKS_MAX;
+        // A replica has no more on their way than its window, which the last chunk may exceed.
+        this.#waitingBytes > BACKUP_WINDOW_BYTES;
       if (malformed) return this.#malformed();
       this.#next++;
       this.#waiting.push(view.getUint8(start + 8) === 1 ? null : bytes.slice(start + 9, end));
+      this.#waitingBytes += end - start - 9;
       if (!this.#storing) void this.#store(null);
     }
   }
@@ -136,6 +137,7 @@ class BackupFetch {
         const chunk = this.#waiting.shift();
         if (chunk === undefined || this.#ended) break;
         if (chunk === null) return this.#succeed();
+        this.#waitingBytes -= chunk.length;
         await this.#sink.write(chunk);
         this.#stored++;
         this.#acknowledge();
