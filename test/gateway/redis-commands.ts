@@ -265,14 +265,14 @@ const NAMES = (
   .split(" ")
   .concat(["nosuch\r\nx", "", "n\0x"]);
 
-/** So many requests, alone and in pipelines, of two connections in turn; transactions are often closed again soon. */
-export function someChunks(prng: Prng, count: number): Chunk[] {
+/** So many requests, alone and in pipelines, of some connections in turn; transactions are often closed again soon. */
+export function someChunks(prng: Prng, count: number, connections = 2): Chunk[] {
   const chunks: Chunk[] = [];
   for (let made = 0; made < count;) {
     const length = prng.chance(0.6) ? 1 : 1 + prng.below(20);
     const requests = Array.from({ length }, () => someRequest(prng));
     if (prng.chance(0.1)) requests.push(["MULTI"], someRequest(prng), someRequest(prng), ["EXEC"]);
-    chunks.push({ connection: prng.below(2), requests });
+    chunks.push({ connection: prng.below(connections), requests });
     made += requests.length;
   }
   return chunks;

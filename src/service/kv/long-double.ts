@@ -30,6 +30,8 @@ function leadingZeros(value: bigint): number {
   return Math.clz32(first) - 28;
 }
 
+const powerOfTen = (exponent: number): bigint => BigInt(`1${"0".repeat(exponent)}`);
+
 /** numerator / denominator to the nearest whole number, ties to the even one. Neither is negative. */
 function divideToEven(numerator: bigint, denominator: bigint): bigint {
   const quotient = numerator / denominator;
@@ -82,14 +84,14 @@ function parse(text: string): LongDouble | null {
   } else {
     const magnitude = exponent + digits.toString().length;
     if (magnitude > DECIMAL_EXPONENT_MAX || magnitude < -DECIMAL_EXPONENT_MAX) return null;
-    const scale = 10n ** BigInt(Math.abs(exponent));
+    const scale = powerOfTen(Math.abs(exponent));
     number = nearest(sign === "-", exponent < 0 ? digits : digits * scale, exponent < 0 ? scale : 1n, 0);
   }
   return number === null || number.mantissa === 0n ? null : number;
 }
 
 function print({ mantissa, exponent }: LongDouble): string {
-  const magnitude = (mantissa < 0n ? -mantissa : mantissa) * 10n ** BigInt(FRACTION_DIGITS);
+  const magnitude = (mantissa < 0n ? -mantissa : mantissa) * powerOfTen(FRACTION_DIGITS);
   const scaled = exponent >= 0 ? magnitude << BigInt(exponent) : divideToEven(magnitude, 1n << BigInt(-exponent));
   const digits = scaled.toString().padStart(FRACTION_DIGITS + 1, "0");
   const whole = digits.slice(0, -FRACTION_DIGITS);

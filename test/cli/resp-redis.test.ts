@@ -1,0 +1,45 @@
+/** A cluster of processes and a real Redis get the same random commands, over connections to every replica. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Prng } from "#src/base/index.js";
+import { someChunks } from "../gateway/redis-commands.js";
+import { compareServers } from "../gateway/redis-comparison.js";
+import { redisMissing, RedisServer, RespConnection } from "../gateway/redis-server.js";
+import { finished, synod, temporaryDirectory } from "./synod-process.js";
+
+/** `SYNOD_DIFFERENTIAL_COMMANDS` asks for more. */
+const COMMANDS = Number(process.env["SYNOD_DIFFERENTIAL_COMMANDS"] ?? 2000);
+const SEED = process.env["SYNOD_DIFFERENTIAL_SEED"] ?? "cluster 1";
+const CONNECTIONS = 6;
+
+test(`${COMMANDS} random commands to any replica`, { skip: redisMissing }, async (t) => {
+  const redis = new RedisServer();
+  const theirs: RespConnection[] = [];
+  const ours: RespConnection[] = [];
+  t.after(async () => {
+    for (const connection of [...theirs, ...ours]) connection.end();
+    await redis.stop();
+  });
+  await redis.start();
+  const data = temporaryDirectory(t);
+  const up = synod(t, ["up", "--data", data, "--port", "0", "--json"]);
+  const replicas = await up.ready();
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const [host = "", port = ""] = (replicas[i % replicas.length]?.resp ?? "").split(":");
+    ours.push(await RespConnection.open(host, Number(port)));
+    theirs.push(await redis.connect());
+  }
+  // Becoming ready wrote something.
+  assert.equal(await ours[0]?.ask("FLUSHALL\r\n", "\r\n"), "+OK\r\n");
+  await compareServers(
+    someChunks(new Prng(SEED), COMMANDS, CONNECTIONS),
+    async (connection, input, count) => (await theirs[connection]?.exchange(input, count)) ?? [],
+    async (connection, input, count) => (await ours[connection]?.exchange(input, count)) ?? [],
+    SEED,
+  );
+  const status = await finished(t, ["status", "--data", data, "--json"]);
+  const standings = status.lines[0]?.["replicas"] as readonly { readonly digest: { readonly hex: string } | null }[];
+  assert.equal(new Set(standings.map(({ digest }) => digest?.hex)).size, 1, JSON.stringify(standings));
+  up.kill("SIGTERM");
+  assert.equal(await up.exit(), 0);
+});
