@@ -3,9 +3,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { ByteWriter, latin1 } from "#src/base/index.js";
-import { type Digest, type SnapshotSource, UndoLog } from "#src/model/index.js";
-import { type ByteStore, createByteStore } from "#src/service/index.js";
+import { ByteWriter, latin1, Prng } from "#src/base/index.js";
+import { CheckpointDamagedError, type Digest, type SnapshotSource, UndoLog } from "#src/model/index.js";
+import {
+  type ByteStore,
+  createByteStore,
+  ENTRY_KEY_BYTES_MAX,
+  ENTRY_VALUE_BYTES_MAX,
+  READ_AHEAD_MAX,
+} from "#src/service/index.js";
 
 interface ModelEntry {
   readonly value: string;
@@ -302,5 +308,205 @@ describe("the byte store does what a map does", () => {
       }),
       { numRuns: 150 },
     );
+  });
+});
+
+const MiB = 1024 * 1024;
+const numbered = (n: number): string => `user:${String(n).padStart(9, "0")}`;
+
+describe("the byte store at size", () => {
+  test("grows and shrinks evenly; a walk meets every key that stays, whatever comes and goes", () => {
+    const seed = 11;
+    const prng = new Prng(seed);
+    const store = createByteStore();
+    const stays = (n: number): boolean => n % 10 === 0;
+    const count = 30_000;
+    const add = (n: number): void => set(store, numbered(n), "v".repeat(n % 60), 0, null);
+    for (let n = 0; n < count; n++) if (stays(n)) add(n);
+    const met = new Set<string>();
+    const present = new Set<number>();
+    let cursor = 0;
+    let steps = 0;
+    do {
+      const into: number[] = [];
+      cursor = store.scan(cursor, 16, into);
+      for (const entry of into) met.add(keyOf(store, entry));
+      steps++;
+      // First more and more keys beside those that stay, then fewer and fewer.
+      for (let i = 0; i < 200; i++) {
+        const n = prng.below(count);
+        if (stays(n)) continue;
+        if (steps < 100 && !present.has(n)) {
+          add(n);
+          present.add(n);
+        } else if (steps >= 100 && present.delete(n)) store.remove(find(store, numbered(n)), null);
+      }
+    } while (cursor !== 0);
+    for (let n = 0; n < count; n += 10) assert.ok(met.has(numbered(n)), `seed ${seed}: the walk missed ${numbered(n)}`);
+    assert.ok(steps > 200, `the walk took ${steps} steps`);
+    store.check();
+    for (let entry = store.smallest(); entry !== 0; entry = store.smallest()) store.remove(entry, null);
+    store.check();
+    assert.deepEqual([store.count, store.size, store.scan(0, 10, []), store.pick(7)], [0, 0, 0, 0]);
+    assert.equal(digestOf(store), digestOf(createByteStore()));
+  });
+
+  test("a walk ends at cursors that no walk hands out", () => {
+    const store = createByteStore();
+    set(store, "a", "1", 0, null);
+    for (const cursor of [-1, 2 ** 32, 2 ** 53, NaN, Infinity]) {
+      const into: number[] = [];
+      assert.deepEqual([store.scan(cursor, 10, into), into], [0, []]);
+    }
+  });
+
+  test("holds the longest keys and values, writes into them in place, and gives memory back", () => {
+    const store = createByteStore();
+    const key = "k".repeat(ENTRY_KEY_BYTES_MAX);
+    const chunk = bytesOf("0123456789".repeat(7));
+    let entry = store.add(bytesOf(key), 0, key.length, chunk, 0, 0, 0, null);
+    let expected = "";
+    const undo = new UndoLog();
+    while (expected.length + chunk.length <= ENTRY_VALUE_BYTES_MAX) {
+      entry = store.write(entry, expected.length, chunk, 0, chunk.length, null);
+      expected += latin1(chunk, 0, chunk.length);
+    }
+    const digest = digestOf(store);
+    entry = store.write(entry, ENTRY_VALUE_BYTES_MAX - 3, chunk, 0, 3, undo);
+    assert.equal(store.valueLength(entry), ENTRY_VALUE_BYTES_MAX);
+    store.check();
+    store.rollback(undo, 0);
+    assert.equal(valueOf(store, find(store, key)), expected);
+    assert.equal(digestOf(store), digest);
+    // Many long values of all lengths, half of them removed, the others replaced by shorter ones.
+    const value = new Uint8Array(ENTRY_VALUE_BYTES_MAX).fill(7);
+    for (let n = 0; n < 120; n++) {
+      const name = bytesOf(numbered(n));
+      store.add(name, 0, name.length, value, 0, (n * 7919 * 131) % ENTRY_VALUE_BYTES_MAX, 0, null);
+    }
+    store.check();
+    const most = store.reserved;
+    assert.ok(most < 1.4 * store.size + 16 * MiB, `${most} bytes are set aside for ${store.size}`);
+    for (let n = 0; n < 120; n++) {
+      const found = find(store, numbered(n));
+      if (n % 2 === 0) store.remove(found, null);
+      else store.replace(found, value, 0, 100, 0, null);
+    }
+    store.check();
+    assert.ok(store.reserved < most / 2, `${store.reserved} of ${most} bytes are still set aside`);
+    store.clear(null);
+    assert.ok(store.reserved < MiB);
+  });
+
+  test("a snapshot of many keys, taken while all of them change", () => {
+    const store = createByteStore();
+    const count = 20_000;
+    for (let n = 0; n < count; n++) set(store, numbered(n), "v".repeat(n % 100), n % 3 === 0 ? n + 1 : 0, null);
+    const digest = digestOf(store);
+    const source = store.snapshot();
+    const abandoned = store.snapshot();
+    const writer = new ByteWriter();
+    const target = 64 * 1024;
+    let changed = 0;
+    for (let more = true; more;) {
+      const before = writer.length;
+      more = source.next(writer, target);
+      assert.ok(writer.length - before < target + 200, "a slice is longer than its target and one entry");
+      abandoned.next(new ByteWriter(), 1000);
+      const end = changed + 2000;
+      for (; changed < end; changed++) {
+        // From both ends, so that the walk meets changes before and behind it.
+        const n = changed % 2 === 0 ? changed % count : count - (changed % count);
+        const entry = find(store, numbered(n));
+        if (entry === 0) set(store, numbered(n), "again", 5, null);
+        else if (n % 4 === 0) store.remove(entry, null);
+        else if (n % 4 === 1) store.write(entry, 3, bytesOf("written"), 0, 7, null);
+        else if (n % 4 === 2) store.setExpiry(entry, n + 7, null);
+        else set(store, numbered(n), "replaced", 0, null);
+      }
+    }
+    abandoned.close();
+    abandoned.close();
+    assert.ok(changed > count, "too little changed while it was taken");
+    store.check();
+    const copy = restored(writer.toBytes(), 4_099);
+    assert.equal(digestOf(copy), digest);
+    copy.check();
+    assert.equal(copy.count, count);
+    for (let n = 0; n < count; n += 97) {
+      const entry = find(copy, numbered(n));
+      assert.deepEqual([valueOf(copy, entry).length, copy.expiry(entry)], [n % 100, n % 3 === 0 ? n + 1 : 0]);
+    }
+  });
+
+  test("reading ahead changes nothing", () => {
+    const store = createByteStore();
+    const count = 60_000;
+    for (let n = 0; n < count; n++) set(store, numbered(n), "1", 0, null);
+    const digest = digestOf(store);
+    const spans = new Uint32Array(2 * READ_AHEAD_MAX);
+    const text = Array.from({ length: READ_AHEAD_MAX }, (_, i) => numbered(i * 5_000)).join("");
+    for (let i = 0; i < READ_AHEAD_MAX; i++) spans.set([i * 14, (i + 1) * 14], 2 * i);
+    const keys = bytesOf(text);
+    store.readAhead(keys, spans, READ_AHEAD_MAX);
+    store.readAhead(keys, spans, 0);
+    for (let i = 0; i < READ_AHEAD_MAX; i++) {
+      const entry = store.find(keys, i * 14, (i + 1) * 14);
+      assert.equal(entry !== 0, i * 5_000 < count);
+    }
+    assert.equal(digestOf(store), digest);
+  });
+});
+
+describe("a snapshot of the byte store", () => {
+  const store = createByteStore();
+  set(store, "a", "1", 0, null);
+  set(store, "bb", "x".repeat(100), 1_700_000_000_000, null);
+  set(store, "", "", 5, null);
+  const good = drain(store.snapshot(), 50);
+
+  test("is refused when anything in it is damaged, or cut off, or too much", () => {
+    const other = createByteStore();
+    set(other, "kept", "as it was", 0, null);
+    const refused = (bytes: Uint8Array, what: string): void => {
+      assert.throws(
+        () => {
+          const sink = other.restore();
+          for (let at = 0; at < bytes.length; at += 5) sink.write(bytes, at, Math.min(bytes.length, at + 5));
+          sink.finish();
+        },
+        CheckpointDamagedError,
+        what,
+      );
+      assert.equal(valueOf(other, find(other, "kept")), "as it was", what);
+    };
+    for (let length = 0; length < good.length; length++) refused(good.slice(0, length), `cut at ${length}`);
+    for (let at = 0; at < good.length; at++) {
+      const bit = at & 7;
+      const bad = good.slice();
+      bad[at] = (bad[at] as number) ^ (1 << bit);
+      refused(bad, `bit ${bit} of byte ${at}`);
+    }
+    const signed = good.slice();
+    new DataView(signed.buffer).setFloat64(40, -0, true);
+    refused(signed, "an expiry of minus 0");
+    refused(Uint8Array.from([...good, 0]), "one byte more");
+    refused(Uint8Array.from([...good, ...good.slice(32)]), "every entry twice");
+  });
+
+  test("is refused by a store that may not hold so much", () => {
+    for (const limits of [
+      { entriesMax: 2, bytesMax: 1000 },
+      { entriesMax: 3, bytesMax: 102 },
+    ]) {
+      const small = createByteStore(limits);
+      const sink = small.restore();
+      assert.throws(() => sink.write(good, 0, good.length), CheckpointDamagedError);
+    }
+    const fitting = createByteStore({ entriesMax: 3, bytesMax: store.size });
+    const sink = fitting.restore();
+    sink.write(good, 0, good.length);
+    sink.finish();
+    assert.deepEqual([fitting.hasRoom(0, 0), fitting.hasRoom(1, -1), fitting.hasRoom(-1, 1)], [true, false, false]);
   });
 });

@@ -224,7 +224,9 @@ export class Entries {
     const needed = BLOCK_DATA_BYTES + total;
     if (keyLength + (line[at + VALUE_LENGTH] as number) > INLINE_BYTES_MAX) {
       const ref = (line[at + DATA] as number) >>> 0;
-      if (this.heap.capacity(ref) >= needed || this.heap.extend(ref, needed)) {
+      const capacity = this.heap.capacity(ref);
+      // A value that shrinks to a small part moves, lest it hold the chunk of a long one that nothing else needs.
+      if (capacity >= needed ? capacity < 4 * needed : this.heap.extend(ref, needed)) {
         const to = byteOf(ref) + BLOCK_DATA_BYTES + keyLength;
         copyBytes(this.heap.chunks[chunkOf(ref)] as Region, to, value, start, end);
         line[at + VALUE_LENGTH] = end - start;
