@@ -23,7 +23,7 @@ import {
   runLoad,
 } from "../runtime/index.js";
 import type { BenchFlags } from "./bench-command.js";
-import { givenSecurity } from "./client-security-option.js";
+import { givenSecurity, securityOver } from "./client-security-option.js";
 import { type ClusterStanding, commandsOf, digestsEqual, discover, standingOf } from "./cluster-status.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import { cpuSeconds } from "./process-time.js";
@@ -103,7 +103,7 @@ async function runningTarget(flags: BenchFlags): Promise<Target> {
   const directory = flags.data as string;
   const config = await loadCluster(directory);
   const pidOf = (id: ReplicaId): number | null => lockHolder(replicaDirectory(directory, id));
-  const security = givenSecurity(flags) ?? directorySecurity(directory, config);
+  const security = securityOver(directorySecurity(directory, config), flags);
   return { replicas: config.replicas, service: config.service, config, security, pidOf };
 }
 

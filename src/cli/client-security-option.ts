@@ -38,6 +38,18 @@ export function givenSecurity(flags: ClientSecurityFlags): ClientSecurity | null
   return { tls, user, ...(password === null ? {} : { password }) };
 }
 
+/** The same on top of what a cluster's own directory says. */
+export function securityOver(own: ClientSecurity, flags: ClientSecurityFlags): ClientSecurity {
+  const given = givenSecurity(flags);
+  if (given === null) return own;
+  const { tls = false, user, password } = given;
+  return {
+    ...own,
+    ...(tls === false ? {} : { tls }),
+    ...(password === undefined ? {} : { user: user ?? "default", password }),
+  };
+}
+
 /** The password in a file, without the end of its line, or in the environment; null without one. */
 export function givenPassword(file: string | undefined): string | null {
   const password = file === undefined ? process.env[PASSWORD_VARIABLE] : read(file).replace(/\r?\n$/, "");

@@ -3,7 +3,7 @@ import { ConfigError, ExitCode, parseAddress } from "../model/index.js";
 import { lockHolder } from "../platform/index.js";
 import { directorySecurity, loadCluster, replicaDirectory } from "../runtime/index.js";
 import { type ClusterStanding, digestsEqual, discover, standingOf } from "./cluster-status.js";
-import { givenSecurity } from "./client-security-option.js";
+import { givenSecurity, securityOver } from "./client-security-option.js";
 import { createOutput, painted } from "./output.js";
 import type { StatusFlags } from "./status-command.js";
 
@@ -43,7 +43,7 @@ async function ofDirectory(flags: StatusFlags): Promise<ClusterStanding> {
   const standing = await standingOf(
     config.replicas,
     (id) => lockHolder(replicaDirectory(data, id)),
-    givenSecurity(flags) ?? directorySecurity(data, config),
+    securityOver(directorySecurity(data, config), flags),
   );
   const adminOf = new Map(config.replicas.map(({ id, admin = null }) => [id, admin]));
   return {
