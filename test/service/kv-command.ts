@@ -60,6 +60,7 @@ export function readReply(bytes: Uint8Array, view: DataView, at: number): Reply 
     case ReplyKind.integer:
       return integer(text());
     case ReplyKind.bulk:
+    case ReplyKind.status:
       return text();
     case ReplyKind.error:
       return error(text());

@@ -13,7 +13,6 @@ import { Kv } from "./service.js";
 export * from "./command.js";
 export type { EntryStore } from "./entry-store.js";
 export { globFits } from "./glob.js";
-export { PlainStore } from "./plain-store.js";
 
 /** The service for the registry. */
 export const kv: ServiceModule = { name: "kv", create: () => createKv() };

@@ -1,13 +1,12 @@
-import { assert, ByteQueue, type ByteWriter, hashBytes, hashText, latin1 } from "../../base/index.js";
+import { assert, ByteQueue, type ByteWriter, hashBytes, hashText, latin1 } from "#src/base/index.js";
 import {
   CheckpointDamagedError,
   type Digest,
   type SnapshotSink,
   type SnapshotSource,
   type UndoLog,
-} from "../../model/index.js";
-import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./command.js";
-import type { EntryStore } from "./entry-store.js";
+} from "#src/model/index.js";
+import { type EntryStore, KEY_BYTES_MAX, VALUE_BYTES_MAX } from "#src/service/index.js";
 
 interface Entry {
   readonly number: number;
