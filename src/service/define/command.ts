@@ -38,6 +38,8 @@ export const TABLES_MAX = 255;
 export const COMMANDS_MAX = 1024;
 /** Keys that one command may declare; one that touches more says `keys: "all"`. */
 export const DECLARED_KEYS_MAX = 1024;
+/** Bytes of keys and former values that one command may replace or remove: what is kept to take it back if it throws. */
+export const JOURNAL_BYTES_MAX = 256 * 1024 * 1024;
 /** Longest message of an error that a command throws, in characters; the rest is cut off. */
 export const ERROR_CHARACTERS_MAX = 1024;
 

@@ -9,7 +9,7 @@ import {
   type ServiceModule,
   type SnapshotSink,
   type SnapshotSource,
-  UndoLog,
+  type UndoLog,
 } from "../../model/index.js";
 import {
   DECLARED_KEYS_MAX,
@@ -53,8 +53,6 @@ class DefinedService implements Service {
   readonly #scope = new Scope();
   readonly #reader = new ValueReader();
   readonly #tables: Readonly<Record<string, OpenTable>>;
-  /** What takes back a command that throws, where nobody else records. */
-  readonly #ownUndo = new UndoLog();
   /** Length that the replies of the present run may reach. */
   #repliesEnd = 0;
   /** The present command was refused its reply because of that. */
@@ -85,8 +83,7 @@ class DefinedService implements Service {
     for (let i = 0; i < run.count; i++) {
       const end = replies.length;
       this.#overflowed = false;
-      this.#command(run, i, replies, undo ?? this.#ownUndo);
-      if (undo === null) this.#ownUndo.confirm();
+      this.#command(run, i, replies, undo);
       if (!run.readOnly) continue;
       if (i === 0) {
         // The first command may be as long as any; the others are answered once the rest is asked for.
@@ -181,7 +178,7 @@ class DefinedService implements Service {
     return start === end ? undefined : this.#reader.read(run.bytes, run.view, start, end);
   }
 
-  #command(run: Run, i: number, replies: ByteWriter, undo: UndoLog): void {
+  #command(run: Run, i: number, replies: ByteWriter, undo: UndoLog | null): void {
     const at = run.offsets[i] as number;
     const command = this.#commandAt(run.view, at);
     if (command === undefined) {
@@ -197,7 +194,7 @@ class DefinedService implements Service {
     const userCode = this.#userCode;
     const scope = this.#scope;
     const start = replies.length;
-    const mark = undo.mark();
+    const mark = undo === null ? 0 : undo.mark();
     try {
       const argument = this.#argument(run, at);
       userCode.running = command.label;
@@ -211,11 +208,13 @@ class DefinedService implements Service {
       endReply(replies, reply);
       if (userCode.violation !== null) throw userCode.violation;
       if (replies.length > this.#repliesEnd) throw new CapacityError("the replies of the run");
+      this.#store.keep();
     } catch (error) {
       // Still the user's: an error that a command throws can compute its message.
       replies.length = start;
       this.#replyFailure(command, error, replies);
-      this.#store.rollback(undo, mark);
+      if (undo === null) this.#store.takeBack();
+      else this.#store.rollback(undo, mark);
     } finally {
       scope.close();
       userCode.running = null;

@@ -4,6 +4,7 @@ import type { Digest, SnapshotSink, SnapshotSource, UndoLog } from "../../model/
 import { createByteStore } from "../byte-store/index.js";
 import { TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX } from "./command.js";
 import { ValueError } from "./errors.js";
+import { Journal } from "./journal.js";
 
 /**
  * The entries of all tables of a service in one byte store: a key there is the number of its table in one byte, then the
@@ -14,6 +15,8 @@ export class TableStore {
   /** The key that is looked for. */
   readonly #key = new Uint8Array(TABLE_KEY_BYTES_MAX + 1);
   #keyEnd = 0;
+  /** What the present command changed, where no undo log records it. */
+  readonly #journal = new Journal();
   /** The value that was found last: a copy, since the store may keep its bytes in memory of another kind. */
   readonly value = new ByteWriter(256, 2 * TABLE_VALUE_BYTES_MAX);
 
@@ -46,6 +49,7 @@ export class TableStore {
     if (!entries.hasRoom(entry === 0 ? 1 : 0, grows)) {
       throw new ValueError(`the tables are full: they hold ${entries.count} entries of ${entries.size} bytes`);
     }
+    if (undo === null) this.#note(entry);
     if (entry === 0) entries.add(this.#key, 0, this.#keyEnd, bytes, start, end, 0, undo);
     else entries.replace(entry, bytes, start, end, 0, undo);
   }
@@ -54,6 +58,7 @@ export class TableStore {
   remove(table: number, key: string, undo: UndoLog | null): boolean {
     const entry = this.#find(table, key);
     if (entry === 0) return false;
+    if (undo === null) this.#note(entry);
     this.#entries.remove(entry, undo);
     return true;
   }
@@ -71,6 +76,23 @@ export class TableStore {
     return this.#reached(table, this.#entries.last(this.#key, 0, this.#keyEnd, true));
   }
 
+  /** The command is done: what it changed without an undo log stays. */
+  keep(): void {
+    this.#journal.clear();
+  }
+
+  /** Takes back what the command changed without an undo log. */
+  takeBack(): void {
+    if (this.#journal.length === 0) return;
+    const entries = this.#entries;
+    this.#journal.takeBack((bytes, key, value, end, wasThere) => {
+      const entry = entries.find(bytes, key, value);
+      if (!wasThere) entries.remove(entry, null);
+      else if (entry === 0) entries.add(bytes, key, value, bytes, value, end, 0, null);
+      else entries.replace(entry, bytes, value, end, 0, null);
+    });
+  }
+
   /** Takes back everything recorded since `mark`, newest first. */
   rollback(undo: UndoLog, mark: number): void {
     this.#entries.rollback(undo, mark);
@@ -86,6 +108,14 @@ export class TableStore {
 
   restore(): SnapshotSink {
     return this.#entries.restore();
+  }
+
+  /** Notes the present value of `#key`, which `entry` is, before it changes. */
+  #note(entry: number): void {
+    const entries = this.#entries;
+    if (entry === 0) return this.#journal.added(this.#key, this.#keyEnd);
+    entries.locateValue(entry);
+    this.#journal.changed(this.#key, this.#keyEnd, entries.bytes, entries.start, entries.end);
   }
 
   #find(table: number, key: string): number {
