@@ -314,6 +314,19 @@ describe("the byte store does what a map does", () => {
 const MiB = 1024 * 1024;
 const numbered = (n: number): string => `user:${String(n).padStart(9, "0")}`;
 
+test("an entry that comes to the number of one found and removed is digested by its own key", () => {
+  const store = createByteStore();
+  set(store, "first", "1", 0, null);
+  store.remove(find(store, "first"), null);
+  const key = bytesOf("second");
+  store.add(key, 0, key.length, key, 0, 3, 9, null);
+  // Reached by its expiry, not by its key.
+  store.setExpiry(store.firstToExpire(), 8, null);
+  store.check();
+  store.remove(store.firstToExpire(), null);
+  assert.equal(digestOf(store), digestOf(createByteStore()));
+});
+
 describe("the byte store at size", () => {
   test("grows and shrinks evenly; a walk meets every key that stays, whatever comes and goes", () => {
     const seed = 11;
