@@ -15,7 +15,7 @@ function sibling(family: SiblingFamily): (text: string) => string {
 }
 
 function siblingOption(family: SiblingFamily, what: string, fallback: string): Option {
-  const names = builtNames(family).join("|");
+  const names = [...builtNames(family), ...(family === "service" ? ["./module.js"] : [])].join("|");
   return option(`--${family} <name>`, `${what}: ${names} (default: ${fallback})`, sibling(family));
 }
 

@@ -38,6 +38,9 @@ function sibling(family: SiblingFamily): (text: string) => string {
     } catch (error) {
       throw new InvalidArgumentError((error as Error).message);
     }
+    if (!builtNames(family).includes(text)) {
+      throw new InvalidArgumentError(`The simulator has commands for ${builtNames(family).join(", ")} only.`);
+    }
     return text;
   };
 }
