@@ -3,6 +3,7 @@ import { readdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type ClusterConfig, ConfigError, type Durability } from "../../model/index.js";
 import { type CheckpointStore, openFileStorage, SystemScheduler } from "../../platform/index.js";
+import { isServiceModule, serviceModuleOf } from "../user-service/index.js";
 import { BackupReader, syncFolder } from "./backup-file.js";
 import type { BackupFacts } from "./backup-format.js";
 import { type ClusterRequest, createCluster } from "./cluster-directory.js";
@@ -59,13 +60,7 @@ export async function restoreCluster(
 }
 
 function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest): ClusterRequest {
-  if (
-    request.service !== undefined &&
-    request.service !== facts.service &&
-    !(isModule(facts.service) && isModule(request.service))
-  ) {
-    throw new ConfigError(`${file} is a backup of service ${facts.service}, not ${request.service}`);
-  }
+  const service = restoredService(file, facts.service, request.service);
   const durability = request.durability ?? (facts.durability === "memory" ? "fsync" : (facts.durability as Durability));
   if (durability === "memory") {
     throw new ConfigError(
@@ -74,7 +69,7 @@ function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest
   }
   return {
     ...request,
-    service: request.service ?? facts.service,
+    service,
     replicas: request.replicas ?? facts.replicas,
     groups: request.groups ?? facts.groups,
     ordering: request.ordering ?? facts.ordering,
@@ -84,9 +79,13 @@ function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest
   };
 }
 
-/** A service of the user's own, named by its file, which may lie elsewhere on another machine. */
-function isModule(service: string): boolean {
-  return /[/\\]|\.[cm]?[jt]s$/.test(service);
+/** The service of the new cluster. One of the user's own is known by its file, which may lie elsewhere on this machine. */
+function restoredService(file: string, recorded: string, asked: string | undefined): string {
+  const own = isServiceModule(recorded);
+  if (asked !== undefined && asked !== recorded && !(own && isServiceModule(asked))) {
+    throw new ConfigError(`${file} is a backup of service ${recorded}, not ${asked}`);
+  }
+  return own ? serviceModuleOf(asked ?? recorded) : recorded;
 }
 
 function assertEmpty(directory: string): void {
