@@ -1,6 +1,6 @@
 /** Backup files: what is written is read back, and nothing damaged, cut off or foreign is ever taken for a backup. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
@@ -73,6 +73,7 @@ describe("a backup file", () => {
     assert.deepEqual(readdirSync(directory), []);
     await written(path, [chunk(5, 1)]);
     assert.deepEqual(readdirSync(directory), ["b"]);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
     const before = readFileSync(path);
     await assert.rejects(BackupWriter.create(path, facts), ConfigError);
     assert.deepEqual(readFileSync(path), before);

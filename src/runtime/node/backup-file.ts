@@ -20,7 +20,7 @@ const SYNC_BYTES = 16 * MiB;
 
 /**
  * Writes a backup. It grows under a name of its own, `FILE.PID.unfinished`, and takes its real one only when all of it is
- * durable. Rejections are `StorageError`s; after one nothing is left but `abort`.
+ * durable. Only its owner may read it: it holds everybody's data. Rejections are `StorageError`s; after one nothing is left but `abort`.
  */
 export class BackupWriter {
   readonly #path: string;
@@ -41,7 +41,7 @@ export class BackupWriter {
   static async create(path: string, facts: BackupFacts): Promise<BackupWriter> {
     assertAbsent(path);
     const unfinished = `${path}.${process.pid}.unfinished`;
-    const file = await stored(`can't create ${unfinished}`, open(unfinished, "wx"));
+    const file = await stored(`can't create ${unfinished}`, open(unfinished, "wx", 0o600));
     const writer = new BackupWriter(path, unfinished, file);
     try {
       await writer.#header(facts);
