@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "ioredis";
-import { createClient } from "redis";
+import { createClient, WatchError } from "redis";
 import { createRespGateway, type RespGateway } from "#src/gateway/index.js";
 import { type EventLog, SystemScheduler, TcpBytePort } from "#src/platform/index.js";
 import { InlineCluster } from "./inline-cluster.js";
@@ -53,6 +53,27 @@ for (const RESP of [2, 3] as const) {
     assert.deepEqual(await client.mGet(["x", "none", "y"]), ["1", null, "2"]);
     assert.equal(await client.exists(["x", "y", "none"]), 2);
     assert.equal(await client.del(["x", "y"]), 2);
+    assert.equal(await client.set("brief", "1", { expiration: { type: "EX", value: 100 } }), "OK");
+    const left = await client.ttl("brief");
+    assert.ok(left > 90 && left <= 100, `${left} s are left`);
+    assert.equal(await client.persist("brief"), 1);
+    assert.equal(await client.pTTL("brief"), -1);
+    assert.deepEqual(await client.multi().set("brief", "5").incrBy("brief", 2).get("brief").type("brief").exec(), [
+      "OK",
+      7,
+      "7",
+      "string",
+    ]);
+    const found: string[] = [];
+    for await (const page of client.scanIterator({ MATCH: "bri*", COUNT: 2 })) found.push(...page);
+    assert.deepEqual(found, ["brief"]);
+    await client.watch("brief");
+    assert.deepEqual(await client.multi().get("brief").exec(), ["7"]);
+    await client.watch("brief");
+    await client.set("brief", "8");
+    await assert.rejects(client.multi().get("brief").exec(), WatchError);
+    assert.equal(await client.incrByFloat("brief", 0.5), "8.5");
+    assert.equal(await client.getDel("brief"), "8.5");
     assert.deepEqual({ ...(await client.configGet("appendonly")) }, { appendonly: "yes" });
     assert.equal(await client.clientGetName(), "ana");
     assert.match(await client.info(), /redis_version:7/);
@@ -77,6 +98,24 @@ test("ioredis, with and without pipelines", async () => {
   ]);
   assert.deepEqual(await client.getBuffer("io"), Buffer.from("2"));
   assert.deepEqual(await client.mget("io", "none"), ["2", null]);
+  assert.equal(await client.set("io:brief", "x", "PX", 50_000), "OK");
+  const left = await client.pttl("io:brief");
+  assert.ok(left > 40_000 && left <= 50_000, `${left} ms are left`);
+  assert.deepEqual(await client.multi().incr("io").expire("io", 100).get("io").echo("e").exec(), [
+    [null, 3],
+    [null, 1],
+    [null, "3"],
+    [null, "e"],
+  ]);
+  await assert.rejects(client.multi().set("io", "1").call("NOSUCH").exec(), /EXECABORT/);
+  assert.equal(await client.watch("io"), "OK");
+  await client.incr("io");
+  assert.equal(await client.multi().get("io").exec(), null);
+  const keys: string[] = [];
+  for await (const page of client.scanStream({ match: "io*", count: 1 }) as AsyncIterable<string[]>) keys.push(...page);
+  assert.deepEqual([...new Set(keys)].sort(), ["io", "io:brief"]);
+  assert.deepEqual((await client.keys("io*")).sort(), ["io", "io:brief"]);
+  assert.deepEqual(await client.call("RANGE", "io", "io~"), ["io", "4", "io:brief", "x"]);
   await assert.rejects(client.call("NOSUCH"), /unknown command 'NOSUCH'/);
   assert.equal(await client.client("GETNAME"), "bea");
   const ended = once(client, "end");
