@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, test } from "node:test";
@@ -198,6 +198,7 @@ describe("a program in one file", () => {
       // Nothing tells of the end of a stranger's child but its absence.
       while (isAlive(Number(pid))) await delay(20);
       if (how !== "is killed") assert.ok(!existsSync(place));
+      rmSync(place, { recursive: true, force: true, maxRetries: 5 });
     });
   }
 });

@@ -52,7 +52,10 @@ export interface Table<V> extends ReadableTable<V> {
 
 /** What a command may know besides its argument and the tables: the same on every replica. */
 export interface CommandContext {
-  /** Agreed time in ms since the epoch. It never goes back from one command to the next. */
+  /**
+   * Agreed time in ms since the epoch. It never goes back from one command to the next. A command that only reads, and so is
+   * not ordered, has that of the last one that was.
+   */
   readonly time: number;
   /** An agreed random number in [0, 1); each call gives another. Not for secrets: a client can work it out. */
   random(): number;
