@@ -1,26 +1,25 @@
-/**
- * A stretch of memory in the three ways in which it is read: by bytes, by words in a view at any offset (which costs a quarter
- * of reading four bytes), and, if it begins at a word, as words.
- */
+const noWords = new Int32Array(0);
+
+/** A stretch of memory: its bytes, and a view that reads words at any offset, which costs a quarter of reading four bytes. */
 export class Region {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** The same as words, if it is one of those made by `ofLength`. */
   readonly words: Int32Array;
 
-  constructor(bytes: Uint8Array) {
-    const { buffer, byteOffset, byteLength } = bytes;
+  constructor(bytes: Uint8Array, words: Int32Array = noWords) {
     this.bytes = bytes;
-    this.view = new DataView(buffer, byteOffset, byteLength);
-    this.words = (byteOffset & 3) === 0 ? new Int32Array(buffer, byteOffset, byteLength >>> 2) : noWords;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.words = words;
   }
 
-  /** A region of its own in shared memory, all zeros. */
-  static ofLength(bytes: number): Region {
-    return new Region(new Uint8Array(new SharedArrayBuffer(bytes)));
+  /** A region of its own in shared memory, all zeros; its length is a multiple of 4. */
+  static ofLength(length: number): Region {
+    const buffer = new SharedArrayBuffer(length);
+    return new Region(new Uint8Array(buffer), new Int32Array(buffer));
   }
 }
 
-const noWords = new Int32Array(0);
 export const NO_REGION = new Region(new Uint8Array(0));
 
 /** Up to here words in a loop are cheaper than a call into the engine, which needs a view of its own. */
