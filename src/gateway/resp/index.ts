@@ -8,8 +8,8 @@
  *  BytePort ←bytes─ RESP encoding ←─ entries of a block ←── BlockClient ←──── per turn ←──┘
  * ```
  *
- * Reading order: `request.ts` (the parser), `command-table.ts` (one row per command), `store-command.ts` and
- * `local-command.ts` (how each is executed), `block-stream.ts` (which block a command joins: the order rule), `block-slot.ts`
+ * Reading order: `request.ts` (the parser), `command-table.ts` (one row per command), `store-command.ts`, `option.ts` and
+ * `local-command.ts` (how each is executed), `transaction.ts` (what MULTI queues), `block-stream.ts` (which block a command joins: the order rule), `block-slot.ts`
  * (who gets its replies), `encoding.ts`, `gateway.ts` (all of it on a port). `config.ts` has the limits.
  *
  * A command that the cluster certainly did not apply is answered `-TRYAGAIN`; one that may have been applied,
