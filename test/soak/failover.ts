@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RespConnection, RespReplyError } from "#src/cli/resp-connection.js";
-import { delay } from "./clients.js";
+import { delay } from "./delay.js";
 import { RealCluster } from "./cluster.js";
 import { median, SaturatingLoad } from "./load.js";
 

@@ -15,6 +15,7 @@ const { positionals, values } = parseArgs({
     seed: { type: "string", default: "1" },
     rounds: { type: "string", default: "9" },
     flags: { type: "string", default: "" },
+    service: { type: "string", default: "kv" },
   },
 });
 
@@ -24,7 +25,7 @@ const seed = Number(values.seed);
 const flags = values.flags === "" ? [] : values.flags.split(" ");
 
 async function nemesis(): Promise<boolean> {
-  const report = await runNemesis({ seconds, seed, flags, log });
+  const report = await runNemesis({ seconds, seed, service: values.service, flags, log });
   console.log(JSON.stringify(report));
   const equal = new Set(report.digests).size === 1 && !report.digests.includes(null);
   return report.verdict.verdict === "linearizable" && equal;

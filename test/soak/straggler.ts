@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { queryReplica } from "./query.js";
-import { delay } from "./clients.js";
+import { delay } from "./delay.js";
 import { RealCluster } from "./cluster.js";
 import { residentMiB, SaturatingLoad } from "./load.js";
 
