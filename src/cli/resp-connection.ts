@@ -126,7 +126,7 @@ async function secureSocket(address: string, security: ClientSecurity): Promise<
 const malformed = (what: string): SynodError => new SynodError("SYNOD_CONNECTION", `the other side sent ${what}`);
 
 /** The reply that starts at `at`, or null when its end has not arrived. Throws when these bytes can't become one. */
-function parseReply(bytes: Buffer, at: number, depth: number): { reply: RespReply; end: number } | null {
+export function parseReply(bytes: Buffer, at: number, depth: number): { reply: RespReply; end: number } | null {
   const lineEnd = bytes.indexOf("\r\n", at, "latin1");
   if (lineEnd < 0) return null;
   const text = bytes.toString("utf8", at + 1, lineEnd);

@@ -118,6 +118,13 @@ export class BackupWriter {
   }
 }
 
+/** What a backup is read from: an open file, as far as that is asked for. */
+export interface BackupSource {
+  stat(): Promise<{ readonly size: number }>;
+  read(into: Uint8Array, at: number, count: number, position: number): Promise<{ readonly bytesRead: number }>;
+  close(): Promise<void>;
+}
+
 /**
  * Reads a backup from its beginning to its end, and checks all of it on the way. Rejects with `BackupDamagedError`,
  * `FormatVersionError` or `StorageError`, and with `ConfigError` for a file that is no backup at all.
@@ -127,13 +134,20 @@ export class BackupReader {
   /** Bytes of the whole file. */
   readonly fileBytes: number;
   readonly #path: string;
-  readonly #file: FileHandle;
+  readonly #file: BackupSource;
   #offset: number;
   #crc: number;
   #bytes = 0;
   #chunks = 0;
 
-  private constructor(path: string, file: FileHandle, fileBytes: number, facts: BackupFacts, at: number, crc: number) {
+  private constructor(
+    path: string,
+    file: BackupSource,
+    fileBytes: number,
+    facts: BackupFacts,
+    at: number,
+    crc: number,
+  ) {
     this.#path = path;
     this.#file = file;
     this.fileBytes = fileBytes;
@@ -148,12 +162,17 @@ export class BackupReader {
       throw new StorageError(`can't open ${path}: ${error.message}`, false, { cause: error });
     });
     try {
-      const { size, facts, at, crc } = await readHeader(path, file);
-      return new BackupReader(path, file, size, facts, at, crc);
+      return await BackupReader.over(path, file);
     } catch (error) {
       await file.close().catch(() => undefined);
       throw error;
     }
+  }
+
+  /** Reads a file that is open already; `path` names it in errors. */
+  static async over(path: string, file: BackupSource): Promise<BackupReader> {
+    const { size, facts, at, crc } = await readHeader(path, file);
+    return new BackupReader(path, file, size, facts, at, crc);
   }
 
   /** The next chunk, or null when the backup is complete and was whole. */
@@ -204,7 +223,7 @@ interface Header {
   readonly crc: number;
 }
 
-async function readHeader(path: string, file: FileHandle): Promise<Header> {
+async function readHeader(path: string, file: BackupSource): Promise<Header> {
   const { size } = await stored(`can't read ${path}`, file.stat());
   const head = await readAt(path, file, 0, BACKUP_HEAD_BYTES);
   if (head.length < BACKUP_MAGIC.length || !head.subarray(0, BACKUP_MAGIC.length).equals(BACKUP_MAGIC)) {
@@ -231,7 +250,7 @@ async function readHeader(path: string, file: FileHandle): Promise<Header> {
   return { size, facts, at: BACKUP_HEAD_BYTES + length + 4, crc };
 }
 
-async function readAt(path: string, file: FileHandle, offset: number, count: number): Promise<Buffer> {
+async function readAt(path: string, file: BackupSource, offset: number, count: number): Promise<Buffer> {
   const bytes = Buffer.alloc(count);
   let filled = 0;
   while (filled < count) {
