@@ -2,6 +2,18 @@
  * Checkers: they decide whether what a cluster did was right. `checkHistory` looks at what clients saw, `ClusterChecker` at
  * what replicas did. Simulator, real-process tests and `synod check` use the same two.
  */
+export { createReference, hasReference } from "./references.js";
+export {
+  type Answer,
+  type Departure,
+  type ExecutedBlock,
+  WitnessChecker,
+  type WitnessCounts,
+  witnessDefaults,
+  type WitnessInvariant,
+  type WitnessOptions,
+  type WitnessViolation,
+} from "./witness.js";
 export { ClusterChecker, type ClusterCheckerOptions, type Invariant, type InvariantViolation } from "./cluster.js";
 export {
   formatHistoryLine,

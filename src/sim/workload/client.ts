@@ -10,7 +10,7 @@ import {
 } from "../../model/index.js";
 import type { FramePort, SimKernel, SimProcess } from "../../platform/index.js";
 import { type BlockClient, createBlockClient } from "../../runtime/index.js";
-import type { HistoryRecorder } from "../check/index.js";
+import type { Departure, HistoryRecorder, WitnessChecker } from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
 import type { CommandSource, SimCommand } from "./command.js";
 
@@ -27,6 +27,7 @@ export interface SimClientInit {
   readonly nowNs: () => number;
   /** Ordered commands of a session were answered through this sequence number. */
   readonly onAcknowledged: (session: SessionId, sequence: number) => void;
+  readonly witness: WitnessChecker | null;
   /** Each life of the client has a process and a port of its own. */
   readonly open: (name: string) => { process: SimProcess; port: FramePort };
   readonly kill: (process: SimProcess) => void;
@@ -36,7 +37,9 @@ export interface SimClientInit {
 interface OpenBlock {
   readonly lane: number;
   readonly commands: readonly SimCommand[];
-  readonly read: boolean;
+  /** The commands of unordered reads as they were sent, for the witness. */
+  readonly read: Uint8Array | null;
+  readonly departure: Departure | null;
 }
 
 /**
@@ -156,7 +159,8 @@ export class SimClient {
     const writer = this.#writer;
     writer.clear();
     for (const command of commands) command.encode(writer);
-    const block = { lane, commands, read };
+    const departure = this.#init.witness?.onSent() ?? null;
+    const block = { lane, commands, read: read ? writer.toBytes() : null, departure };
     const token = ++this.#tokens;
     this.#open.set(token, block);
     commands.forEach(({ op, args }, index) => {
@@ -176,11 +180,13 @@ export class SimClient {
     return `${this.#init.name}.${lane + 1}.${index + 1}`;
   }
 
-  #onResolved(token: number, { bytes, view, start, end }: Span): void {
+  #onResolved(token: number, reply: Span): void {
+    const { bytes, view, start, end } = reply;
     const block = this.#open.get(token);
     assert(block !== undefined, "a block was answered that is not open");
     this.#open.delete(token);
-    if (!block.read) {
+    this.#witnessed(block, reply);
+    if (block.read === null) {
       this.#init.onAcknowledged(replySession(view, start), replySequence(view, start) + block.commands.length - 1);
     }
     let at = start + REPLY_HEADER_BYTES;
@@ -199,6 +205,13 @@ export class SimClient {
     if (this.#afterwards !== null) this.#process.after(0, this.#afterwards);
     else if (first?.followUp !== undefined) this.#follow(lane, first.followUp(results[0]));
     else this.#later(lane);
+  }
+
+  #witnessed({ lane, read, departure }: OpenBlock, reply: Span): void {
+    if (departure === null) return;
+    const connection = `${this.#init.name}.${lane + 1}`;
+    const readCommands = read === null ? null : spanOf(read);
+    this.#init.witness?.onAnswered({ connection, departure, reply, readCommands });
   }
 
   #follow(lane: number, command: SimCommand): void {
@@ -238,4 +251,9 @@ export class SimClient {
     for (const lane of this.#blocked) this.#later(lane);
     this.#blocked.clear();
   }
+}
+
+function spanOf(bytes: Uint8Array): Span {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { bytes, view, start: 0, end: bytes.length };
 }

@@ -9,6 +9,7 @@ import {
   type SimProcess,
 } from "../../platform/index.js";
 import { createReplica, type Replica, type ReplicaOptions, type ReplicaSiblings } from "../../runtime/index.js";
+import type { WitnessChecker } from "../check/index.js";
 import { CrashPoints } from "./crash-point.js";
 import { ObservedExecution } from "./observed-execution.js";
 import type { VoteWitness } from "./vote-witness.js";
@@ -30,6 +31,8 @@ export interface SimReplicaInit {
   readonly onStart: (replica: ReplicaId, life: number, checkpointThrough: Instance) => void;
   readonly onTrace: (replica: ReplicaId, life: number, code: TraceCode, a: number, b: number, c: number) => void;
   readonly onState: (replica: ReplicaId, life: number, through: Instance, digest: Digest, timeMs: number) => void;
+  /** Told of what every replica executes; null for a service without a reference model. */
+  readonly execution: WitnessChecker | null;
   readonly onEvent: (replica: ReplicaId, event: string, fields?: Readonly<Record<string, unknown>>) => void;
   readonly onRecovered: (replica: ReplicaId) => void;
   readonly onFatal: (replica: ReplicaId, error: Error) => void;
@@ -135,8 +138,11 @@ export class SimReplica {
     const siblings: ReplicaSiblings = {
       ...init.siblings,
       createExecution: (service) =>
-        (execution = new ObservedExecution(init.siblings.createExecution(service), (through, digest, timeMs) =>
-          init.onState(this.id, number, through, digest, timeMs),
+        (execution = new ObservedExecution(
+          init.siblings.createExecution(service),
+          (through, digest, timeMs) => init.onState(this.id, number, through, digest, timeMs),
+          init.execution,
+          this.id,
         )),
     };
     const mine = (): boolean => this.#life?.process === process;

@@ -11,7 +11,7 @@ import {
 } from "../../model/index.js";
 import { SimKernel, SimNetwork, type SimProcess } from "../../platform/index.js";
 import { type ReplicaSiblings, siblingsOf } from "../../runtime/index.js";
-import { ClusterChecker, HistoryRecorder } from "../check/index.js";
+import { ClusterChecker, createReference, hasReference, HistoryRecorder, WitnessChecker } from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
 import { commandSource, type CommandSource, SimClient } from "../workload/index.js";
 import { ProcessKilled } from "./crash-point.js";
@@ -42,6 +42,8 @@ export class SimWorld {
   readonly config: ClusterConfig;
   readonly #votes: VoteWitness | null;
   readonly #checker: ClusterChecker;
+  /** Executes the decided order once more; null for a service without a reference model. */
+  readonly witness: WitnessChecker | null;
   /** Replicas that have lost, or may have lost, promises and votes and have not rejoined. */
   readonly #forgetful = new Set<ReplicaId>();
   /** Replicas that go on, without a power cut, after their disk has failed. */
@@ -72,6 +74,7 @@ export class SimWorld {
     const ids = this.config.replicas.map((replica) => replica.id);
     const real = siblingsOf(this.config);
     this.#checker = new ClusterChecker(ids.length);
+    this.witness = hasReference(scenario.service) ? new WitnessChecker(createReference(scenario.service)) : null;
     this.#votes = new VoteWitness(real.ordering.codec, ids.length);
     this.replicas = ids.map((id) => {
       const disguised = disguise.siblings?.(this.#tuned(real), id) ?? this.#tuned(real);
@@ -84,6 +87,7 @@ export class SimWorld {
         segmentBytes: scenario.segmentBytes,
         siblings: disguised,
         witness: this.#votes,
+        execution: this.witness,
         mayDie: (replica) => !this.forgetsBy("process") || this.mayForget(replica),
         disguise: (platform) => disguise.platform?.(platform, id) ?? platform,
         onStart: (replica, life, through) => {
@@ -110,7 +114,13 @@ export class SimWorld {
       codec: real.ordering.codec,
       create: (init, config) => real.ordering.create(init, { ...config, ...this.scenario.knobs }),
     };
-    return { ...real, ordering, createExecution: (service) => real.createExecution(service, this.scenario.limits) };
+    const { limits } = this.scenario;
+    // A planted bug may have other limits than the cluster.
+    return {
+      ...real,
+      ordering,
+      createExecution: (service, own) => real.createExecution(service, { ...limits, ...own }),
+    };
   }
 
   // Life of the world.
@@ -141,6 +151,7 @@ export class SimWorld {
       history: this.history,
       nowNs: () => this.nowNs(),
       onAcknowledged: (session, sequence) => this.#checker.onAcknowledged(session, sequence),
+      witness: this.witness,
       open: (life) => {
         const process = this.kernel.spawn(life);
         return { process, port: this.network.dialler(process, name, ids) };
@@ -321,13 +332,14 @@ export class SimWorld {
 
   /** The first violation ends the run, where it happened. */
   #verify(): void {
-    const [first] = this.#checker.violations();
+    const first = this.#checker.violations()[0] ?? this.witness?.violations()[0];
     if (first !== undefined) throw new WorldViolation(first.invariant, first.message);
   }
 
   /** To be called when the replicas have settled. Throws `WorldViolation`. */
   finish(): void {
     this.#checker.finish();
+    this.witness?.finish();
     this.#verify();
   }
 
