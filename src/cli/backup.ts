@@ -19,7 +19,7 @@ import {
   Supervisor,
 } from "../runtime/index.js";
 import type { BackupFlags } from "./backup-command.js";
-import { givenSecurity } from "./client-security-option.js";
+import { givenSecurity, securityOver } from "./client-security-option.js";
 import { dialled, discover, statusOf, withQuery } from "./cluster-status.js";
 import { ExitError } from "./exit.js";
 import { createOutput, type Output, painted } from "./output.js";
@@ -99,7 +99,7 @@ async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Out
   }
   const directory = flags.data ?? "./synod-data";
   const config = await loadCluster(directory);
-  const security = givenSecurity(flags) ?? directorySecurity(directory, config);
+  const security = securityOver(directorySecurity(directory, config), flags);
   const source: Source = { replicas: config.replicas, security };
   const folders = config.replicas.map(({ id }) => replicaDirectory(directory, id));
   const asleep = folders.every((folder) => existsSync(folder) && lockHolder(folder) === null);

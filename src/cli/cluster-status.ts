@@ -117,14 +117,21 @@ export async function statusOf(query: ReplicaQuery, index: number): Promise<Repl
   }
 }
 
-/** Instances that each replica knows to be decided; null for one that does not answer. */
+/**
+ * Instances that each replica knows to be decided; null for one that does not answer. Rejects with `AuthenticationError` if
+ * one is there and lets nobody like this program in: what it knows is not nothing.
+ */
 export async function decidedOf(
   replicas: readonly ClientAddress[],
   security: ClientSecurity,
 ): Promise<readonly (number | null)[]> {
   return withQuery(
     replicas.map((replica) => replica.client),
-    (query) => Promise.all(replicas.map(async (_, index) => (await statusOf(query, index))?.decided ?? null)),
+    async (query, refused) => {
+      const decided = await Promise.all(replicas.map(async (_, i) => (await statusOf(query, i))?.decided ?? null));
+      if (refused.size > 0) throw new AuthenticationError("a replica did not let this program in");
+      return decided;
+    },
     security,
   );
 }
@@ -160,14 +167,14 @@ export function digestsEqual(standing: ClusterStanding): boolean {
 /** Lends a query on these client addresses and closes it afterwards. */
 export async function withQuery<T>(
   addresses: readonly string[],
-  use: (query: ReplicaQuery) => Promise<T>,
+  use: (query: ReplicaQuery, refused: ReadonlySet<number>) => Promise<T>,
   security: ClientSecurity = {},
 ): Promise<T> {
   const refused = new Set<number>();
   const { port, scheduler } = dialled(addresses, security, (link) => refused.add(link));
   const query = new ReplicaQuery(port, scheduler, addresses.length);
   try {
-    return await use(query);
+    return await use(query, refused);
   } catch (error) {
     if (refused.size === 0) throw error;
     throw new AuthenticationError(

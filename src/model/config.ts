@@ -115,11 +115,27 @@ export function parseAddress(address: string): { host: string; port: number } {
   return { host, port };
 }
 
+/** A service's name. One of the user's may lie elsewhere on each machine, so that only its file's name counts. */
+function serviceName(service: string): string {
+  return service.slice(Math.max(service.lastIndexOf("/"), service.lastIndexOf("\\")) + 1);
+}
+
+const replicaIds = (config: ClusterConfig): string => config.replicas.map((replica) => replica.id).join(",");
+
+/**
+ * What may never change once a cluster exists, in words: another service would read the log as commands of its own, and
+ * another set of replicas has majorities that need not meet those which decided before. A replica keeps it beside its votes
+ * and compares, so that a `cluster.json` edited by hand does no harm.
+ */
+export function clusterShape(config: ClusterConfig): string {
+  const { service, ordering, groups } = config;
+  return `service ${serviceName(service)}, ordering ${ordering}, groups ${groups}, replicas ${replicaIds(config)}`;
+}
+
 /** Checksum of everything that replicas must agree on, as a u32. Addresses may differ between views of one cluster. */
 export function clusterChecksum(config: ClusterConfig): number {
-  const ids = config.replicas.map((replica) => replica.id).join(",");
-  // A service of the user's may lie elsewhere on each machine.
-  const service = config.service.slice(Math.max(config.service.lastIndexOf("/"), config.service.lastIndexOf("\\")) + 1);
+  const ids = replicaIds(config);
+  const service = serviceName(config.service);
   const text = [
     config.format,
     config.clusterId,

@@ -189,6 +189,8 @@ export interface Identity {
   readonly started: boolean;
   /** 0: remembers everything. Otherwise the nonce of its last amnesia (DESIGN safety rule 1). */
   readonly amnesiaNonce: number;
+  /** What the cluster was made as (`clusterShape`); absent in the identity of an earlier version. */
+  readonly shape?: string | undefined;
 }
 
 export interface IdentityStore {

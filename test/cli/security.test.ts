@@ -241,6 +241,20 @@ describe("a protected cluster", { skip: noOpenssl }, () => {
       assert.match(refused.stderr, /do not let this program in/);
     });
 
+    await context.test("a backup from the directory, where a password is in the environment too", async () => {
+      const file = join(machines.directory, "of-the-directory.backup");
+      await machines.succeed(["backup", file, "--data", machines.data(2)], { SYNOD_PASSWORD: "right" });
+    });
+
+    await context.test("init makes no voter where a replica is there and does not let it in", async () => {
+      const { security, ...rest } = machines.config;
+      const file = join(machines.directory, "other-secret.json");
+      machines.write({ ...rest, security: { ...security, secret: "0f".repeat(32) } }, file);
+      const refused = await runSynod(["init", "1", "--cluster", file, "--data", join(machines.directory, "again")]);
+      assert.equal(refused.code, 1, refused.stderr);
+      assert.match(refused.stderr, /do not let this program in/);
+    });
+
     await context.test("a killed leader's cluster goes on over TLS", async () => {
       const client = await connect({ addresses, tls: { ca }, password: "right" });
       replicas[0]!.kill("SIGKILL");

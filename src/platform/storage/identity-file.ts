@@ -91,7 +91,7 @@ export class IdentityFile implements IdentityStore {
     }
     if (typeof value !== "object" || value === null) return damaged("it is not an object");
     const stored = value as Partial<Record<keyof Identity | "checksum", unknown>>;
-    const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, checksum } = stored;
+    const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape, checksum } = stored;
     if (typeof format === "number" && format > identityFormat) {
       return new FormatVersionError(`${this.#path} has format ${format}; this program reads up to ${identityFormat}`);
     }
@@ -102,11 +102,13 @@ export class IdentityFile implements IdentityStore {
       typeof durability !== "string" ||
       typeof bootId !== "string" ||
       typeof started !== "boolean" ||
-      typeof amnesiaNonce !== "number"
+      typeof amnesiaNonce !== "number" ||
+      (shape !== undefined && typeof shape !== "string")
     ) {
       return damaged("a field is missing or of the wrong type");
     }
-    const identity: Identity = { format, clusterId, replica, durability, bootId, started, amnesiaNonce };
+    const known = { format, clusterId, replica, durability, bootId, started, amnesiaNonce } as const;
+    const identity: Identity = shape === undefined ? known : { ...known, shape };
     if (checksum !== checksumOf(identity)) return damaged("its checksum does not match");
     if (clusterId !== this.#clusterId) {
       return new ConfigError(`${this.#path} belongs to cluster ${clusterId}, not to ${this.#clusterId}`);
@@ -116,7 +118,8 @@ export class IdentityFile implements IdentityStore {
 }
 
 function checksumOf(identity: Identity): string {
-  const { format, clusterId, replica, durability, bootId, started, amnesiaNonce } = identity;
-  const text = JSON.stringify([format, clusterId, replica, durability, bootId, started, amnesiaNonce]);
+  const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape } = identity;
+  const fields = [format, clusterId, replica, durability, bootId, started, amnesiaNonce];
+  const text = JSON.stringify(shape === undefined ? fields : [...fields, shape]);
   return crc32(text).toString(16).padStart(8, "0");
 }

@@ -116,9 +116,9 @@ export async function createReplicaDirectory(
   copyCertificates(config.security, id, dirname(resolve(file)), resolve(directory));
   // The identity is the last to come: what is interrupted before was no voter yet, and is made anew or rejoins.
   writeClusterFile(directory, config);
-  if (rejoins) return;
+  // Also of one that rejoins, and stays without an identity: a second `init` must not make a voter of it.
   mkdirSync(folder);
-  await writeFirstIdentity(folder, config, id);
+  if (!rejoins) await writeFirstIdentity(folder, config, id);
   syncDirectory(directory);
 }
 

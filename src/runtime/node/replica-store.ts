@@ -1,4 +1,4 @@
-import { type ClusterConfig, LockedError, type ReplicaId } from "../../model/index.js";
+import { type ClusterConfig, clusterShape, LockedError, type ReplicaId } from "../../model/index.js";
 import {
   acquireLock,
   type EventLog,
@@ -45,6 +45,7 @@ export function writeFirstIdentity(directory: string, config: ClusterConfig, rep
     bootId: identity.bootId(),
     started: false,
     amnesiaNonce: 0,
+    shape: clusterShape(config),
   };
   return new Promise((resolve, reject) => {
     identity.save(first, (error) => (error === null ? resolve() : reject(error)));

@@ -41,6 +41,9 @@ export async function restoreCluster(
   const staging = `${resolve(directory)}.${randomBytes(4).toString("hex")}.restoring`;
   const replicas = merged.replicas ?? facts.replicas;
   let written = 0;
+  const discard = (): void => rmSync(staging, { recursive: true, force: true });
+  // A signal ends the process without coming back here.
+  process.on("exit", discard);
   try {
     const config = await createCluster(staging, merged, async (folder, made) => {
       await fillReplica(file, folder, made, (bytes) => progress((written += bytes), replicas * fileBytes));
@@ -54,8 +57,9 @@ export async function restoreCluster(
     await syncFolder(dirname(resolve(directory)));
     return { config, facts };
   } finally {
+    process.off("exit", discard);
     // Gone already if all went well.
-    rmSync(staging, { recursive: true, force: true });
+    discard();
   }
 }
 

@@ -1,5 +1,5 @@
 import type { BatchArena, ClusterConfig, ExecutionModel, ProtocolCodec, ReplicaId } from "../../model/index.js";
-import { ConfigError } from "../../model/index.js";
+import { clusterShape, ConfigError } from "../../model/index.js";
 import type { CheckpointInfo, Identity, LogCondition, ReplicaPlatform } from "../../platform/index.js";
 
 export interface RecoveryInit {
@@ -39,6 +39,15 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
           ),
         );
       }
+      const shape = clusterShape(init.config);
+      if (found.shape !== undefined && found.shape !== shape) {
+        return fail(
+          new ConfigError(
+            `replica ${init.self} was made for a cluster with ${found.shape}; cluster.json says ${shape}: ` +
+              "none of this can change once a cluster exists",
+          ),
+        );
+      }
     }
     checkpoints.open((checkpointError, checkpoint) => {
       if (checkpointError !== null) return fail(checkpointError);
@@ -64,6 +73,7 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
               bootId: store.bootId(),
               started: true,
               amnesiaNonce: reason === null ? (found?.amnesiaNonce ?? 0) : init.platform.nonce(),
+              shape: clusterShape(init.config),
             };
             store.save(identity, (saveError) => {
               if (saveError !== null) return fail(saveError);
