@@ -114,7 +114,12 @@ function findEnds({ store, bytes, spans }: Execution): void {
   const end = spans[3] as number;
   ends.low = store.first(bytes, spans[0] as number, spans[1] as number, false);
   ends.high = to === end ? store.largest() : store.last(bytes, to, end, false);
-  if (ends.low === 0 || to === end) return;
+  if (ends.low === 0) {
+    // The last key up to the upper bound, if there is one, lies below the lower bound.
+    ends.high = 0;
+    return;
+  }
+  if (to === end) return;
   // With no key between the bounds, which may stand the wrong way round, the first one from the lower bound on is too high.
   store.locateKey(ends.low);
   if (isAbove(store.bytes, store.start, store.end, bytes, to, end)) ends.low = ends.high = 0;
