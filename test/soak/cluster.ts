@@ -2,19 +2,10 @@
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { type JsonLine, type ReplicaEntry, SynodProcess } from "../cli/synod-process.js";
+import { gone, type JsonLine, type ReplicaEntry, SynodProcess } from "../cli/synod-process.js";
+import type { Members, MemberStatus } from "./members.js";
 
-export interface MemberState {
-  readonly id: number;
-  readonly role: string;
-  readonly pid: number | null;
-}
-
-export interface ClusterStatus {
-  readonly replicas: readonly (MemberState & { readonly digest: { positions: number[]; hex: string } | null })[];
-}
-
-export class RealCluster {
+export class RealCluster implements Members {
   readonly directory: string;
   readonly #up: SynodProcess;
   #entries: readonly ReplicaEntry[] = [];
@@ -41,7 +32,15 @@ export class RealCluster {
   }
 
   get respAddresses(): readonly string[] {
-    return this.#entries.map((entry) => entry.resp);
+    return this.#entries.map((entry) => entry.resp).filter((address) => typeof address === "string");
+  }
+
+  get clientAddresses(): readonly string[] {
+    return this.#entries.map((entry) => entry.client);
+  }
+
+  home(id: number): string {
+    return join(this.directory, `replica-${id}`);
   }
 
   pid(id: number): number {
@@ -56,10 +55,12 @@ export class RealCluster {
     return entry;
   }
 
-  kill(id: number): void {
-    process.kill(this.pid(id), "SIGKILL");
+  async kill(id: number): Promise<void> {
+    const pid = this.pid(id);
+    process.kill(pid, "SIGKILL");
     this.dead.add(id);
     this.stopped.delete(id);
+    await gone(pid);
   }
 
   stop(id: number): void {
@@ -75,7 +76,7 @@ export class RealCluster {
   /** Deletes everything a dead replica has on disk, its identity included. */
   empty(id: number): void {
     assert(this.dead.has(id), `replica ${id} is dead`);
-    rmSync(join(this.directory, `replica-${id}`), { recursive: true, force: true });
+    rmSync(this.home(id), { recursive: true, force: true });
   }
 
   /** Starts a dead replica again; resolves when it is ready, which needs a quorum. */
@@ -103,10 +104,10 @@ export class RealCluster {
     }
   }
 
-  async status(): Promise<ClusterStatus | null> {
+  async status(): Promise<{ readonly replicas: readonly MemberStatus[] } | null> {
     const asked = new SynodProcess(["status", "--data", this.directory, "--json"]);
     const code = await asked.exit();
-    return code === 0 ? (asked.lines[0] as unknown as ClusterStatus) : null;
+    return code === 0 ? (asked.lines[0] as unknown as { replicas: readonly MemberStatus[] }) : null;
   }
 
   async leader(): Promise<number> {

@@ -65,9 +65,13 @@ export async function runFailover(
 
 function strike(cluster: RealCluster, fault: LeaderFault, leader: number): () => Promise<void> {
   switch (fault) {
-    case "kill":
-      cluster.kill(leader);
-      return () => cluster.restart(leader);
+    case "kill": {
+      const dead = cluster.kill(leader);
+      return async () => {
+        await dead;
+        await cluster.restart(leader);
+      };
+    }
     case "stop":
       cluster.stop(leader);
       return async () => cluster.continue(leader);

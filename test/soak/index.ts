@@ -4,9 +4,12 @@
  */
 import { parseArgs } from "node:util";
 import { type LeaderFault, runFailover } from "./failover.js";
-import { runNemesis } from "./nemesis.js";
+import { faultKinds, type FaultKind } from "./fault.js";
+import { passed, runNemesis } from "./nemesis.js";
+import { runInSandbox, sandboxDirectory, sandboxRefusal } from "./sandbox.js";
 import { runSaturated } from "./saturated.js";
 import { runStraggler } from "./straggler.js";
+import { loadKind } from "./workload/index.js";
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -14,21 +17,38 @@ const { positionals, values } = parseArgs({
     minutes: { type: "string", default: "5" },
     seed: { type: "string", default: "1" },
     rounds: { type: "string", default: "9" },
-    flags: { type: "string", default: "" },
     service: { type: "string", default: "kv" },
+    // Faults by name, separated by commas.
+    only: { type: "string", default: "" },
+    without: { type: "string", default: "" },
   },
 });
 
 const log = (line: string): void => console.error(`${new Date().toISOString()} ${line}`);
 const seconds = Number(values.minutes) * 60;
 const seed = Number(values.seed);
-const flags = values.flags === "" ? [] : values.flags.split(" ");
+
+function chosenFaults(): FaultKind[] {
+  const named = (text: string): string[] => (text === "" ? [] : text.split(","));
+  const [only, without] = [named(values.only), named(values.without)];
+  const unknown = [...only, ...without].filter((name) => !faultKinds.some((kind) => kind === name));
+  if (unknown.length > 0 || loadKind(values.service) === undefined) {
+    console.error(`no fault or service ${unknown[0] ?? values.service}; faults are ${faultKinds.join(", ")}`);
+    process.exit(4);
+  }
+  return faultKinds.filter((kind) => (only.length === 0 || only.includes(kind)) && !without.includes(kind));
+}
 
 async function nemesis(): Promise<boolean> {
-  const report = await runNemesis({ seconds, seed, service: values.service, flags, log });
+  const faults = chosenFaults();
+  if (sandboxDirectory() === null) {
+    const refusal = sandboxRefusal();
+    if (refusal === null) process.exit(await runInSandbox());
+    log(`no sandbox: ${refusal}`);
+  }
+  const report = await runNemesis({ seconds, seed, service: values.service, faults, log });
   console.log(JSON.stringify(report));
-  const equal = new Set(report.digests).size === 1 && !report.digests.includes(null);
-  return report.verdict.verdict === "linearizable" && equal;
+  return passed(report);
 }
 
 /** Goals of the failover runs, in ms: the median, and the worst. */

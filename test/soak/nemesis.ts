@@ -1,6 +1,6 @@
 /**
- * The nemesis: real processes are killed -9, stopped and continued, emptied and restarted while clients on all replicas write
- * down a history, which must be linearizable; at the end nothing acknowledged may be missing and all digests must be equal.
+ * The nemesis: faults strike a cluster of real processes while clients on all replicas write down a history, which must be
+ * linearizable; at the end nothing acknowledged may be missing and all digests must be equal.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -9,9 +9,11 @@ import { join } from "node:path";
 import { Prng } from "#src/base/index.js";
 import { RealCluster } from "./cluster.js";
 import { delay } from "./delay.js";
+import { type Fault, type FaultKind, faultKinds, faults, needsMachines } from "./fault.js";
+import { Machines, machinesRefusal } from "./machines.js";
+import type { Members } from "./members.js";
+import { sandboxDirectory } from "./sandbox.js";
 import { loadKind, type LoadVerdict } from "./workload/index.js";
-
-export type FaultKind = "kill" | "stop" | "empty" | "kill all";
 
 export interface NemesisOptions {
   readonly seconds: number;
@@ -21,9 +23,8 @@ export interface NemesisOptions {
   readonly clients?: number;
   /** Mean pause of a lane of a client between two commands, in ms. */
   readonly pauseMs?: number;
+  /** All that this place allows, by default. */
   readonly faults?: readonly FaultKind[];
-  /** Further flags of `synod up`. */
-  readonly flags?: readonly string[];
   readonly log?: (line: string) => void;
 }
 
@@ -32,28 +33,45 @@ export interface NemesisReport {
   readonly seconds: number;
   readonly seed: number;
   readonly operations: { readonly ok: number; readonly fail: number; readonly info: number };
-  readonly faults: Readonly<Record<FaultKind, number>>;
+  /** How often each fault struck. */
+  readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
+  /** Faults that this place does not allow, and why. */
+  readonly skipped: Readonly<Partial<Record<FaultKind, string>>>;
+  /** Longest time between two successes of any client, in ms. */
   readonly longestUnavailabilityMs: number;
   readonly verdict: LoadVerdict;
   readonly digests: readonly (string | null)[];
   readonly exitCode: number | null;
 }
 
+export const passed = ({ verdict, digests, exitCode }: NemesisReport): boolean =>
+  verdict.verdict === "linearizable" && new Set(digests).size === 1 && digests[0] !== null && exitCode === 0;
+
 export async function runNemesis(options: NemesisOptions): Promise<NemesisReport> {
   const log = options.log ?? (() => undefined);
   const service = options.service ?? "kv";
   const kind = loadKind(service);
   assert(kind !== undefined, `the nemesis has no load for ${service}`);
-  const directory = mkdtempSync(join(tmpdir(), "synod-nemesis-"));
+  const wanted = options.faults ?? faultKinds;
+  const refusal = sandboxDirectory() === null ? "needs a sandbox" : machinesRefusal();
+  const skipped = Object.fromEntries(
+    refusal === null ? [] : wanted.filter(needsMachines).map((name) => [name, refusal] as const),
+  );
+  for (const name of Object.keys(skipped)) log(`no ${name}: ${refusal}`);
+  const kinds = wanted.filter((name) => !(name in skipped));
+  assert(kinds.length > 0, "a nemesis has a fault left to strike with");
+  const struck = Object.fromEntries(kinds.map((name) => [name, 0])) as Record<FaultKind, number>;
   const prng = new Prng(options.seed);
-  const kinds = options.faults ?? ["kill", "stop", "empty", "kill all"];
-  const faults: Record<FaultKind, number> = { kill: 0, stop: 0, empty: 0, "kill all": 0 };
-  const flags = ["--port", "0", "--service", kind.service, ...(options.flags ?? [])];
-  const cluster = await RealCluster.start(directory, flags);
+  const directory = sandboxDirectory() ?? mkdtempSync(join(tmpdir(), "synod-nemesis-"));
+  let members: Members | null = null;
   try {
+    members =
+      refusal === null
+        ? await Machines.start(directory, kind.service)
+        : await RealCluster.start(directory, ["--port", "0", "--service", kind.service]);
     const load = kind.create({
-      resp: cluster.respAddresses,
-      client: cluster.ids.map((id) => cluster.entry(id).client),
+      resp: members.respAddresses,
+      client: members.clientAddresses,
       clients: options.clients ?? 8,
       pauseMs: options.pauseMs ?? 2,
       prng: prng.fork("load"),
@@ -63,17 +81,18 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
     const until = Date.now() + options.seconds * 1000;
     while (Date.now() < until) {
       await delay(prng.between(500, 2500));
-      const fault = prng.pick(kinds);
+      const name = prng.pick(kinds);
       // Half of the time the coordinator is the victim, which random choice would hit in a third of the cases only.
-      const victim = prng.chance(0.5) ? await cluster.leader() : prng.pick(cluster.ids);
-      faults[fault]++;
-      log(`${fault} ${fault === "kill all" ? "" : `r${victim}`}`);
-      await strike(cluster, fault, victim, prng);
+      const victim = prng.chance(0.5) ? await members.leader() : prng.pick(members.ids);
+      struck[name]++;
+      log(`${name} (r${victim})`);
+      const fault: Fault = faults[name];
+      await fault.strike({ members, victim, prng, pauseMs: prng.between(200, 4000) });
     }
     log("healing");
     await load.stop();
     await load.readAll();
-    const status = await cluster.status();
+    const status = await members.status();
     log("checking");
     const { ok, fail, info, longestGapMs } = load.counts;
     return {
@@ -81,39 +100,16 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
       seconds: options.seconds,
       seed: options.seed,
       operations: { ok, fail, info },
-      faults,
+      faults: struck,
+      skipped,
       longestUnavailabilityMs: Math.round(longestGapMs),
       verdict: load.verdict(),
       digests: status?.replicas.map((replica) => replica.digest?.hex ?? null) ?? [],
-      exitCode: await cluster.close(),
+      exitCode: await members.close(),
     };
   } finally {
-    await cluster.close();
-    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
-async function strike(cluster: RealCluster, kind: FaultKind, victim: number, prng: Prng): Promise<void> {
-  const pause = prng.between(200, 4000);
-  switch (kind) {
-    case "kill":
-      cluster.kill(victim);
-      await delay(pause);
-      return cluster.restart(victim);
-    case "stop":
-      cluster.stop(victim);
-      await delay(pause);
-      cluster.continue(victim);
-      return;
-    case "empty":
-      cluster.kill(victim);
-      await delay(100);
-      cluster.empty(victim);
-      await delay(pause);
-      return cluster.restart(victim);
-    case "kill all":
-      for (const id of cluster.ids) cluster.kill(id);
-      await delay(pause / 4);
-      await Promise.all(cluster.ids.map((id) => cluster.restart(id)));
+    await members?.close();
+    // A sandbox takes its files with it.
+    if (sandboxDirectory() === null) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   }
 }

@@ -38,7 +38,7 @@ export async function runStraggler(
     await delay(2000);
     if (how === "stopped") cluster.stop(straggler);
     else {
-      cluster.kill(straggler);
+      await cluster.kill(straggler);
       cluster.empty(straggler);
     }
     const until = Date.now() + seconds * 1000;
