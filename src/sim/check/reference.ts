@@ -76,10 +76,13 @@ export const isError = (reply: Reply): boolean => typeof reply === "string" && r
 /** For what is wrong with a command in itself: any error will do, and nothing changes. */
 export const refusal = (observed: Reply): Reply => (isError(observed) ? observed : "-an error");
 
-/** Refused for lack of room, in the replies or in the store: limits of a process, at which nothing changes. */
+/** Refused for lack of room or of time: limits of one execution, at which nothing changes. */
 export function lacksRoom(reply: Reply): boolean {
-  return typeof reply === "string" && /^-(?:OOM |ERR the replies of one block exceed )/.test(reply);
+  return typeof reply === "string" && limits.test(reply);
 }
+
+const limits =
+  /^-(?:OOM |ERR (?:the replies of one block exceed|the command would have to look at|too many commands at once) )/;
 
 /** Elements in ascending order, found by bisection and moved by insertion. */
 export class SortedList<T> {

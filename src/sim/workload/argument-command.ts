@@ -56,6 +56,7 @@ export function decodeReply(bytes: Uint8Array, view: DataView, at: number): unkn
     case ReplyKind.integer:
       return Number(latin1(bytes, start, end));
     case ReplyKind.bulk:
+    case ReplyKind.status:
       return latin1(bytes, start, end);
     case ReplyKind.error:
       return { error: latin1(bytes, start, end) };

@@ -2,3 +2,5 @@
 export { SimClient, type SimClientInit } from "./client.js";
 export type { CommandSource, SimCommand } from "./command.js";
 export { commandSource } from "./command-source.js";
+export { UnrecordedCommands } from "./unrecorded.js";
+export { WideKvCommands } from "./wide-kv-commands.js";

@@ -64,12 +64,13 @@ export class SimWorld {
   /** How often each kind of trace event was seen, by its code: says whether a run met what it was meant to meet. */
   readonly traced = new Map<number, number>();
 
-  constructor(scenario: Scenario, disguise: Disguise = {}) {
+  /** `source`: what the clients ask, in place of what the scenario's service is asked by default. */
+  constructor(scenario: Scenario, disguise: Disguise = {}, source: CommandSource | null = null) {
     this.scenario = scenario;
     this.kernel = new SimKernel(scenario.seed);
     this.#prng = this.kernel.prng.fork("world");
     this.network = new SimNetwork(this.kernel, scenario.network);
-    this.source = commandSource(scenario.service, scenario.workload);
+    this.source = source ?? commandSource(scenario.service, scenario.workload);
     this.config = clusterConfig(scenario);
     const ids = this.config.replicas.map((replica) => replica.id);
     const real = siblingsOf(this.config);
