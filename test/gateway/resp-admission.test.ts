@@ -20,6 +20,7 @@ interface World {
   /** Verdicts that have been asked for and not given. */
   readonly asked: { readonly user: string; readonly password: string; readonly decide: (accepted: boolean) => void }[];
   readonly connect: () => MemoryByteClient;
+  readonly lines: Lines;
   /** Lets everything happen that happens within these ms. */
   readonly pass: (ms: number) => void;
 }
@@ -35,12 +36,13 @@ function world(limits: Partial<RespLimits> = {}): World {
     },
   };
   const client = (): BlockClient => nobody;
-  createRespGateway({ port, client, scheduler, events: new Lines(), info: () => ({}), limits, authenticator }).start();
+  const lines = new Lines();
+  createRespGateway({ port, client, scheduler, events: lines, info: () => ({}), limits, authenticator }).start();
   const pass = (ms: number): void => {
     const until = kernel.now + ms;
     if (!kernel.run(until)) kernel.now = until;
   };
-  return { asked, pass, connect: () => port.connect() };
+  return { asked, lines, pass, connect: () => port.connect() };
 }
 
 const text = (client: MemoryByteClient): string => new TextDecoder().decode(client.take());
@@ -78,6 +80,32 @@ describe("a stranger", () => {
       "-WRONGPASS invalid username-password pair or user is disabled.\r\n+PONG\r\n",
       "who is in stays in when a later password is wrong",
     );
+  });
+
+  test("has a verdict on one request, however that is answered", () => {
+    const { connect, pass, asked } = world();
+    const stranger = connect();
+    // The version is refused, after the password was right.
+    stranger.write("HELLO 9 AUTH ana secret\r\nAUTH ana wrong\r\n");
+    pass(100);
+    asked[0]?.decide(true);
+    pass(100);
+    assert.equal(text(stranger), "-NOPROTO unsupported protocol version\r\n");
+    assert.equal(asked.length, 2, "the second password is asked about too");
+    asked[1]?.decide(false);
+    pass(100);
+    assert.equal(text(stranger), "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+  });
+
+  test("does not fill the log with what it sends", () => {
+    const { connect, pass, lines } = world();
+    for (let i = 0; i < 20; i++) {
+      connect().write("*nonsense\r\n");
+      connect().write("POST / HTTP/1.1\r\n");
+      pass(10);
+    }
+    assert.equal(lines.of("resp.protocol-error").length, 5);
+    assert.equal(lines.of("resp.http-request").length, 5);
   });
 
   test("is closed when it has not authenticated in time, and not before", () => {

@@ -92,6 +92,11 @@ export class Admission {
     return true;
   }
 
+  /** The request that a verdict was asked for is answered, on whichever way: the verdict is none on the next one. */
+  answered(connection: Connection): void {
+    connection.verdict = Verdict.none;
+  }
+
   close(): void {
     this.#timer.clear();
   }

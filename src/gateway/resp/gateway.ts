@@ -9,7 +9,16 @@ import {
   replyStatus,
   type Span,
 } from "../../model/index.js";
-import type { Authenticator, ByteHandlers, BytePort, EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
+import {
+  type Authenticator,
+  type ByteHandlers,
+  type BytePort,
+  type EventLog,
+  FaultLog,
+  type Scheduler,
+  type Timer,
+  type Turn,
+} from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "../../runtime/index.js";
 import {
   beginCommand,
@@ -95,7 +104,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   readonly parameters: ReadonlyMap<string, string>;
   readonly #admission: Admission;
   readonly #port: BytePort;
-  readonly #events: EventLog;
+  readonly #faults: FaultLog;
   readonly #scheduler: Scheduler;
   readonly #hostInfo: () => InfoFields;
   readonly #limits: RespLimits;
@@ -129,12 +138,12 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   constructor(init: RespGatewayInit, limits: RespLimits) {
     this.#port = init.port;
-    this.#events = init.events;
     this.#scheduler = init.scheduler;
     this.#hostInfo = init.info;
     this.#limits = limits;
     this.#parser = new RequestParser(limits);
     const clock = init.scheduler.clock;
+    this.#faults = new FaultLog(init.events, clock);
     this.#startedAtMs = clock.monotonicMs();
     this.#stream = new BlockStream(
       limits,
@@ -428,6 +437,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const out = this.#beginLocal(connection);
     if (out === null) return false;
     (row.run as NonNullable<CommandRow["run"]>)(this.#parser, connection, out, this);
+    if (row.run === auth || row.run === hello) this.#admission.answered(connection);
     if (row.run === reset) this.#endTransaction(connection);
     this.#endLocal(connection, out);
     connection.lastCommand = row.name;
@@ -440,7 +450,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     if (row !== null) return this.#replyError(connection, `ERR wrong number of arguments for '${row.name}' command`);
     if (argumentIs(request, 0, "POST") || argumentIs(request, 0, "HOST:")) {
       // A browser made to talk to us: what follows could be commands hidden in a request's body.
-      this.#events.warn("resp.http-request", { connection: connection.id, remote: connection.remote });
+      this.#faults.warn("resp.http-request", "http-request", { connection: connection.id, remote: connection.remote });
       connection.ending = true;
       this.#endLast(connection);
       return true;
@@ -465,7 +475,8 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   /** The input is no request: the reply says why, in its turn, and the connection ends behind it. */
   #refuse(connection: Connection): void {
     const error = this.#parser.error;
-    this.#events.warn("resp.protocol-error", {
+    // What was found instead is the stranger's word; without it there are few reasons.
+    this.#faults.warn("resp.protocol-error", error.replace(/,.*/s, ""), {
       connection: connection.id,
       remote: connection.remote,
       error: shownText(error),

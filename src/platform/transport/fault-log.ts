@@ -25,6 +25,14 @@ export class FaultLog {
   }
 
   warn(event: string, reason: string, fields: Readonly<Record<string, unknown>>): void {
+    this.#line("warn", event, reason, fields);
+  }
+
+  info(event: string, reason: string, fields: Readonly<Record<string, unknown>>): void {
+    this.#line("info", event, reason, fields);
+  }
+
+  #line(level: "info" | "warn", event: string, reason: string, fields: Readonly<Record<string, unknown>>): void {
     const now = this.#clock.monotonicMs();
     const key = `${event} ${reason}`;
     let tally = this.#tallies.get(key);
@@ -43,6 +51,6 @@ export class FaultLog {
     tally.lines++;
     const { suppressed } = tally;
     tally.suppressed = 0;
-    this.#events.warn(event, { reason, ...fields, ...(suppressed === 0 ? {} : { suppressedLines: suppressed }) });
+    this.#events[level](event, { reason, ...fields, ...(suppressed === 0 ? {} : { suppressedLines: suppressed }) });
   }
 }

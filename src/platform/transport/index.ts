@@ -36,6 +36,7 @@ export {
   type FrameReaderInit,
   type FrameSink,
 } from "./frame.js";
+export { FaultLog } from "./fault-log.js";
 export { HeldPool, type HeldBuffer } from "./held-pool.js";
 export {
   HELLO_KIND,

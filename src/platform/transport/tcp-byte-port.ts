@@ -47,7 +47,6 @@ const REFUSED_MAX = 64;
 /** A listener of raw byte connections over TCP. */
 export class TcpBytePort implements BytePort {
   readonly #scheduler: Scheduler;
-  readonly #events: EventLog;
   readonly #faults: FaultLog;
   readonly #options: TcpBytePortOptions;
   readonly #acceptor: Acceptor;
@@ -65,7 +64,6 @@ export class TcpBytePort implements BytePort {
 
   constructor(init: TcpBytePortInit) {
     this.#scheduler = init.scheduler;
-    this.#events = init.events;
     this.#faults = new FaultLog(init.events, init.scheduler.clock);
     this.#options = { ...TCP_BYTE_PORT_DEFAULTS, ...init.options };
     const tls = init.tls === undefined ? null : { credentials: init.tls, certificateNeeded: false };
@@ -132,7 +130,7 @@ export class TcpBytePort implements BytePort {
       this.#end(found, found.halfOpen === null ? lingerMs : halfOpenMs);
       return;
     }
-    this.#events.info("client-disconnected", { connection, remote: found.socket.remote, reason });
+    this.#faults.info("client-disconnected", reason, { connection, remote: found.socket.remote });
     found.socket.destroy(reason);
   }
 

@@ -77,6 +77,18 @@ function trap(guard: Guard, holder: object | undefined, name: string, shown: str
   });
 }
 
+/** The same for a property that tells the time when it is read. */
+function trapGetter(guard: Guard, holder: object, name: string, shown: string): void {
+  const original = Object.getOwnPropertyDescriptor(holder, name);
+  if (original?.get === undefined) return;
+  const { get } = original;
+  const trapped = function (this: unknown): unknown {
+    if (guard.objects()) guard.fail(shown, TIME);
+    return Reflect.apply(get, this, []);
+  };
+  Object.defineProperty(holder, name, { ...original, get: trapped });
+}
+
 /** Text that names a moment whatever the time zone: with an offset, or a date alone. */
 const ZONED = /(?:Z|[+-]\d\d:?\d\d)$|^[+-]?\d{4,6}(?:-\d\d(?:-\d\d)?)?$/;
 
@@ -125,11 +137,16 @@ function guardMethods(guard: Guard): void {
   for (const name of ["setTimeout", "setInterval", "setImmediate", "queueMicrotask"]) {
     trap(guard, globalThis, name, `${name}()`, LATER);
   }
-  trap(guard, globalThis.performance, "now", "performance.now()", TIME);
+  for (const name of ["now", "mark", "measure", "toJSON", "eventLoopUtilization"]) {
+    trap(guard, globalThis.performance, name, `performance.${name}()`, TIME);
+  }
+  trapGetter(guard, Object.getPrototypeOf(globalThis.performance) as object, "timeOrigin", "performance.timeOrigin");
+  trapGetter(guard, Event.prototype, "timeStamp", "Event.prototype.timeStamp");
+  trap(guard, AbortSignal, "timeout", "AbortSignal.timeout()", LATER);
   for (const name of ["randomUUID", "getRandomValues"]) {
     trap(guard, globalThis.crypto, name, `crypto.${name}()`, CHANCE);
   }
-  for (const name of ["fetch", "WebSocket", "EventSource", "BroadcastChannel", "Worker"]) {
+  for (const name of ["fetch", "WebSocket", "EventSource", "BroadcastChannel", "MessageChannel", "Worker"]) {
     trapGlobal(guard, name, OUTSIDE);
   }
   for (const name of ["WeakRef", "FinalizationRegistry"]) trapGlobal(guard, name, COLLECTED);
