@@ -21,6 +21,11 @@ export interface Run {
    * for again.
    */
   answered: number;
+  /**
+   * The host sets it to 0. What the commands cost beyond one each, where it is much more: a service says it here, in units of
+   * about a short command, so that the host goes back to its other duties in time.
+   */
+  work: number;
 }
 
 export function emptyRun(): Run {
@@ -34,6 +39,7 @@ export function emptyRun(): Run {
     seed: 0,
     readOnly: false,
     answered: 0,
+    work: 0,
   };
 }
 

@@ -72,7 +72,7 @@ export class ReplicatedState {
   #ordered = 0;
   /** Commands executed by this object, reads included. */
   commands = 0;
-  /** What they cost, roughly in time: a command counts 1, and so do each 2 KiB of reply. */
+  /** What they cost, roughly in time: a command counts 1, and so do each 2 KiB of reply; some cost more by their own account. */
   cost = 0;
 
   constructor(service: Service, options: ReplicatedStateOptions) {
@@ -299,6 +299,7 @@ export class ReplicatedState {
     run.seed = seed;
     run.readOnly = readOnly;
     run.answered = count;
+    run.work = 0;
     const before = writer.length;
     let reply = before;
     this.#service.execute(run, writer, null);
@@ -308,7 +309,7 @@ export class ReplicatedState {
     for (; reply + 4 <= writer.length && replies < answered; replies++) reply += writer.view.getUint32(reply, true);
     assert(replies === answered && reply === writer.length, "a service wrote other than one reply to each command");
     this.commands += answered;
-    this.cost += answered + ((writer.length - before) >>> COST_REPLY_SHIFT);
+    this.cost += answered + run.work + ((writer.length - before) >>> COST_REPLY_SHIFT);
     return answered;
   }
 

@@ -1,5 +1,5 @@
 // Hot file: every command of a store passes here. No allocation, except of undo records. Watched by bench/byte-store.mjs.
-import { assert } from "../../base/index.js";
+import { assert, MiB } from "../../base/index.js";
 import type { Digest, SnapshotSink, SnapshotSource, UndoLog } from "../../model/index.js";
 import { Change, type Changeable, takeBackChanges } from "./change.js";
 import { Contents } from "./contents.js";
@@ -7,6 +7,14 @@ import type { EntryStore } from "./entry-store.js";
 import { checkLimits, STORE_LIMITS, type StoreLimits } from "./limits.js";
 import { NO_REGION, type Region, RegionCache } from "./region.js";
 import { StoreSink, StoreSource } from "./snapshot.js";
+
+/**
+ * A store of so many entries or fewer is cleared entry by entry: another set of entries costs more than that, and memory that
+ * is given back late, which a client that clears over and over could make much of.
+ */
+const CLEARED_SINGLY_MAX = 1024;
+/** With more memory set aside it is given back. */
+const CLEARED_RESERVED_MAX = 16 * MiB;
 
 /** Entries, and the undo of their changes. */
 export class ByteStore implements EntryStore, Changeable {
@@ -137,6 +145,11 @@ export class ByteStore implements EntryStore, Changeable {
 
   /** What was there is let go as a whole; the engine gives its memory back beside the thread. */
   clear(undo: UndoLog | null): void {
+    const { contents } = this;
+    if (undo === null && contents.count <= CLEARED_SINGLY_MAX && contents.reserved <= CLEARED_RESERVED_MAX) {
+      for (let entry = contents.smallest(); entry !== 0; entry = contents.smallest()) contents.remove(entry);
+      return;
+    }
     if (undo !== null) undo.push(Change.clear(this));
     this.contents = new Contents();
   }

@@ -125,6 +125,14 @@ export const VALUE_BYTES_MAX = 1024 * 1024;
 export const ARGUMENTS_MAX = 16_384;
 /** Most keys that one command looks at on its way: what would need more is refused, since everybody waits meanwhile. */
 export const VISITED_KEYS_MAX = 200_000;
+/**
+ * The same for all commands of one batch together, which nothing can interrupt either: what would need more is refused. Only
+ * commands count that may look at many keys, and what takes as long: each 256 bytes that `rename` moves or `setRange` adds, and
+ * each 128 steps of matching patterns. Unordered reads are not refused for this: the rest of their block is answered later.
+ */
+export const BATCH_VISITED_KEYS_MAX = 1_000_000;
+/** Bytes that count as a key, as a power of two. */
+export const BYTES_VISIT_SHIFT = 8;
 /** Most keys that `rangeDelete` deletes. */
 export const RANGE_DELETED_MAX = 10_000;
 /** Most keys that a step of `scan` asks the store for. */

@@ -3,12 +3,14 @@
 import { ByteWriter, mix32 } from "../../base/index.js";
 import { REPLIES_BYTES_MAX, type UndoLog } from "../../model/index.js";
 import { replyBulk, replyError, replyNil, REPLY_VALUE_HEADER_BYTES } from "../command/index.js";
-import { ARGUMENTS_MAX } from "./command.js";
+import { ARGUMENTS_MAX, BATCH_VISITED_KEYS_MAX, VISITED_KEYS_MAX } from "./command.js";
 import type { EntryStore } from "./entry-store.js";
 import { WatchTable } from "./watch-table.js";
 
 export const SYNTAX = "ERR syntax error";
 export const STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+const TOO_MANY_KEYS = `ERR the command would have to look at more than ${VISITED_KEYS_MAX} keys`;
+const BATCH_SPENT = "ERR too many commands at once look at many keys or move long values; send fewer at a time";
 export const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_BYTES_MAX} bytes; send fewer commands at once`;
 
 /**
@@ -27,8 +29,14 @@ export class Execution {
   time = 0;
   /** Length that the replies of the present run may reach. */
   repliesEnd = 0;
-  /** A command of the present run was refused its value because of that. */
+  /** A command of the present run was refused its value because of that, or because of `visited`. */
   overflowed = false;
+  /** Keys that the commands of the present batch have looked at, or those of the present run of reads. */
+  visited = 0;
+  /** How many there may be. */
+  visitedMax = BATCH_VISITED_KEYS_MAX;
+  /** How many there were when the present command began. */
+  visitedBefore = 0;
   /** Where changes of the entries and of the watches are recorded, null if nobody takes them back. */
   storeUndo: UndoLog | null = null;
   watchUndo: UndoLog | null = null;
@@ -117,6 +125,25 @@ export class Execution {
     }
     replyBulk(this.replies, bytes, start, end);
     return true;
+  }
+
+  /** Counts keys that the present command looks at; false, and the command is to be refused, if they become too many. */
+  visit(keys: number): boolean {
+    this.visited += keys;
+    if (this.visited - this.visitedBefore <= VISITED_KEYS_MAX && this.visited <= this.visitedMax) return true;
+    this.overflowed = true;
+    return false;
+  }
+
+  /** How many keys more the present command may look at. */
+  get visitsLeft(): number {
+    return Math.min(this.visitedBefore + VISITED_KEYS_MAX, this.visitedMax) - this.visited;
+  }
+
+  /** Refuses the command for what `visit` said; `advice` is what to do if it looks at too many keys for itself alone. */
+  refuseVisits(advice: string): void {
+    const own = this.visited - this.visitedBefore > VISITED_KEYS_MAX;
+    replyError(this.replies, own ? `${TOO_MANY_KEYS}${advice}` : BATCH_SPENT);
   }
 
   /** Whether a value of so many bytes can still be replied in this run. */

@@ -47,9 +47,15 @@ function classFits(pattern: Uint8Array, at: number, end: number, byte: number): 
   return found !== not;
 }
 
+/** Steps that `globFits` took last. */
+let steps = 0;
+
+export const globSteps = (): number => steps;
+
 /**
  * Whether `text[textStart, textEnd)` fits `pattern[start, end)`. As in Redis the empty text fits only the empty pattern and
- * the single `*`. Takes at most (pattern × text) steps: of the stars only the last one passed is ever tried again.
+ * the single `*`. Takes at most (pattern × text) steps: of the stars only the last one passed is ever tried again. Where that
+ * is more than `stepsMax` it gives up, and `globSteps` is more than that.
  */
 export function globFits(
   pattern: Uint8Array,
@@ -58,13 +64,16 @@ export function globFits(
   text: Uint8Array,
   textStart: number,
   textEnd: number,
+  stepsMax = Infinity,
 ): boolean {
+  steps = 0;
   if (textStart === textEnd) return start === end || (end - start === 1 && pattern[start] === STAR);
   let p = start;
   let t = textStart;
   let star = -1;
   let starText = 0;
   while (t < textEnd) {
+    if (++steps > stepsMax) return false;
     let next = -1;
     if (p < end) {
       const byte = pattern[p] as number;
@@ -77,6 +86,7 @@ export function globFits(
         next = p + 1;
       } else if (byte === OPEN) {
         if (classFits(pattern, p, end, text[t] as number)) next = classEnd;
+        steps += classEnd - p;
       } else {
         const literal = byte === BACKSLASH && p + 1 < end ? p + 1 : p;
         if (pattern[literal] === text[t]) next = literal + 1;

@@ -1,6 +1,6 @@
 import { mix32 } from "../../base/index.js";
 import { replyError, replyNil, replyNumber, replyOk, replyWord } from "../command/index.js";
-import { ExpireFlag, RenameFlag, TimeFlag, VISITED_KEYS_MAX } from "./command.js";
+import { BYTES_VISIT_SHIFT, ExpireFlag, RenameFlag, TimeFlag } from "./command.js";
 import type { Execution } from "./execution.js";
 import { absoluteMs, Unusable } from "./expiry-time.js";
 import { NOT_AN_INTEGER } from "./integer.js";
@@ -83,6 +83,7 @@ export function rename(x: Execution, _count: number, flags: number): void {
   const to = x.look(1);
   if (onlyNew && to !== 0) return replyNumber(x.replies, 0);
   if (to !== from) {
+    if (!x.visit(store.valueLength(from) >>> BYTES_VISIT_SHIFT)) return x.refuseVisits("");
     // The value is copied out of the store into the store; `put` finds in `raw` what `look(1)` has left there.
     store.locateValue(from);
     x.put(1, store.bytes, store.start, store.end, store.expiry(from));
@@ -116,8 +117,15 @@ export function randomKey(x: Execution): void {
     entry = store.pick(mix32(x.random()));
     if (entry === 0 || !x.hasExpired(entry)) break;
   }
-  for (let i = 0; i < VISITED_KEYS_MAX && entry !== 0 && x.hasExpired(entry); i++) entry = store.next(entry);
-  if (entry === 0 || x.hasExpired(entry)) return replyNil(x.replies);
+  // In the order of keys, round its end, so that nil is answered only if none is alive.
+  const begin = entry;
+  while (entry !== 0 && x.hasExpired(entry)) {
+    if (!x.visit(1)) return x.refuseVisits("");
+    entry = store.next(entry);
+    if (entry === 0) entry = store.smallest();
+    if (entry === begin) entry = 0;
+  }
+  if (entry === 0) return replyNil(x.replies);
   store.locateKey(entry);
   x.replyBytes(store.bytes, store.start, store.end);
 }

@@ -13,7 +13,7 @@ const BITS_MAX = 16_384;
 const DECIMAL_EXPONENT_MAX = 5000;
 const FRACTION_DIGITS = 17;
 /** Longest text that Redis reads as such a number. */
-const TEXT_LENGTH_MAX = 5 * 1024 - 1;
+export const FLOAT_BYTES_MAX = 5 * 1024 - 1;
 
 /** `mantissa` × 2^`exponent`. */
 interface LongDouble {
@@ -65,7 +65,7 @@ function nearest(negative: boolean, numerator: bigint, denominator: bigint, expo
 
 /** Reads what `strtold` reads, without space and to the end; null for anything else, for NaN, and for what has no room. */
 function parse(text: string): LongDouble | null {
-  if (text.length === 0 || text.length > TEXT_LENGTH_MAX) return null;
+  if (text.length === 0 || text.length > FLOAT_BYTES_MAX) return null;
   const infinite = /^([+-]?)inf(?:inity)?$/i.exec(text);
   if (infinite !== null) return { ...INFINITE, mantissa: infinite[1] === "-" ? -1n : 1n };
   const hexadecimal = /^([+-]?)0x([0-9a-f]*)(?:\.([0-9a-f]*))?(?:p([+-]?[0-9]+))?$/i.exec(text);
@@ -79,7 +79,7 @@ function parse(text: string): LongDouble | null {
   const exponent = Number(power) - fraction.length * (hexadecimal === null ? 1 : 4);
   let number: LongDouble | null;
   if (hexadecimal !== null) {
-    if (Math.abs(exponent) > 4 * DECIMAL_EXPONENT_MAX + 4 * TEXT_LENGTH_MAX) return null;
+    if (Math.abs(exponent) > 4 * DECIMAL_EXPONENT_MAX + 4 * FLOAT_BYTES_MAX) return null;
     number = nearest(sign === "-", digits, 1n, exponent);
   } else {
     const magnitude = exponent + digits.toString().length;

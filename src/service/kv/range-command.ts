@@ -7,12 +7,11 @@ import {
   replyError,
   replyNumber,
 } from "../command/index.js";
-import { RANGE_DELETED_MAX, RangeFlag, SCAN_COUNT_MAX, ScanFlag, VISITED_KEYS_MAX } from "./command.js";
+import { RANGE_DELETED_MAX, RangeFlag, SCAN_COUNT_MAX, ScanFlag } from "./command.js";
 import { type Execution, REPLIES_TOO_LONG, SYNTAX } from "./execution.js";
-import { globFits, globPrefix } from "./glob.js";
+import { globFits, globPrefix, globSteps } from "./glob.js";
 import { nearInteger, NOT_AN_INTEGER } from "./integer.js";
 
-const TOO_MANY_KEYS = `ERR the command would have to look at more than ${VISITED_KEYS_MAX} keys`;
 const TOO_MANY_DELETED = `ERR the range holds more than ${RANGE_DELETED_MAX} keys; give it a LIMIT of at most that many`;
 const NEGATIVE_LIMIT = "ERR value is out of range, must be positive";
 const INVALID_CURSOR = "ERR invalid cursor";
@@ -26,20 +25,39 @@ export function keys(x: Execution): void {
   const prefix = globPrefix(bytes, patternStart, patternEnd, scratch.bytes);
   const at = beginArray(replies, 0);
   let found = 0;
-  let visited = 0;
   for (let entry = store.first(scratch.bytes, 0, prefix, false); entry !== 0; entry = store.next(entry)) {
-    if (++visited > VISITED_KEYS_MAX) {
-      replies.length = at;
-      return replyError(replies, `${TOO_MANY_KEYS}; use SCAN, or a pattern with a longer beginning`);
-    }
     store.locateKey(entry);
     if (!startsWith(store.bytes, store.start, store.end, scratch.bytes, prefix)) break;
-    if (!globFits(bytes, patternStart, patternEnd, store.bytes, store.start, store.end)) continue;
-    if (x.hasExpired(entry)) continue;
+    const fits = fitsPattern(x, patternStart, patternEnd);
+    if (fits === Fit.spent) {
+      replies.length = at;
+      return x.refuseVisits("; use SCAN, or a pattern with a longer beginning");
+    }
+    if (fits === Fit.no || x.hasExpired(entry)) continue;
     if (!replyKey(x, entry, at)) return;
     found++;
   }
   endArrayOf(replies, at, found);
+}
+
+/** So many steps of matching take as long as coming to another key. */
+const STEPS_PER_KEY = 128;
+
+const Fit = { no: 0, yes: 1, spent: 2 } as const;
+type Fit = (typeof Fit)[keyof typeof Fit];
+
+/**
+ * Whether the key that the store has located fits the pattern `bytes[start, end)`. It counts as visited, and as more keys if
+ * the pattern takes long: that can be the product of two lengths, and then it is given up in between.
+ */
+function fitsPattern(x: Execution, start: number, end: number): Fit {
+  const { store } = x;
+  if (!x.visit(1)) return Fit.spent;
+  // The steps that are left over to a whole key are free.
+  const stepsMax = STEPS_PER_KEY * (x.visitsLeft + 1) - 1;
+  const fits = globFits(x.bytes, start, end, store.bytes, store.start, store.end, stepsMax);
+  if (!x.visit(Math.floor(globSteps() / STEPS_PER_KEY))) return Fit.spent;
+  return fits ? Fit.yes : Fit.no;
 }
 
 /** Replies a key as part of the array at `at`; false if it replied the error of a reply too long in the array's place. */
@@ -79,15 +97,22 @@ export function scan(x: Execution, _count: number, flags: number): void {
   if (type > 0 && !isWord(x, type, STRING)) found.length = 0;
   const at = beginArray(replies, 2);
   replyBulkLatin1(replies, String(next));
+  let spent = !x.visit(pattern > 0 ? 0 : found.length);
   const list = beginArray(replies, 0);
   let count = 0;
   for (const entry of found) {
-    if (x.hasExpired(entry)) continue;
-    if (pattern > 0) {
+    if (pattern > 0 && !spent) {
       store.locateKey(entry);
-      const start = spans[2 * pattern] as number;
-      if (!globFits(bytes, start, spans[2 * pattern + 1] as number, store.bytes, store.start, store.end)) continue;
+      const fits = fitsPattern(x, spans[2 * pattern] as number, spans[2 * pattern + 1] as number);
+      if (fits === Fit.no) continue;
+      spent = fits === Fit.spent;
     }
+    if (spent) {
+      replies.length = at;
+      found.length = 0;
+      return x.refuseVisits("; use a simpler pattern, or a smaller COUNT");
+    }
+    if (x.hasExpired(entry)) continue;
     if (!replyKey(x, entry, at)) {
       found.length = 0;
       return;
@@ -153,12 +178,11 @@ export function range(x: Execution, _count: number, flags: number): void {
   const last = reverse ? ends.low : ends.high;
   const at = beginArray(replies, 0);
   let found = 0;
-  let visited = 0;
   let entry = limit === 0 ? 0 : reverse ? ends.high : ends.low;
   while (entry !== 0) {
-    if (++visited > VISITED_KEYS_MAX) {
+    if (!x.visit(1)) {
       replies.length = at;
-      return replyError(replies, `${TOO_MANY_KEYS}; give it a LIMIT`);
+      return x.refuseVisits("; give it a LIMIT");
     }
     if (!x.hasExpired(entry)) {
       if (!replyKey(x, entry, at)) return;
@@ -181,9 +205,8 @@ export function rangeCount(x: Execution): void {
   findEnds(x);
   const { high } = ends;
   let found = 0;
-  let visited = 0;
   for (let entry = ends.low; entry !== 0; entry = store.next(entry)) {
-    if (++visited > VISITED_KEYS_MAX) return replyError(replies, TOO_MANY_KEYS);
+    if (!x.visit(1)) return x.refuseVisits("");
     if (!x.hasExpired(entry)) found++;
     if (entry === high) break;
   }
@@ -196,14 +219,13 @@ export function rangeDelete(x: Execution, _count: number, flags: number): void {
   if (Number.isNaN(limit)) return;
   findEnds(x);
   const { high } = ends;
-  let visited = 0;
   found.length = 0;
   for (let entry = limit === 0 ? 0 : ends.low; entry !== 0; entry = store.next(entry)) {
     if (!x.hasExpired(entry)) found.push(entry);
-    if (found.length > RANGE_DELETED_MAX || ++visited > VISITED_KEYS_MAX) {
-      const many = found.length > RANGE_DELETED_MAX ? TOO_MANY_DELETED : TOO_MANY_KEYS;
+    const many = found.length > RANGE_DELETED_MAX;
+    if (many || !x.visit(1)) {
       found.length = 0;
-      return replyError(replies, many);
+      return many ? replyError(replies, TOO_MANY_DELETED) : x.refuseVisits("");
     }
     if (entry === high || found.length >= limit) break;
   }

@@ -20,7 +20,7 @@ import {
   replyError,
   replyNil,
 } from "../command/index.js";
-import { KEY_BYTES_MAX, KvOperation, VALUE_BYTES_MAX } from "./command.js";
+import { BATCH_VISITED_KEYS_MAX, KEY_BYTES_MAX, KvOperation, VALUE_BYTES_MAX, VISITED_KEYS_MAX } from "./command.js";
 import { READ_AHEAD_MAX } from "../byte-store/index.js";
 import type { EntryStore } from "./entry-store.js";
 import { Execution, REPLIES_TOO_LONG, SYNTAX } from "./execution.js";
@@ -41,6 +41,8 @@ const NOT_IN_TRANSACTION = "ERR malformed transaction";
 const EXPIRED_PER_BATCH_MAX = 256;
 /** Longer keys are not read ahead: hashing them twice costs more. */
 const READ_AHEAD_KEY_BYTES_MAX = 64;
+/** So many keys, as a power of two, are looked at in the time of a short command. */
+const VISITS_WORK_SHIFT = 3;
 /** What a reply without a value takes at most. */
 const SHORT_REPLY_BYTES = 128;
 
@@ -65,6 +67,7 @@ export class Kv implements Service {
     const x = this.#x;
     const { store } = x;
     x.time = Math.floor(time);
+    x.visited = 0;
     this.#beginUndo(undo);
     for (let i = 0; i < EXPIRED_PER_BATCH_MAX; i++) {
       const entry = store.firstToExpire();
@@ -92,6 +95,9 @@ export class Kv implements Service {
     x.seed(readOnly ? run.seed + ++this.#reads : run.seed);
     x.repliesEnd = start + REPLIES_BYTES_MAX;
     x.overflowed = false;
+    x.visitedMax = readOnly ? VISITED_KEYS_MAX : BATCH_VISITED_KEYS_MAX;
+    const visited = x.visited;
+    if (readOnly) x.visited = 0;
     this.#beginUndo(undo);
     for (let i = 0; i < count; i++) {
       const end = replies.length;
@@ -106,8 +112,11 @@ export class Kv implements Service {
       if (!x.overflowed) continue;
       replies.length = end;
       run.answered = i;
-      return;
+      break;
     }
+    run.work = (x.visited - (readOnly ? 0 : visited)) >>> VISITS_WORK_SHIFT;
+    // Reads come between the batches, and must not count there.
+    if (readOnly) x.visited = visited;
     this.#endUndo(undo);
   }
 
@@ -233,6 +242,7 @@ export class Kv implements Service {
 
   #command(at: number, readOnly: boolean): void {
     const x = this.#x;
+    x.visitedBefore = x.visited;
     const { view, replies } = x;
     const count = readArguments(view, at, x.spans);
     if (count < 0) return replyError(replies, MALFORMED);

@@ -11,11 +11,11 @@ import {
   replyOk,
   writeDecimal,
 } from "../command/index.js";
-import { SetFlag, SetManyFlag, VALUE_BYTES_MAX } from "./command.js";
+import { BYTES_VISIT_SHIFT, SetFlag, SetManyFlag, VALUE_BYTES_MAX } from "./command.js";
 import { type Execution, REPLIES_TOO_LONG, STRING_TOO_LONG } from "./execution.js";
 import { absoluteMs, isBelowOne, Unusable } from "./expiry-time.js";
 import { exactInteger, INT64_MAX, INT64_MIN, nearInteger, NOT_AN_INTEGER, OVERFLOW, wideInteger } from "./integer.js";
-import { addFloats } from "./long-double.js";
+import { addFloats, FLOAT_BYTES_MAX, NOT_A_FLOAT } from "./long-double.js";
 
 const NOTHING = new Uint8Array(0);
 
@@ -179,6 +179,8 @@ export function setRange(x: Execution): void {
   const before = entry === 0 ? 0 : store.valueLength(entry);
   if (start === end) return replyNumber(x.replies, before);
   if (offset + end - start > VALUE_BYTES_MAX) return replyError(x.replies, STRING_TOO_LONG);
+  const added = offset + end - start - before;
+  if (added > 0 && !x.visit(added >>> BYTES_VISIT_SHIFT)) return x.refuseVisits("");
   if (entry === 0) x.put(0, NOTHING, 0, 0, 0);
   // An entry just added or emptied is found again by its key.
   const target = entry === 0 ? x.look(0) : entry;
@@ -225,8 +227,13 @@ function incrementLarge(x: Execution, entry: number, expiry: number): void {
 export function incrementFloat(x: Execution): void {
   const { store } = x;
   const entry = x.look(0);
-  const delta = latin1(x.bytes, x.spans[2] as number, x.spans[3] as number);
   let before = "0";
+  // What is too long for a number is not even made a text of.
+  const long = entry !== 0 && store.valueLength(entry) > FLOAT_BYTES_MAX;
+  if (long || (x.spans[3] as number) - (x.spans[2] as number) > FLOAT_BYTES_MAX) {
+    return replyError(x.replies, NOT_A_FLOAT);
+  }
+  const delta = latin1(x.bytes, x.spans[2] as number, x.spans[3] as number);
   if (entry !== 0) {
     store.locateValue(entry);
     before = latin1(store.bytes, store.start, store.end);
