@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { readFileSync } from "node:fs";
-import { ExitCode } from "../model/index.js";
+import { ExitCode, SynodError } from "../model/index.js";
 import { exitCodeOf, ExitError, messageOf } from "./exit.js";
 import { applyConfigFile, optionNames } from "./option.js";
 
@@ -80,8 +80,9 @@ try {
   } else {
     process.exitCode = exitCodeOf(error);
     process.stderr.write(`synod: ${messageOf(error)}\n`);
-    // An `ExitError` tells of another process, whose log has the stack.
-    const traced = process.exitCode === ExitCode.fatal && error instanceof Error && !(error instanceof ExitError);
+    // An `ExitError` tells of another process, whose log has the stack; a `SynodError` is no fault of the program.
+    const expected = error instanceof ExitError || error instanceof SynodError;
+    const traced = process.exitCode === ExitCode.fatal && error instanceof Error && !expected;
     if (traced) process.stderr.write(`${error.stack ?? ""}\n`);
   }
 }

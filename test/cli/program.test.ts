@@ -27,6 +27,11 @@ describe("the program explains itself", () => {
       assert.ok(!stdout.includes(absent), absent);
     }
   });
+  test("restore names no defaults but the port's: the rest comes from the backup", async (t) => {
+    const { stdout } = await finished(t, ["restore", "--help"]);
+    assert.doesNotMatch(stdout, /default:\s+(3|kv|pipelined|quorum|fsync|multi-paxos)\)/);
+    assert.match(stdout, /default:\s+7379\)/);
+  });
   test("--version is the package's", async (t) => {
     const { code, stdout } = await finished(t, ["--version"]);
     assert.equal(code, 0);
@@ -57,6 +62,8 @@ describe("what is wrong with the arguments is said in one line, and exits 4", ()
     [["status", "--address", "nowhere"], /host:port/],
     [["bench", "--seconds", "0"], /--seconds/],
     [["bench", "--workload", "chaos"], /--workload.*put/],
+    [["restore", "."], /is a directory, no backup/],
+    [["backup", "absent/b", "--data", "absent"], /there is no directory .*absent/],
   ];
   for (const [args, reason] of cases) {
     test(`synod ${args.join(" ")}`, async (t) => {

@@ -153,5 +153,14 @@ describe("a backup file", () => {
     writeFileSync(path, "something else");
     await assert.rejects(readBack(path), ConfigError);
     await assert.rejects(readBack(join(directory, "absent")), ConfigError);
+    await assert.rejects(readBack(directory), ConfigError);
+  });
+
+  test("is not made where there is no directory", async (context) => {
+    const directory = join(directoryOf(context), "absent");
+    await assert.rejects(
+      BackupWriter.create(join(directory, "b"), facts),
+      (error) => error instanceof ConfigError && error.message.includes(directory),
+    );
   });
 });

@@ -37,7 +37,7 @@ export class BackupWriter {
     this.#file = file;
   }
 
-  /** Throws `ConfigError` if there is something at `path` already. */
+  /** Throws `ConfigError` if there is something at `path` already, or no directory to hold it. */
   static async create(path: string, facts: BackupFacts): Promise<BackupWriter> {
     assertAbsent(path);
     const unfinished = `${path}.${process.pid}.unfinished`;
@@ -159,9 +159,11 @@ export class BackupReader {
   static async open(path: string): Promise<BackupReader> {
     const file = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") throw new ConfigError(`there is no file ${path}`);
+      if (error.code === "EACCES") throw new ConfigError(`${path} may not be read by this user`);
       throw new StorageError(`can't open ${path}: ${error.message}`, false, { cause: error });
     });
     try {
+      if ((await file.stat()).isDirectory()) throw new ConfigError(`${path} is a directory, no backup of synod`);
       return await BackupReader.over(path, file);
     } catch (error) {
       await file.close().catch(() => undefined);
@@ -261,9 +263,11 @@ async function readAt(path: string, file: BackupSource, offset: number, count: n
   return bytes.subarray(0, filled);
 }
 
-/** Throws `ConfigError` if there is something at `path`: a backup never replaces anything. */
+/** Throws `ConfigError` if there is something at `path`, which a backup never replaces, or no directory to hold it. */
 export function assertAbsent(path: string): void {
   if (existsSync(path)) throw new ConfigError(`${path} exists already; a backup replaces nothing`);
+  const directory = dirname(resolve(path));
+  if (!existsSync(directory)) throw new ConfigError(`there is no directory ${directory} for ${path}`);
 }
 
 /** Makes a directory's names durable. */
