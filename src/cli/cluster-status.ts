@@ -35,6 +35,8 @@ export interface ReplicaStanding {
     readonly executed: number;
   }[];
   readonly digest: ReplicaDigest | null;
+  /** Replicas that this one has found to have another state than a majority, or than itself; absent if there are none. */
+  readonly differing?: readonly ReplicaId[];
 }
 
 export interface ClusterStanding {
@@ -89,7 +91,8 @@ export async function standingOf(
         const role = status.role === "candidate" ? "follower" : status.role;
         const { ballot, decided, executed } = status;
         const groups = [{ group: "g_1", role, decided, executed }];
-        return { id: replica.id, role, pid, ballot, groups, digest: digests[index] ?? null };
+        const standing = { id: replica.id, role, pid, ballot, groups, digest: digests[index] ?? null };
+        return status.differing?.length > 0 ? { ...standing, differing: status.differing } : standing;
       });
       return { replicas: standings, quorum: digests.some((digest) => digest !== null) };
     },

@@ -23,6 +23,11 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
     const pid = replica.pid === null ? "" : `  pid ${replica.pid}`;
     output.line(`r${replica.id}  ${painted(output, colour, replica.role.padEnd(10))}${pid}${progress}${digest}`);
   }
+  for (const { id, differing = [] } of standing.replicas) {
+    if (differing.length === 0) continue;
+    const others = differing.map((other) => `r${other}`).join(", ");
+    output.line(`  ${painted(output, "red", `r${id} has found the state of ${others} to differ`)}: see its log`);
+  }
   for (const { id, pid, role } of standing.replicas) {
     if (role === "down" && pid !== null) output.line(`  r${id}: ${whyDown(pid)}`);
   }

@@ -68,6 +68,13 @@ export class CheckpointDamagedError extends SynodError {
   }
 }
 
+/** This replica's state differs from that of a majority at the same position: its service is not deterministic. Exit 7. */
+export class DivergedError extends SynodError {
+  constructor(message: string) {
+    super("SYNOD_DIVERGED", message);
+  }
+}
+
 /** A backup file is damaged or incomplete. Exit 1. */
 export class BackupDamagedError extends SynodError {
   constructor(message: string) {

@@ -39,6 +39,8 @@ export interface ExecutionView {
   readonly queuedReads: number;
   /** Commands executed since start, reads included. */
   readonly commands: number;
+  /** Ordered commands executed in the life of the cluster. Part of the state: equal on all replicas at equal positions. */
+  readonly ordered: number;
   /** How many instances this model wants open at once: 1 for sequential execution, Infinity for no opinion. */
   readonly windowMax: number;
   /** Agreed time in ms. */

@@ -14,6 +14,8 @@ export const FrameKind = {
   stateChunk: 65,
   stateRefuse: 66,
   stateAcknowledge: 67,
+  /** Comparison of states between replicas. */
+  stateDigest: 68,
   /** Client to replica. */
   block: 128,
   read: 129,

@@ -38,6 +38,7 @@ export class Pipelined implements ExecutionModel {
     queuedBytes: 0,
     queuedReads: 0,
     commands: 0,
+    ordered: 0,
     windowMax: Infinity,
     time: 0,
     due: Infinity,
@@ -72,6 +73,7 @@ export class Pipelined implements ExecutionModel {
     view.queuedBatches = this.#queue.size;
     view.queuedReads = this.#reads.size;
     view.commands = this.#state.commands;
+    view.ordered = this.#state.ordered;
     view.time = this.#state.time;
     view.due = this.#state.due;
     view.sessions = this.#state.sessions;

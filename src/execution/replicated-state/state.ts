@@ -91,6 +91,11 @@ export class ReplicatedState {
     return this.#service.due();
   }
 
+  /** Ordered commands executed in the life of the cluster. */
+  get ordered(): number {
+    return this.#ordered;
+  }
+
   get sessions(): number {
     return this.#table.size;
   }

@@ -26,6 +26,7 @@ export class Sequential implements ExecutionModel {
     queuedBytes: 0,
     queuedReads: 0,
     commands: 0,
+    ordered: 0,
     windowMax: 1,
     time: 0,
     due: Infinity,
@@ -47,6 +48,7 @@ export class Sequential implements ExecutionModel {
     const view = this.#view;
     view.queuedReads = this.#reads.size;
     view.commands = this.#state.commands;
+    view.ordered = this.#state.ordered;
     view.time = this.#state.time;
     view.due = this.#state.due;
     view.sessions = this.#state.sessions;

@@ -34,6 +34,11 @@ export const metricTable = Object.freeze({
   entries: row("synod_entries", "gauge", "Entries of the service, such as keys"),
   stateBytes: row("synod_state_bytes", "gauge", "Estimated bytes of the service's state in memory"),
   logBytes: row("synod_log_bytes", "gauge", "Bytes of log held in memory, above the last trim"),
+  differing: row(
+    "synod_replicas_differing",
+    "gauge",
+    "Other replicas found to have another state than a majority, or than this one where there is none",
+  ),
   checkpointInstance: row("synod_checkpoint_instance", "gauge", "Instance that the newest durable checkpoint covers"),
   checkpointBytes: row("synod_checkpoint_bytes", "gauge", "Bytes of the newest durable checkpoint; 0 if there is none"),
   checkpoints: row("synod_checkpoints_total", "counter", "Checkpoints of its own state that became durable"),

@@ -61,6 +61,7 @@ function writeReading(page: Exposition, reading: ReplicaReading): void {
   page.metric(table.entries).sample(status.entries);
   page.metric(table.stateBytes).sample(status.stateBytes);
   page.metric(table.logBytes).sample(status.logBytes);
+  page.metric(table.differing).sample(status.differing.length);
   page.metric(table.checkpointInstance).sample(status.checkpoint);
   page.metric(table.checkpointBytes).sample(status.checkpointBytes);
   page.metric(table.checkpoints).sample(reading.checkpoints);

@@ -2,6 +2,7 @@ import { AssertionError } from "../../base/index.js";
 import {
   type ClusterConfig,
   ConfigError,
+  DivergedError,
   ExitCode,
   type ReplicaAddress,
   type ReplicaId,
@@ -66,6 +67,6 @@ export function failureOf(error: unknown, exitCode: number): FromReplicaThread {
 function contractExitCode(error: unknown): number | null {
   if (error instanceof ConfigError) return ExitCode.usage;
   if (error instanceof StorageError) return error.diskFull ? ExitCode.diskFull : ExitCode.fatal;
-  if (error instanceof AssertionError) return ExitCode.fatal;
+  if (error instanceof AssertionError || error instanceof DivergedError) return ExitCode.fatal;
   return error instanceof SynodError ? ExitCode.failed : null;
 }

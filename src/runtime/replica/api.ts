@@ -66,6 +66,11 @@ export interface ReplicaOptions {
   readonly arenaChunkBytes: number;
   /** Bytes of one slice of a checkpoint. */
   readonly checkpointSliceBytes: number;
+  /**
+   * Digests of the states are compared every so many ordered commands, and 4 times a second where there are fewer; 0 compares
+   * nothing. Counted by each replica for itself, but of use only if it is the same on all. Replicas of processes have 1000.
+   */
+  readonly compareCommands: number;
 }
 
 export interface ReplicaStatus {
@@ -84,6 +89,8 @@ export interface ReplicaStatus {
   readonly entries: number;
   readonly stateBytes: number;
   readonly logBytes: number;
+  /** Replicas whose state differs from that of a majority, or, where there is none, from this one's. */
+  readonly differing: readonly ReplicaId[];
 }
 
 /**

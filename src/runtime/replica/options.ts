@@ -17,6 +17,7 @@ export const replicaDefaults: ReplicaOptions = Object.freeze({
   logBytesMax: 256 * MiB,
   arenaChunkBytes: 1 * MiB,
   checkpointSliceBytes: 128 * 1024,
+  compareCommands: 0,
 });
 
 /** Completes and checks options. Throws `ConfigError` that names both numbers of a violated relation. */

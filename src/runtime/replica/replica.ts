@@ -9,6 +9,7 @@ import {
   blockSession,
   checkBlock,
   type Digest,
+  DivergedError,
   type EffectSink,
   type ExecutionModel,
   type ExecutionSink,
@@ -46,6 +47,7 @@ import { Ingress, ReadQueue } from "./ingress.js";
 import { replicaOptions } from "./options.js";
 import { recover } from "./recovery.js";
 import { routeLink, routeOf, type Route, Routes } from "./routes.js";
+import { type Divergence, StateComparison } from "./state-comparison.js";
 import { StateTransfer } from "./state-transfer.js";
 
 /** Commands executed before a turn lets the network and the disk have their say. */
@@ -54,6 +56,8 @@ const WORK_COMMANDS = 2048;
 const READ_UNSENT_BYTES_MAX = 8 * MiB;
 /** Stalled transfers and the like are looked for this often, in ms. */
 const HOUSEKEEPING_MS = 500;
+/** A coordinator asks this often for the others' digests, in ms, if it has executed anything since. */
+const COMPARE_MS = 250;
 /** A stopping leader waits this long for another to take over, in ms. */
 const HANDOVER_MS = 1000;
 
@@ -98,6 +102,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #checkpointing: Checkpointing;
   readonly #transfer: StateTransfer;
   readonly #backups: BackupServing;
+  /** Null if states are not compared. */
+  readonly #comparison: StateComparison | null;
+  readonly #comparing: Timer;
   readonly #turn: Turn;
   readonly #timer: Timer;
   readonly #housekeeping: Timer;
@@ -171,6 +178,20 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       executed: () => this.#execution.inspect().executed,
       now: () => this.#now(),
     });
+    const { compareCommands } = this.#options;
+    this.#comparison =
+      compareCommands === 0 || init.config.replicas.length === 1
+        ? null
+        : new StateComparison({
+            self: init.self,
+            replicas: init.config.replicas.map((replica) => replica.id),
+            peers: platform.peers,
+            events: platform.events,
+            everyCommands: compareCommands,
+            digest: (into) => this.#execution.digest(into),
+            diverged: (divergence) => this.#onDiverged(divergence),
+          });
+    this.#comparing = platform.scheduler.timer(() => this.#askForDigests());
     this.#turn = platform.scheduler.turn(() => this.#endTurn());
     this.#timer = platform.scheduler.timer(() => {
       if (!this.#running) return;
@@ -222,6 +243,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         else prologueOwed = true;
       },
     });
+    this.#comparison?.begin(this.#execution.inspect().ordered);
     const now = this.#now();
     const checkpointThrough = this.#checkpointing.through;
     const wallMs = scheduler.clock.wallMs();
@@ -238,6 +260,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     });
     clients.forEach((port, index) => port.start(this.#clientHandlers(port, index)));
     this.#housekeeping.set(now + HOUSEKEEPING_MS);
+    if (this.#comparison !== null) this.#comparing.set(now + COMPARE_MS);
     this.#turn.request();
   }
 
@@ -266,6 +289,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#stopped = true;
     this.#timer.clear();
     this.#housekeeping.clear();
+    this.#comparing.clear();
     this.#due.clear();
     this.#transfer.close();
     this.#backups.close();
@@ -285,6 +309,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#stopped = true;
     this.#timer.clear();
     this.#housekeeping.clear();
+    this.#comparing.clear();
     this.#due.clear();
     this.#init.onFatal(error);
   }
@@ -308,6 +333,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       entries: size.entries,
       stateBytes: size.bytes,
       logBytes: view.logBytes,
+      differing: this.#comparison?.differing ?? [],
     };
   }
 
@@ -324,13 +350,18 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   #onPeerLink(peer: ReplicaId, up: boolean): void {
-    if (!up) this.#transfer.onPeerGone(peer);
+    if (up) this.#comparison?.onPeer();
+    else this.#transfer.onPeerGone(peer);
     const inFlightBytes = up ? this.#platform.peers.inFlightBytes(peer) : 0;
     this.#step({ kind: "link", now: this.#now(), peer, up, inFlightBytes });
   }
 
   #onPeerFrame(from: ReplicaId, kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): void {
     if (!this.#running) return;
+    if (kind === FrameKind.stateDigest) {
+      this.#onStateDigest(from, view, start, end);
+      return;
+    }
     if (kind > FrameKind.protocolMax) {
       if (!this.#transfer.onFrame(from, kind, bytes, view, start, end)) {
         this.#platform.peers.disconnect(from, `frame of kind ${kind} is malformed or unknown`);
@@ -443,6 +474,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     log.flush();
     peers.flush();
     this.#execute();
+    // What a replica executes while it finds that its state is wrong is told nobody.
+    if (!this.#running) return;
     this.#considerDue();
     for (const port of clients) port.flush();
     this.#considerCheckpoint();
@@ -623,7 +656,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   // Effects of execution.
 
-  executed(): void {
+  executed(_stream: number, through: Instance): void {
+    if (this.#comparison !== null) this.#comparison.executed(through, this.#execution.inspect().ordered);
     // The position is read from the model's view after each piece of work, so that the protocol is not entered from here.
     this.#turn.request();
   }
@@ -759,6 +793,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#checkpointing.through = info.through;
     this.#checkpointing.bytes = info.bytes;
     this.#instanceAtCheckpoint = executed;
+    this.#comparison?.begin(this.#execution.inspect().ordered);
     if (executed > this.#executedStepped) this.#executedStepped = executed;
     this.trace(TraceCode.installed, info.through, from, 0);
     this.#platform.events.info("state installed", { from, through: info.through, bytes: info.bytes });
@@ -772,6 +807,41 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     }
     this.#step({ kind: "installed", now: this.#now(), through: info.through });
     this.#backups.onCheckpoint();
+  }
+
+  // Comparison of states.
+
+  #onStateDigest(from: ReplicaId, view: DataView, start: number, end: number): void {
+    const { executed, ordered } = this.#execution.inspect();
+    // A state that is being replaced is nobody's; and whoever compares nothing has nothing to say.
+    if (this.#comparison === null || this.#installing) return;
+    if (!this.#comparison.onFrame(from, view, start, end, executed, ordered)) {
+      this.#platform.peers.disconnect(from, "a digest is malformed");
+    }
+    this.#turn.request();
+  }
+
+  #askForDigests(): void {
+    if (!this.#running || this.#comparison === null) return;
+    if (this.#protocol.inspect().role === "leader" && !this.#installing) {
+      const { executed, ordered } = this.#execution.inspect();
+      this.#comparison.ask(executed, ordered);
+      this.#turn.request();
+    }
+    this.#comparing.set(this.#now() + COMPARE_MS);
+  }
+
+  #onDiverged({ equalThrough, differsAt, commandsEqual, commandsDiffer }: Divergence): void {
+    const commands = `commands ${commandsEqual + 1} to ${commandsDiffer} of the cluster's life`;
+    // The others are to know what this replica had said last.
+    this.#platform.peers.flush();
+    this.#platform.events.error("diverged", { equalThrough, differsAt, commandsEqual, commandsDiffer });
+    this.#fatal(
+      new DivergedError(
+        `the state of replica ${this.#init.self} differs from that of a majority behind instance ${differsAt}; it was equal ` +
+          `behind instance ${equalThrough}, so that one of ${commands} was executed otherwise here`,
+      ),
+    );
   }
 
   #onHousekeeping(): void {

@@ -1,0 +1,226 @@
+// Hot file as far as `executed` goes: called once an instance. Everything else is done once a comparison.
+import { assert } from "../../base/index.js";
+import { type Digest, FrameKind, type Instance, majority, type ReplicaId } from "../../model/index.js";
+import type { EventLog, FramePort } from "../../platform/index.js";
+import { digestHex } from "./checkpointing.js";
+
+/** Positions at which digests of others wait to be compared; beyond it the lowest position goes, its comparison is left out. */
+const ROUNDS_MAX = 64;
+/** Positions at which this replica has been asked for its digest and which it has not reached; more are not noted. */
+const ASKED_MAX = 8;
+const FRAME_BYTES = 36;
+const ASKS = 1;
+
+/** Where a replica's state was found to differ, as far as comparisons tell. */
+export interface Divergence {
+  readonly replicas: readonly ReplicaId[];
+  /** The last position at which they were seen to be equal; 0 if there was none since this process began. */
+  readonly equalThrough: Instance;
+  readonly differsAt: Instance;
+  /** Ordered commands executed in the life of the cluster at these two positions: the culprit is among those between. */
+  readonly commandsEqual: number;
+  readonly commandsDiffer: number;
+}
+
+export interface StateComparisonInit {
+  readonly self: ReplicaId;
+  readonly replicas: readonly ReplicaId[];
+  readonly peers: FramePort;
+  readonly events: EventLog;
+  /** Ordered commands between two positions that every replica picks by itself. */
+  readonly everyCommands: number;
+  /** Digest of the state as it is now. */
+  digest(into: Digest): void;
+  /** This replica differs from a majority whose states are equal. Called once. */
+  diverged(divergence: Divergence): void;
+}
+
+interface Round {
+  readonly ordered: number;
+  readonly digests: Map<ReplicaId, string>;
+}
+
+/**
+ * Compares the digests of the replicas' states. Two digests are compared only if both are of the state directly behind one
+ * and the same instance. What is decided there is decided once, so equal services have equal digests there, and a
+ * difference is never an alarm about replicas that stand at different places.
+ *
+ * Every replica says its digest to all others at positions that all find by themselves, where the number of ordered
+ * commands passes a multiple of `everyCommands`; it is part of the state, so they find the same ones, after a restart or a
+ * state transfer too. Where commands are few, the coordinator asks (`ask`): for the digest behind the last instance it
+ * has executed, which the others say when they get there.
+ *
+ * A replica that differs from a majority is wrong whatever the others are, and stops. Replicas that differ without a
+ * majority for any state all say so and go on: none of them can know that it is the right one.
+ *
+ * Body of the frame: `f64 instance`, `f64 ordered commands`, four u32 digest, `u32` 1 if the sender wants to hear the
+ * receiver's digest at this instance, else 0.
+ */
+export class StateComparison {
+  readonly #init: StateComparisonInit;
+  readonly #rounds = new Map<Instance, Round>();
+  readonly #asked: Instance[] = [];
+  readonly #digest: Digest = new Uint32Array(4);
+  /** Number of the interval of `everyCommands` commands that the state is in. */
+  #interval = 0;
+  #askedThrough: Instance = 0;
+  /** Where each replica was last seen to have the state of this one. */
+  readonly #equal = new Map<ReplicaId, { readonly instance: Instance; readonly ordered: number }>();
+  #ended = false;
+  #differing: readonly ReplicaId[] = [];
+  /** A majority stands against those that differ. */
+  #judged = false;
+  #differedAt: Instance = 0;
+
+  constructor(init: StateComparisonInit) {
+    assert(init.everyCommands >= 1, "digests are compared every so many commands");
+    this.#init = init;
+  }
+
+  /** Other replicas that were found to differ from a majority, or from this one where there is none. */
+  get differing(): readonly ReplicaId[] {
+    return this.#differing;
+  }
+
+  /** The state was replaced, or is the first: it has executed so many ordered commands. */
+  begin(ordered: number): void {
+    this.#interval = Math.floor(ordered / this.#init.everyCommands);
+    // What this replica has said was of another state; what others have said remains true of theirs.
+    for (const round of this.#rounds.values()) round.digests.delete(this.#init.self);
+    this.#asked.length = 0;
+  }
+
+  /** The state is directly behind `instance`. */
+  executed(instance: Instance, ordered: number): void {
+    const interval = Math.floor(ordered / this.#init.everyCommands);
+    if (interval !== this.#interval) {
+      this.#interval = interval;
+      this.#say(instance, ordered, 0);
+    } else if (this.#asked.length > 0 && this.#asked.includes(instance)) {
+      this.#say(instance, ordered, 0);
+    }
+    if (this.#asked.length > 0) this.#dropAsked(instance);
+  }
+
+  /** Asks the others for their digests at the position of this replica, unless it has asked there. For the coordinator. */
+  ask(executed: Instance, ordered: number): void {
+    if (executed <= this.#askedThrough || this.#ended) return;
+    this.#askedThrough = executed;
+    this.#say(executed, ordered, ASKS);
+  }
+
+  /** Another replica has come: it is to be compared although nothing may have executed since the last time. */
+  onPeer(): void {
+    this.#askedThrough = 0;
+  }
+
+  /** False for a malformed frame. `executed` and `ordered` say where this replica's state is. */
+  onFrame(from: ReplicaId, view: DataView, start: number, end: number, executed: Instance, ordered: number): boolean {
+    if (end - start !== FRAME_BYTES) return false;
+    const instance = view.getFloat64(start, true);
+    const theirs = view.getFloat64(start + 8, true);
+    const asks = view.getUint32(start + 32, true);
+    if (!Number.isSafeInteger(instance) || instance < 0 || !(theirs >= 0) || asks > ASKS) return false;
+    for (let i = 0; i < 4; i++) this.#digest[i] = view.getUint32(start + 16 + 4 * i, true);
+    this.#note(from, instance, theirs, digestHex(this.#digest));
+    if (asks === 0) return true;
+    if (instance === executed) this.#say(instance, ordered, 0);
+    else if (instance > executed && this.#asked.length < ASKED_MAX) this.#asked.push(instance);
+    return true;
+  }
+
+  #say(instance: Instance, ordered: number, asks: number): void {
+    if (this.#ended) return;
+    const { self, replicas, peers } = this.#init;
+    this.#init.digest(this.#digest);
+    for (const id of replicas) {
+      if (id === self) continue;
+      const body = peers.begin(id, FrameKind.stateDigest);
+      if (body === null) continue;
+      body.f64(instance);
+      body.f64(ordered);
+      for (let i = 0; i < 4; i++) body.u32(this.#digest[i] as number);
+      body.u32(asks);
+      peers.end();
+    }
+    this.#note(self, instance, ordered, digestHex(this.#digest));
+  }
+
+  #note(from: ReplicaId, instance: Instance, ordered: number, digest: string): void {
+    if (this.#ended) return;
+    let round = this.#rounds.get(instance);
+    if (round === undefined) {
+      round = { ordered, digests: new Map() };
+      this.#rounds.set(instance, round);
+      if (this.#rounds.size > ROUNDS_MAX) this.#rounds.delete(Math.min(...this.#rounds.keys()));
+    }
+    round.digests.set(from, digest);
+    // Nothing is known of this replica there: whether the others agree is theirs to find out.
+    if (round.digests.has(this.#init.self)) this.#judge(instance, round);
+  }
+
+  #judge(instance: Instance, { ordered, digests }: Round): void {
+    const { self, replicas } = this.#init;
+    const own = digests.get(self) as string;
+    const holders = new Map<string, ReplicaId[]>();
+    for (const [id, digest] of digests) {
+      holders.set(digest, [...(holders.get(digest) ?? []), id]);
+      if (digest === own) this.#noteEqual(id, instance, ordered);
+    }
+    if (holders.size === 1) {
+      if (digests.size < replicas.length) return;
+      this.#rounds.delete(instance);
+      if (this.#differing.length > 0 && instance > this.#differedAt) {
+        this.#init.events.info("states-equal", { instance });
+        this.#differing = [];
+      }
+      return;
+    }
+    const right = [...holders.values()].find((ids) => ids.length >= majority(replicas.length));
+    if (right !== undefined && !right.includes(self)) {
+      this.#ended = true;
+      this.#init.diverged(this.#divergence([self], right, instance, ordered));
+      return;
+    }
+    const others = [...digests.keys()].filter((id) => digests.get(id) !== own).toSorted((one, other) => one - other);
+    const judged = right !== undefined;
+    this.#differedAt = Math.max(this.#differedAt, instance);
+    // Whom a majority has found to differ is known; that it differs is no news, and neither is that others are not heard yet.
+    const known = others.every((id) => this.#differing.includes(id));
+    if (known && (this.#judged || !judged)) return;
+    this.#differing = others;
+    this.#judged = judged;
+    const divergence = this.#divergence(others, others, instance, ordered);
+    if (judged) this.#init.events.error("replica-diverged", { ...divergence });
+    else this.#init.events.error("states-differ", { ...divergence });
+  }
+
+  #noteEqual(id: ReplicaId, instance: Instance, ordered: number): void {
+    const known = this.#equal.get(id);
+    if (known === undefined || known.instance < instance) this.#equal.set(id, { instance, ordered });
+  }
+
+  /** `against`: the replicas with which this one was equal where it and they are known to have been right. */
+  #divergence(
+    replicas: readonly ReplicaId[],
+    against: readonly ReplicaId[],
+    differsAt: Instance,
+    commandsDiffer: number,
+  ): Divergence {
+    let equalThrough = 0;
+    let commandsEqual = 0;
+    for (const id of against) {
+      const equal = this.#equal.get(id);
+      if (equal === undefined || equal.instance <= equalThrough || equal.instance >= differsAt) continue;
+      equalThrough = equal.instance;
+      commandsEqual = equal.ordered;
+    }
+    return { replicas, equalThrough, differsAt, commandsEqual, commandsDiffer };
+  }
+
+  #dropAsked(through: Instance): void {
+    let kept = 0;
+    for (const instance of this.#asked) if (instance > through) this.#asked[kept++] = instance;
+    this.#asked.length = kept;
+  }
+}
