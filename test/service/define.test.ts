@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { CheckpointDamagedError, ConfigError, type Service, UndoLog } from "#src/model/index.js";
+import { ByteWriter } from "#src/base/index.js";
+import { CheckpointDamagedError, ConfigError, REPLIES_BYTES_MAX, type Service, UndoLog } from "#src/model/index.js";
 import {
   args,
   definedService,
@@ -300,6 +301,33 @@ describe("a user-defined service", () => {
     assert.equal(outcomes(service, run).length, run.answered);
     assert.ok(run.answered < 3);
     failed(service, ["large", 17 << 20], "refused", /exceed 16777216 bytes/);
+  });
+
+  test("long messages of many errors in one block stay within what a reply block may hold", () => {
+    const thrower = definedService(
+      defineService({
+        name: "thrower",
+        tables: { rows: table<number>() },
+        commands: {
+          complain: {
+            keys: () => ["k"],
+            execute: ({ rows }) => {
+              rows.set("k", 1);
+              throw Object.assign(new Error("€".repeat(2000)), { name: "A€".repeat(700) });
+            },
+          },
+        },
+      }),
+    ).create();
+    const digest = digestOf(thrower);
+    const run = definedRun(Array<Call>(10_000).fill(["complain"]));
+    const writer = new ByteWriter();
+    thrower.execute(run, writer, null);
+    assert.ok(writer.length <= REPLIES_BYTES_MAX + 128 * run.count, `the replies have ${writer.length} bytes`);
+    const replies = outcomes(thrower, run).map((each) => ("error" in each ? [each.error, each.message] : each));
+    assert.deepEqual(replies[0], ["thrown", "€".repeat(1024)]);
+    assert.deepEqual(replies.at(-1), ["thrown", "€".repeat(28)]);
+    assert.equal(digestOf(thrower), digest);
   });
 
   test("handles that outlive their command are dead", () => {

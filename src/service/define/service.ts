@@ -25,6 +25,10 @@ import { checkKey, OpenTable, Scope } from "./open-table.js";
 import { DefinedSink, DefinedSource } from "./snapshot.js";
 import { TableStore } from "./store.js";
 
+/** With what stands around them in an error reply these come to less than 128 bytes. */
+const SHORT_MESSAGE_BYTES = 84;
+const SHORT_NAME_BYTES = 24;
+
 /**
  * Whether code of the user runs, for whoever watches what it reaches for (the determinism guard of a replica). One object
  * for a service; the service writes `running`, the guard reads it and writes `violation`.
@@ -182,10 +186,14 @@ class DefinedService implements Service {
     const at = run.offsets[i] as number;
     const command = this.#commandAt(run.view, at);
     if (command === undefined) {
-      return replyError(replies, DefinedReply.refused, `service ${this.name} has no such command in this version`);
+      return this.#replyError(
+        replies,
+        DefinedReply.refused,
+        `service ${this.name} has no such command in this version`,
+      );
     }
     if (run.readOnly && !command.read) {
-      return replyError(
+      return this.#replyError(
         replies,
         DefinedReply.refused,
         `${command.label}: it writes, and was sent as an unordered read`,
@@ -226,15 +234,43 @@ class DefinedService implements Service {
     const cause = this.#userCode.violation ?? error;
     if (cause instanceof CapacityError) {
       this.#overflowed = true;
-      replyError(
+      this.#replyError(
         replies,
         DefinedReply.refused,
-        `${command.label}: the replies of one block exceed ${REPLIES_BYTES_MAX} bytes`,
+        `the replies of one block exceed ${REPLIES_BYTES_MAX} bytes: ${command.label}`,
       );
-    } else if (cause instanceof UndeclaredKeyError) replyError(replies, DefinedReply.undeclared, cause.message);
-    else if (cause instanceof DeterminismError) replyError(replies, DefinedReply.determinism, cause.message);
-    else if (cause instanceof ValueError) replyError(replies, DefinedReply.value, `${command.label}: ${cause.message}`);
-    else replyThrown(replies, cause);
+    } else if (cause instanceof UndeclaredKeyError) {
+      this.#replyError(replies, DefinedReply.undeclared, cause.message);
+    } else if (cause instanceof DeterminismError) {
+      this.#replyError(replies, DefinedReply.determinism, cause.message);
+    } else if (cause instanceof ValueError) {
+      this.#replyError(replies, DefinedReply.value, `${command.label}: ${cause.message}`);
+    } else this.#replyThrown(replies, cause);
+  }
+
+  #replyThrown(replies: ByteWriter, error: unknown): void {
+    let message = "it threw something that can't be read";
+    let name = "Error";
+    try {
+      message = error instanceof Error ? String(error.message) : String(error);
+      if (error instanceof Error) name = String(error.name);
+    } catch {
+      // What an error's own getters throw is told by the words above.
+    }
+    this.#replyError(replies, DefinedReply.thrown, message, name);
+  }
+
+  /**
+   * Where the replies of the run have come to what they may be, only the beginning of a message is told: the reply is then
+   * one of the short ones that come on top (`REPLIES_BYTES_MAX`), however many commands fail with long messages.
+   */
+  #replyError(replies: ByteWriter, kind: DefinedReply, message: string, thrown?: string): void {
+    const start = replies.length;
+    writeError(replies, kind, message.slice(0, ERROR_CHARACTERS_MAX), thrown?.slice(0, ERROR_CHARACTERS_MAX));
+    if (replies.length <= this.#repliesEnd) return;
+    this.#overflowed = true;
+    replies.length = start;
+    writeError(replies, kind, beginning(message, SHORT_MESSAGE_BYTES), thrown && beginning(thrown, SHORT_NAME_BYTES));
   }
 }
 
@@ -274,23 +310,22 @@ function endReply(replies: ByteWriter, at: number): void {
   replies.view.setUint32(at, replies.length - at, true);
 }
 
-function replyError(replies: ByteWriter, kind: DefinedReply, message: string, thrown?: string): void {
+function writeError(replies: ByteWriter, kind: DefinedReply, message: string, thrown: string | undefined): void {
   const at = beginReply(replies, kind);
-  const text = message.slice(0, ERROR_CHARACTERS_MAX);
-  writeValue(replies, thrown === undefined ? [text] : [text, thrown.slice(0, ERROR_CHARACTERS_MAX)]);
+  writeValue(replies, thrown === undefined ? [message] : [message, thrown]);
   endReply(replies, at);
 }
 
-function replyThrown(replies: ByteWriter, error: unknown): void {
-  let message = "it threw something that can't be read";
-  let name = "Error";
-  try {
-    message = error instanceof Error ? String(error.message) : String(error);
-    if (error instanceof Error) name = String(error.name);
-  } catch {
-    // What an error's own getters throw is told by the words above.
+/** As much of the beginning of a text as takes at most so many bytes. */
+function beginning(text: string, bytesMax: number): string {
+  let bytes = 0;
+  let end = 0;
+  for (; end < text.length; end++) {
+    const unit = text.charCodeAt(end);
+    bytes += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
+    if (bytes > bytesMax) break;
   }
-  replyError(replies, DefinedReply.thrown, message, name);
+  return text.slice(0, end);
 }
 
 /** For the client: the error that an error reply stands for. */
