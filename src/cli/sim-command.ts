@@ -14,6 +14,9 @@ export interface SimFlags {
   readonly jobs?: number;
   readonly bug?: string;
   readonly listBugs?: boolean;
+  readonly scenario?: string;
+  readonly shrink?: boolean;
+  readonly out?: string;
   readonly verbose?: boolean;
   readonly json?: boolean;
 }
@@ -60,7 +63,10 @@ export function simCommand(): Command {
     .addOption(option("--jobs <j>", "seeds run at once (default: one a core)", whole(1, 256)))
     .addOption(option("--bug <name>", "plants a bug, with the seeds and arguments it needs"))
     .option("--list-bugs", "lists the bugs that can be planted")
-    .option("--verbose", "prints what happened in the world of each seed that failed")
+    .option("--shrink", "reduces the failing --seed to a short scenario, in at most 400 runs")
+    .addOption(option("--out <file>", "where --shrink writes it (default: seed-S.scenario.txt)"))
+    .addOption(option("--scenario <file>", "replays a scenario that --shrink wrote"))
+    .option("--verbose", "prints all that happened in the world of each seed that failed, not only the end")
     .option("--json", "one JSON object a line on stdout");
   return addConfigOption(command).action(async (flags: SimFlags) => {
     const { runSim } = await import("./sim.js");

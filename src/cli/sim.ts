@@ -1,8 +1,10 @@
 import { availableParallelism } from "node:os";
 import { ConfigError, ExitCode } from "../model/index.js";
 import { type Bug, bugs, drawScenario, parseFaults, replayCommand, runSeeds, type SeedResult } from "../sim/index.js";
+import { sourceCommit } from "./commit.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import type { SimFlags } from "./sim-command.js";
+import { LAST_EVENTS, lastEvents, replayScenario, shrinkToFile } from "./sim-scenario.js";
 import { onStopSignal } from "./stop-signal.js";
 
 const SEEDS_DEFAULT: readonly [number, number] = [1, 100];
@@ -11,6 +13,14 @@ const SEEDS_DEFAULT: readonly [number, number] = [1, 100];
 export async function runSim(flags: SimFlags): Promise<number> {
   const output = createOutput(flags.json === true);
   if (flags.listBugs === true) return listBugs(output);
+  if (flags.scenario !== undefined) {
+    if (flags.seed !== undefined || flags.seeds !== undefined || flags.bug !== undefined || flags.shrink === true) {
+      throw new ConfigError(
+        "--scenario says everything itself: it goes with none of --seed, --seeds, --bug and --shrink",
+      );
+    }
+    return replayScenario(output, flags.scenario, bugNamed);
+  }
   const bug = flags.bug === undefined ? null : bugNamed(flags.bug);
   if (flags.seed !== undefined && flags.seeds !== undefined)
     throw new ConfigError("--seed and --seeds exclude each other");
@@ -19,6 +29,13 @@ export async function runSim(flags: SimFlags): Promise<number> {
   const wanted = bug?.arguments ?? argumentsOf(flags);
   // A scenario that can't be is refused before any thread starts.
   drawScenario({ ...wanted, seed: seeds[0] });
+  if (flags.shrink === true) {
+    if (flags.seed === undefined) throw new ConfigError("--shrink goes with --seed, the seed that fails");
+    const file = flags.out ?? `seed-${flags.seed}.scenario.txt`;
+    return shrinkToFile(output, { ...wanted, seed: flags.seed }, bug?.name ?? null, file);
+  }
+  if (flags.out !== undefined) throw new ConfigError("--out says where --shrink writes its scenario");
+  const commit = await sourceCommit();
   const startMs = performance.now();
   const failed: number[] = [];
   let ran = 0;
@@ -28,7 +45,7 @@ export async function runSim(flags: SimFlags): Promise<number> {
     operations += result.operations;
     if (!result.passed) failed.push(result.seed);
     const replay = replayCommand({ ...wanted, seed: result.seed }, bug?.name ?? null);
-    report(output, result, replay, flags.verbose === true);
+    report(output, result, { replay, commit }, flags.verbose === true);
     output.progress(`${ran} of ${seeds[1] - seeds[0] + 1} seeds, ${failed.length} failed`);
     // A planted bug needs to be found once.
     return bug === null || result.passed;
@@ -84,7 +101,13 @@ function listBugs(output: Output): number {
   return ExitCode.ok;
 }
 
-function report(output: Output, result: SeedResult, replay: string, verbose: boolean): void {
+/** How somebody else gets the same run. */
+interface Origin {
+  readonly replay: string;
+  readonly commit: string | null;
+}
+
+function report(output: Output, result: SeedResult, { replay, commit }: Origin, verbose: boolean): void {
   const { seed, passed, invariant, message, scenario } = result;
   output.event({
     event: "seed",
@@ -104,11 +127,13 @@ function report(output: Output, result: SeedResult, replay: string, verbose: boo
     rejoins: result.rejoins,
     installs: result.installs,
     checkpoints: result.checkpoints,
-    ...(passed ? {} : { invariant, message, replay }),
+    ...(passed ? {} : { invariant, message, replay, commit, last_events: result.notes.slice(-LAST_EVENTS) }),
   });
   if (passed) return;
   output.line(`${painted(output, "red", "✖")} seed ${seed}: ${invariant}: ${message}`);
-  if (verbose) for (const note of result.notes) output.line(`  ${note}`);
+  const shown = verbose ? result.notes.map((note) => `  ${note}`) : lastEvents(result);
+  for (const line of shown) output.line(line);
+  if (commit !== null) output.line(`  commit: ${commit}`);
   output.line(`  replay: ${replay}`);
 }
 

@@ -2,22 +2,50 @@ import type { SimArguments } from "../scenario/index.js";
 import type { Disguise } from "../world/index.js";
 import { duplicatesExecuted } from "./execution-bugs.js";
 import {
+  acceptedWithheld,
   amnesiaUnnoticed,
+  ballotsIgnored,
+  confirmationsReused,
   gapSkipped,
+  prologueEmpty,
+  promiseCutShort,
   promisesForgotten,
   readsUnconfirmed,
+  readsUnwaiting,
+  rejoinBelowVotes,
   replyBeforeDecision,
   trimBeforeCheckpoint,
   trimHidden,
   votesBeforePersist,
+  votesCountedTwice,
 } from "./ordering-bugs.js";
-import { checkpointAhead, syncClaimed } from "./platform-bugs.js";
+import {
+  checkpointAhead,
+  damageUnnoticed,
+  lastRecordCut,
+  logTrimmedTooFar,
+  promisesUnsynced,
+  syncClaimed,
+  transferAhead,
+} from "./platform-bugs.js";
+import {
+  checkpointSeesLater,
+  expiriesNotRestored,
+  limitsForgotten,
+  readsByLocalClock,
+  restoredLate,
+  sessionsNotInCheckpoint,
+  sweepByLocalClock,
+  wrongReplyRemembered,
+} from "./state-bugs.js";
 
 /** A mistake that is planted to see whether the simulator finds it. */
 export interface Bug {
   readonly name: string;
   /** What the mistake breaks, as the violation names it. */
   readonly invariant: string;
+  /** Invariants that it may break first instead, depending on the seed. */
+  readonly also?: readonly string[];
   /** What is wrong, in a sentence. */
   readonly description: string;
   /** Seeds to run, both inclusive; one of them finds it. */
@@ -31,7 +59,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "vote-before-persist",
     invariant: "decided-is-durable",
-    description: "Promises and votes leave before they are durable.",
+    description: "Promises and votes of a replica that was started again leave before they are durable.",
     seeds: [1, 5],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash"] },
     plant: votesBeforePersist,
@@ -55,7 +83,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "gap-skipped",
     invariant: "order",
-    description: "An instance is left out when a backlog is delivered.",
+    description: "An instance is left out when a backlog is delivered that a catch-up has brought.",
     seeds: [1, 10],
     arguments: { replicas: 3, faults: ["partition", "pause", "crash"] },
     plant: gapSkipped,
@@ -63,7 +91,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "reply-before-decision",
     invariant: "decided-is-durable",
-    description: "The coordinator executes and answers a batch when it proposes it.",
+    description: "A coordinator that was started again executes and answers a batch when it proposes it.",
     seeds: [1, 5],
     arguments: { replicas: 3, faults: ["crash"] },
     plant: replyBeforeDecision,
@@ -71,7 +99,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "duplicate-executed",
     invariant: "linearizability",
-    description: "A block that is retransmitted after a change of leader executes a second time.",
+    description: "A block that is retransmitted after a while, as after a change of leader, executes a second time.",
     seeds: [1, 40],
     arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "loss"] },
     plant: duplicatesExecuted,
@@ -95,7 +123,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "sync-claimed",
     invariant: "decided-is-durable",
-    description: "The log confirms records that the disk has not made durable.",
+    description: "The log of a replica that was started again confirms records that the disk has not made durable.",
     seeds: [1, 5],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash"] },
     plant: syncClaimed,
@@ -107,6 +135,182 @@ export const bugs: readonly Bug[] = [
     seeds: [1, 20],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: checkpointAhead,
+  },
+  {
+    name: "accepted-withheld",
+    invariant: "agreement",
+    description: "Promises leave out what their sender has accepted.",
+    seeds: [1, 60],
+    arguments: { replicas: 3, faults: ["crash", "isolate", "partition"] },
+    plant: acceptedWithheld,
+  },
+  {
+    name: "ballots-ignored",
+    invariant: "agreement",
+    description:
+      "A candidate takes the first value it hears of for an instance rather than that of the highest ballot.",
+    seeds: [1, 200],
+    arguments: { replicas: 5, faults: ["isolate", "partition", "loss", "transfer", "pause"] },
+    plant: ballotsIgnored,
+  },
+  {
+    name: "promise-cut-short",
+    invariant: "agreement",
+    description: "A candidate takes a promise for complete when its first part has come.",
+    seeds: [1, 60],
+    arguments: { replicas: 3, faults: ["crash", "isolate", "partition"] },
+    plant: promiseCutShort,
+  },
+  {
+    name: "vote-counted-twice",
+    invariant: "decided-is-durable",
+    description: "A vote that arrives twice counts as that of another replica.",
+    seeds: [1, 120],
+    arguments: { replicas: 3, durability: "fsync", faults: ["duplicate", "partition", "delay", "loss", "slow-disk"] },
+    plant: votesCountedTwice,
+  },
+  {
+    name: "read-unwaiting",
+    invariant: "linearizability",
+    description: "A confirmed read does not wait for what was decided before it arrived.",
+    seeds: [1, 60],
+    arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "delay"] },
+    plant: readsUnwaiting,
+  },
+  {
+    name: "confirmation-reused",
+    invariant: "linearizability",
+    description: "An echo that was sent before a read arrived confirms it.",
+    seeds: [1, 200],
+    arguments: { service: "kv", replicas: 3, faults: ["pause", "delay", "isolate", "partition"] },
+    plant: confirmationsReused,
+  },
+  {
+    name: "prologue-empty",
+    invariant: "clients-finish",
+    description:
+      "The head of a log segment does not repeat promise and rejoin, which are lost with the segments before it.",
+    seeds: [1, 120],
+    arguments: { durability: "fsync", replicas: 3, faults: ["amnesia", "crash", "crash-all"] },
+    plant: prologueEmpty,
+  },
+  {
+    name: "rejoin-below-votes",
+    invariant: "agreement",
+    description:
+      "A replica that answers a rejoin request keeps to itself how far it has voted and what it has promised.",
+    seeds: [1, 200],
+    arguments: { durability: "fsync", replicas: 3, faults: ["amnesia", "isolate", "loss", "delay"] },
+    plant: rejoinBelowVotes,
+  },
+  {
+    name: "promise-unsynced",
+    invariant: "promises-are-kept",
+    description: "The log waits for the disk with votes, but not with promises.",
+    seeds: [1, 120],
+    arguments: {
+      durability: "fsync",
+      replicas: 3,
+      faults: ["crash-all", "isolate", "partition", "transfer", "slow-disk"],
+    },
+    plant: promisesUnsynced,
+  },
+  {
+    name: "last-record-cut",
+    invariant: "agreement",
+    description: "The last record of a log is taken for a torn one.",
+    seeds: [1, 120],
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
+    plant: lastRecordCut,
+  },
+  {
+    name: "damage-unnoticed",
+    invariant: "agreement",
+    description: "A log that has lost records says that it is whole.",
+    seeds: [1, 120],
+    arguments: { durability: "fsync", replicas: 3, faults: ["damage", "isolate", "crash"] },
+    plant: damageUnnoticed,
+  },
+  {
+    name: "log-trimmed-too-far",
+    invariant: "agreement",
+    description: "The log drops every complete segment, whatever it was told to keep.",
+    seeds: [1, 60],
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
+    plant: logTrimmedTooFar,
+  },
+  {
+    name: "checkpoint-sees-later",
+    invariant: "digest",
+    description:
+      "The store is marked for a checkpoint when its first slice is written, not when the checkpoint begins.",
+    seeds: [1, 60],
+    arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
+    plant: checkpointSeesLater,
+  },
+  {
+    name: "checkpoint-without-sessions",
+    invariant: "digest",
+    description: "A checkpoint holds the service, but not its sessions.",
+    seeds: [1, 20],
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
+    plant: sessionsNotInCheckpoint,
+  },
+  {
+    name: "restored-late",
+    invariant: "digest",
+    description: "Agreed time begins a millisecond late where a checkpoint is restored.",
+    seeds: [1, 20],
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
+    plant: restoredLate,
+  },
+  {
+    name: "transfer-ahead",
+    invariant: "digest",
+    description: "A checkpoint that comes from a peer is said to cover one instance more than it does.",
+    seeds: [1, 40],
+    arguments: { durability: "fsync", replicas: 3, faults: ["amnesia", "partition"] },
+    plant: transferAhead,
+  },
+  {
+    name: "limits-forgotten",
+    invariant: "digest",
+    description: "A replica that was started again remembers replies and sessions by other limits than the rest.",
+    seeds: [1, 20],
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash"] },
+    plant: limitsForgotten,
+  },
+  {
+    name: "wrong-reply-remembered",
+    invariant: "linearizability",
+    description: "A retransmitted block is answered by the newest reply of its session.",
+    seeds: [1, 120],
+    arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "loss", "delay"] },
+    plant: wrongReplyRemembered,
+  },
+  {
+    name: "sweep-by-local-clock",
+    invariant: "digest",
+    description: "The sweep of expired values asks the local clock when that is ahead of agreed time.",
+    seeds: [1, 40],
+    arguments: { service: "kv", replicas: 3, faults: ["clock"] },
+    plant: sweepByLocalClock,
+  },
+  {
+    name: "reads-by-local-clock",
+    invariant: "linearizability",
+    description: "Reads hide what has expired by the clock of the machine they execute on.",
+    seeds: [1, 120],
+    arguments: { service: "kv", replicas: 3, faults: ["clock", "transfer"] },
+    plant: readsByLocalClock,
+  },
+  {
+    name: "expiries-not-restored",
+    invariant: "digest",
+    description: "Values restored from a checkpoint never expire.",
+    seeds: [1, 40],
+    arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash"] },
+    plant: expiriesNotRestored,
   },
   {
     name: "trim-before-checkpoint",

@@ -8,102 +8,65 @@ import {
   blockLength,
   blockSequence,
   blockSession,
-  type Digest,
   emptyRun,
   type ExecutionEvent,
   type ExecutionModel,
   type ExecutionSink,
-  type ExecutionView,
   type Instance,
-  type Position,
   type Service,
   type SessionId,
-  type SnapshotSink,
-  type SnapshotSource,
   TraceCode,
 } from "../../model/index.js";
 import type { Disguise } from "../world/index.js";
+import { aroundExecution, PassingExecution } from "./passing-execution.js";
 
-/** A block that comes a second time, as after a change of leader, executes a second time. */
-export const duplicatesExecuted = (): Disguise => ({
-  siblings: (real) => ({
-    ...real,
-    createExecution: (service) => new Repeating(real.createExecution(service), service),
-  }),
-});
+/** Agreed time in ms for which the bug remembers a block. The retransmissions of a calm cluster come sooner. */
+const REMEMBERED_MS = 300;
 
+/** A block that comes a second time after a while, as after a change of leader, executes a second time. */
+export const duplicatesExecuted = (): Disguise => aroundExecution((inner, service) => new Repeating(inner, service));
+
+/** A block, by its session and first sequence number. */
 interface Skipped {
   readonly session: SessionId;
   readonly first: number;
 }
 
 /** Listens for what the model skips as a duplicate, and executes it behind the model's back, at the same place everywhere. */
-class Repeating implements ExecutionModel, ExecutionSink {
-  readonly #inner: ExecutionModel;
+class Repeating extends PassingExecution {
   readonly #service: Service;
   readonly #batches = new Map<Instance, Batch>();
   readonly #skipped: Skipped[] = [];
+  readonly #executedAt = new Map<string, number>();
   readonly #replies = new ByteWriter();
-  #out!: ExecutionSink;
 
   constructor(inner: ExecutionModel, service: Service) {
-    this.#inner = inner;
+    super(inner);
     this.#service = service;
   }
 
-  step(event: ExecutionEvent, out: ExecutionSink): void {
-    this.#out = out;
+  override step(event: ExecutionEvent, out: ExecutionSink): void {
     if (event.kind === "decided") this.#batches.set(event.instance, event.batch);
-    this.#inner.step(event, this);
+    super.step(event, out);
   }
 
-  inspect(): ExecutionView {
-    return this.#inner.inspect();
-  }
-
-  digest(into: Digest): void {
-    this.#inner.digest(into);
-  }
-
-  snapshot(): SnapshotSource {
-    return this.#inner.snapshot();
-  }
-
-  restore(through: Instance): SnapshotSink {
-    return this.#inner.restore(through);
-  }
-
-  executed(stream: number, through: Instance): void {
+  override executed(stream: number, through: Instance): void {
     this.#batches.delete(through);
-    this.#out.executed(stream, through);
+    this.out.executed(stream, through);
   }
 
-  replies(): ByteWriter {
-    return this.#out.replies();
-  }
-
-  replied(session: SessionId, position: Position, at: number): void {
-    this.#out.replied(session, position, at);
-  }
-
-  readDone(route: number, at: number): void {
-    this.#out.readDone(route, at);
-  }
-
-  wantWork(): void {
-    this.#out.wantWork();
-  }
-
-  digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void {
-    this.#out.digestTaken(nonceHigh, nonceLow, position, digest);
-  }
-
-  trace(code: TraceCode, a: number, b: number, c: number): void {
-    this.#out.trace(code, a, b, c);
-    if (code === TraceCode.commandsSkipped && b < c) this.#skipped.push({ session: a, first: b });
+  override trace(code: TraceCode, a: number, b: number, c: number): void {
+    this.out.trace(code, a, b, c);
+    if (code === TraceCode.commandsExecuted) this.#executedAt.set(`${a}:${b}`, this.inner.inspect().time);
+    if (code === TraceCode.commandsSkipped && b < c && this.#isForgotten(a, b))
+      this.#skipped.push({ session: a, first: b });
     if (code !== TraceCode.executed) return;
     const batch = this.#batches.get(a);
     for (const skipped of this.#skipped.splice(0)) if (batch !== undefined) this.#repeat(batch, skipped);
+  }
+
+  #isForgotten(session: SessionId, first: number): boolean {
+    return this.inner.inspect().time - (this.#executedAt.get(`${session}:${first}`) ?? Infinity) > REMEMBERED_MS;
   }
 
   #repeat(batch: Batch, { session, first }: Skipped): void {

@@ -1,4 +1,11 @@
-import type { Ballot, Batch, HeldSend, Instance } from "../../model/index.js";
+import {
+  type Ballot,
+  ballotProposer,
+  type Batch,
+  type HeldSend,
+  type Instance,
+  type ReplicaId,
+} from "../../model/index.js";
 import type { Disguise } from "../world/index.js";
 import { type AnyEvent, PassingSink, throughSink } from "./passing-sink.js";
 
@@ -19,14 +26,24 @@ function inOrdering(make: () => PassingSink): Disguise {
   return { siblings: (real) => ({ ...real, ordering: throughSink(real.ordering, make) }) };
 }
 
-/** Promises and votes leave at once, beside the write that should have come first. */
+/** The mistake is one of replicas that were started again: the first life of each is without it. */
+function inLaterLives(make: () => PassingSink): Disguise {
+  return {
+    siblings: (real) => {
+      let lives = 0;
+      return { ...real, ordering: throughSink(real.ordering, () => (lives++ === 0 ? new PassingSink() : make())) };
+    },
+  };
+}
+
+/** After a restart, promises and votes leave at once, beside the write that should have come first. */
 class ImpatientVotes extends PassingSink {
   override persist(token: number, record: unknown, held: readonly HeldSend<unknown>[]): void {
     for (const { to, message } of held) this.out.send(to, message);
     this.out.persist(token, record, []);
   }
 }
-export const votesBeforePersist = (): Disguise => inOrdering(() => new ImpatientVotes());
+export const votesBeforePersist = (): Disguise => inLaterLives(() => new ImpatientVotes());
 
 /** A replica that starts again does not find its promises. */
 class ForgottenPromises extends PassingSink {
@@ -47,22 +64,22 @@ class UnnoticedAmnesia extends PassingSink {
 }
 export const amnesiaUnnoticed = (): Disguise => inOrdering(() => new UnnoticedAmnesia());
 
-/** One instance is left out when a long backlog is delivered. */
+/** One instance is left out when the answer to a catch-up closes a gap, and more than that can be delivered. */
 class SkippedGap extends PassingSink {
   #inStep = 0;
 
   override before(event: AnyEvent): AnyEvent {
-    this.#inStep = 0;
+    this.#inStep = event.kind === "message" && (event.message as Kinded).kind === "chosen" ? 0 : Infinity;
     return event;
   }
 
   override decide(instance: Instance, batch: Batch): void {
-    if (++this.#inStep !== 3) this.out.decide(instance, batch);
+    if (++this.#inStep !== 2) this.out.decide(instance, batch);
   }
 }
 export const gapSkipped = (): Disguise => inOrdering(() => new SkippedGap());
 
-/** The coordinator executes and answers what it has just proposed. */
+/** A coordinator that was started again executes and answers what it has just proposed. */
 class HastyReply extends PassingSink {
   #through: Instance = 0;
 
@@ -85,7 +102,7 @@ class HastyReply extends PassingSink {
     this.out.decide(instance, batch);
   }
 }
-export const replyBeforeDecision = (): Disguise => inOrdering(() => new HastyReply());
+export const replyBeforeDecision = (): Disguise => inLaterLives(() => new HastyReply());
 
 /** Promises do not say through where their sender has delivered and trimmed, so a candidate fills what it misses with no-ops. */
 class HidingPromises extends PassingSink {
@@ -117,3 +134,122 @@ class EagerTrim extends PassingSink {
   }
 }
 export const trimBeforeCheckpoint = (): Disguise => inOrdering(() => new EagerTrim());
+
+interface Message extends Kinded {
+  readonly ballot: Ballot;
+  readonly instance: Instance;
+}
+
+/** Promises leave out what their sender has accepted, so a candidate fills it with no-ops. */
+class EmptyPromises extends PassingSink {
+  override persist(token: number, record: unknown, held: readonly HeldSend<unknown>[]): void {
+    const emptied = held.map(({ to, message }) => {
+      const promise = (message as Kinded).kind === "promise";
+      return { to, message: promise ? { ...(message as object), entries: [] } : message };
+    });
+    this.out.persist(token, record, emptied);
+  }
+}
+export const acceptedWithheld = (): Disguise => inOrdering(() => new EmptyPromises());
+
+interface Promised extends Kinded {
+  readonly last: boolean;
+  readonly entries: readonly { readonly ballot: Ballot }[];
+}
+
+/** A candidate takes the first value that is reported to it for an instance, whatever the ballots. */
+class BlindCandidate extends PassingSink {
+  override before(event: AnyEvent): AnyEvent {
+    if (event.kind !== "message" || (event.message as Kinded).kind !== "promise") return event;
+    const promise = event.message as Promised;
+    return { ...event, message: { ...promise, entries: promise.entries.map((entry) => ({ ...entry, ballot: 1 })) } };
+  }
+}
+export const ballotsIgnored = (): Disguise => inOrdering(() => new BlindCandidate());
+
+/** A candidate takes a promise for complete when its first part has come. */
+class HastyCandidate extends PassingSink {
+  override before(event: AnyEvent): AnyEvent {
+    if (event.kind !== "message" || (event.message as Kinded).kind !== "promise") return event;
+    return { ...event, message: { ...(event.message as Promised), last: true } };
+  }
+}
+export const promiseCutShort = (): Disguise => inOrdering(() => new HastyCandidate());
+
+/** Votes are counted rather than voters: one that comes twice counts as that of another replica. */
+class CountedVotes extends PassingSink {
+  readonly #seen = new Set<string>();
+
+  override before(event: AnyEvent): AnyEvent {
+    if (event.kind !== "message" || (event.message as Kinded).kind !== "accepted") return event;
+    const { ballot, instance } = event.message as Message;
+    const vote = `${event.from}:${ballot}:${instance}`;
+    if (this.#seen.has(vote)) {
+      // The third of three replicas: neither the sender nor the leader.
+      const third = 6 - event.from - ballotProposer(ballot);
+      return { ...event, from: third, message: { ...(event.message as object), checkpointed: 0 } };
+    }
+    this.#seen.add(vote);
+    return event;
+  }
+}
+export const votesCountedTwice = (): Disguise => inOrdering(() => new CountedVotes());
+
+/** Reads that a majority has confirmed execute on whatever state there is. */
+class UnwaitingReads extends PassingSink {
+  override readable(ticket: number): void {
+    this.out.readable(ticket, 0);
+  }
+}
+export const readsUnwaiting = (): Disguise => inOrdering(() => new UnwaitingReads());
+
+/** Any echo of a leader's ballot confirms its reads, also one that was sent before they arrived. */
+class ReusedConfirmations extends PassingSink {
+  #confirm = 0;
+
+  override before(event: AnyEvent): AnyEvent {
+    if (event.kind !== "message" || (event.message as Kinded).kind !== "confirmed") return event;
+    return { ...event, message: { ...(event.message as object), confirm: this.#confirm } };
+  }
+
+  override send(to: ReplicaId, message: unknown): void {
+    const { confirm } = message as { readonly confirm?: number };
+    if ((message as Kinded).kind !== "confirmed" && confirm !== undefined)
+      this.#confirm = Math.max(this.#confirm, confirm);
+    this.out.send(to, message);
+  }
+}
+export const confirmationsReused = (): Disguise => inOrdering(() => new ReusedConfirmations());
+
+/** The head of a new log segment does not repeat what the segments before it say of promises. */
+export const prologueEmpty = (): Disguise => ({
+  siblings: (real) => {
+    const { ordering } = real;
+    return {
+      ...real,
+      ordering: {
+        ...ordering,
+        create: (init, config) => {
+          const protocol = ordering.create(init, config);
+          return {
+            inspect: () => protocol.inspect(),
+            step: (event, out) => protocol.step(event, out),
+            prologue: () => [],
+          };
+        },
+      },
+    };
+  },
+});
+
+/** A replica that answers a rejoin request keeps to itself how far it has voted. */
+class ModestRejoinReplies extends PassingSink {
+  override persist(token: number, record: unknown, held: readonly HeldSend<unknown>[]): void {
+    const modest = held.map(({ to, message }) => {
+      const reply = (message as Kinded).kind === "rejoinReply";
+      return { to, message: reply ? { ...(message as object), highest: 0, promised: 0 } : message };
+    });
+    this.out.persist(token, record, modest);
+  }
+}
+export const rejoinBelowVotes = (): Disguise => inOrdering(() => new ModestRejoinReplies());

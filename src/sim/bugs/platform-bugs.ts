@@ -1,79 +1,139 @@
+import { FrameKind } from "../../model/index.js";
 import type { CheckpointStore, LogHandlers, LogStorage, ReplicaPlatform, Scheduler } from "../../platform/index.js";
 import type { Disguise } from "../world/index.js";
+import { heard, PassingCheckpoints, PassingLog } from "./passing-platform.js";
 
-/** The log confirms what it was told to flush without waiting for the disk. */
-export const syncClaimed = (): Disguise => ({
-  platform: (real): ReplicaPlatform => ({ ...real, log: new ClaimingLog(real.log, real.scheduler) }),
-});
+/** After a restart, the log confirms what it was told to flush without waiting for the disk. */
+export const syncClaimed = (): Disguise => {
+  const started = new Set<number>();
+  return {
+    platform: (real, replica): ReplicaPlatform => {
+      if (!started.has(replica)) return (started.add(replica), real);
+      return { ...real, log: new ClaimingLog(real.log, real.scheduler) };
+    },
+  };
+};
 
-class ClaimingLog implements LogStorage {
-  readonly #log: LogStorage;
+class ClaimingLog extends PassingLog {
   readonly #scheduler: Scheduler;
   #handlers: LogHandlers | null = null;
   #position = 0;
-  #confirmed = 0;
+  protected confirmed = 0;
 
-  constructor(log: LogStorage, scheduler: Scheduler) {
-    this.#log = log;
+  constructor(inner: LogStorage, scheduler: Scheduler) {
+    super(inner);
     this.#scheduler = scheduler;
   }
 
-  recover(...args: Parameters<LogStorage["recover"]>): void {
-    this.#log.recover(...args);
-  }
-
-  reset(...args: Parameters<LogStorage["reset"]>): void {
-    this.#log.reset(...args);
-  }
-
-  start(handlers: LogHandlers): void {
+  override start(handlers: LogHandlers): void {
     this.#handlers = handlers;
-    this.#log.start({ ...handlers, onDurable: (position) => this.#confirm(position) });
+    this.inner.start({ ...handlers, onDurable: (position) => this.#confirm(position) });
   }
 
-  begin(instance: number): ReturnType<LogStorage["begin"]> {
-    return this.#log.begin(instance);
-  }
-
-  end(): number {
-    this.#position = this.#log.end();
+  override end(): number {
+    this.#position = this.inner.end();
     return this.#position;
   }
 
-  flush(): void {
-    this.#log.flush();
+  override flush(): void {
+    this.inner.flush();
     const flushed = this.#position;
     this.#scheduler.turn(() => this.#confirm(flushed)).request();
   }
 
   #confirm(position: number): void {
-    if (position <= this.#confirmed) return;
-    this.#confirmed = position;
+    if (position <= this.confirmed) return;
+    this.confirmed = position;
     this.#handlers?.onDurable(position);
-  }
-
-  trim(through: number): void {
-    this.#log.trim(through);
-  }
-
-  pendingBytes(): number {
-    return this.#log.pendingBytes();
-  }
-
-  close(done: () => void): void {
-    this.#log.close(done);
   }
 }
 
 /** Checkpoints say that they cover one instance more than they do. */
 export const checkpointAhead = (): Disguise => ({
-  platform: (real): ReplicaPlatform => ({ ...real, checkpoints: ahead(real.checkpoints) }),
+  platform: (real): ReplicaPlatform => ({ ...real, checkpoints: new AheadCheckpoints(real.checkpoints) }),
 });
 
-function ahead(store: CheckpointStore): CheckpointStore {
-  return {
-    open: (done) => store.open(done),
-    begin: (through) => store.begin(through + 1),
-    read: (through) => store.read(through),
-  };
+class AheadCheckpoints extends PassingCheckpoints {
+  override begin(through: number): ReturnType<CheckpointStore["begin"]> {
+    return this.inner.begin(through + 1);
+  }
 }
+
+/** Records that belong to no instance, promises among them, are confirmed before they are synced. */
+export const promisesUnsynced = (): Disguise => ({
+  platform: (real): ReplicaPlatform => ({ ...real, log: new PromiseClaimingLog(real.log, real.scheduler) }),
+});
+
+class PromiseClaimingLog extends ClaimingLog {
+  #isVote = false;
+  /** The last record that belongs to an instance. */
+  #vote = 0;
+
+  override begin(instance: number): ReturnType<LogStorage["begin"]> {
+    this.#isVote = instance > 0;
+    return super.begin(instance);
+  }
+
+  override end(): number {
+    const position = super.end();
+    if (this.#isVote) this.#vote = position;
+    return position;
+  }
+
+  override flush(): void {
+    if (this.#vote > this.confirmed) this.inner.flush();
+    else super.flush();
+  }
+}
+
+/** What is found in a log ends one record early: the last is taken for a torn one. */
+export const lastRecordCut = (): Disguise => ({
+  platform: (real): ReplicaPlatform => ({ ...real, log: new CuttingLog(real.log) }),
+});
+
+class CuttingLog extends PassingLog {
+  override recover(...[visit, done]: Parameters<LogStorage["recover"]>): void {
+    let held: (() => void) | null = null;
+    this.inner.recover((bytes, _view, start, end) => {
+      held?.();
+      const copy = bytes.slice(start, end);
+      held = () => visit(copy, new DataView(copy.buffer), 0, copy.length);
+    }, done);
+  }
+}
+
+/** A log that has lost records says that it is whole. */
+export const damageUnnoticed = (): Disguise => ({
+  platform: (real): ReplicaPlatform => ({ ...real, log: new ProudLog(real.log) }),
+});
+
+class ProudLog extends PassingLog {
+  override recover(...[visit, done]: Parameters<LogStorage["recover"]>): void {
+    this.inner.recover(visit, (error) => done(error, "intact"));
+  }
+}
+
+/** The log drops every segment that is complete, whatever it was told to keep. */
+export const logTrimmedTooFar = (): Disguise => ({
+  platform: (real): ReplicaPlatform => ({ ...real, log: new ForgetfulLog(real.log) }),
+});
+
+class ForgetfulLog extends PassingLog {
+  override trim(): void {
+    this.inner.trim(Number.MAX_SAFE_INTEGER);
+  }
+}
+
+/** A fetched checkpoint is said to cover one instance more than it does. The field stands behind the chunk's number. */
+const THROUGH_AT = 9;
+export const transferAhead = (): Disguise => ({
+  platform: (real): ReplicaPlatform => ({
+    ...real,
+    peers: heard(real.peers, (handlers) => (link, kind, bytes, view, start, end) => {
+      if (kind === FrameKind.stateChunk) {
+        view.setFloat64(start + THROUGH_AT, view.getFloat64(start + THROUGH_AT, true) + 1, true);
+      }
+      handlers.onFrame(link, kind, bytes, view, start, end);
+    }),
+  }),
+});

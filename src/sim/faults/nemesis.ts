@@ -1,28 +1,35 @@
-import type { Prng } from "../../base/index.js";
+import { Prng } from "../../base/index.js";
 import { SIM_LINK_DEFAULTS } from "../../platform/index.js";
-import type { FaultName } from "../scenario/index.js";
+import type { FaultName, Strike } from "../scenario/index.js";
 import type { SimReplica, SimWorld } from "../world/index.js";
 
 /**
- * Strikes a world with the faults of its scenario, each at its own rate, until it is told to stop; then it mends everything
- * it broke. What it does to replicas is bounded by what the fault model promises to survive (`SimWorld.mayForget`).
+ * Strikes a world with the faults of its scenario, each at its own rate or all by an explicit schedule, until it is told to
+ * stop; then it mends everything it broke. What it does to replicas is bounded by what the fault model promises to survive (`SimWorld.mayForget`).
  */
 export class Nemesis {
   readonly #world: SimWorld;
-  readonly #prng: Prng;
+  readonly #plans: Prng;
+  /** That of the present strike: each has its own, so that leaving one out of a schedule changes no other. */
+  #prng: Prng;
   #active = false;
   /** How often each fault struck. */
   readonly strikes = new Map<FaultName, number>();
+  /** Every strike so far: as the schedule of a scenario they strike again, without being drawn. */
+  readonly struck: Strike[] = [];
 
   constructor(world: SimWorld) {
     this.#world = world;
-    this.#prng = world.kernel.prng.fork("nemesis");
+    this.#plans = world.kernel.prng.fork("nemesis");
+    this.#prng = this.#plans.fork("strikes");
     world.onDown = (replica) => this.#startLater(replica);
   }
 
   start(): void {
     this.#active = true;
-    for (const [fault, meanMs] of this.#world.scenario.faults) if (meanMs > 0) this.#plan(fault, meanMs);
+    const { schedule, faults } = this.#world.scenario;
+    if (schedule === null) for (const [fault, meanMs] of faults) if (meanMs > 0) this.#plan(fault, meanMs);
+    for (const strike of schedule ?? []) this.#world.kernel.at(strike.atMs, () => this.#carryOut(strike));
     if (this.#world.scenario.faults.has("clock")) this.#jumpClocks();
   }
 
@@ -48,15 +55,24 @@ export class Nemesis {
   }
 
   #plan(fault: FaultName, meanMs: number): void {
-    const pause = meanMs * 2 * this.#prng.float();
-    this.#world.kernel.after(pause, () => {
-      if (!this.#active) return;
-      this.strikes.set(fault, (this.strikes.get(fault) ?? 0) + 1);
-      this.#world.kernel.trace.text(fault);
-      this.#world.note("nemesis", fault);
-      this.#strike(fault);
-      this.#plan(fault, meanMs);
+    // Whole ms, for those who read the schedule.
+    const atMs = Math.ceil(this.#world.kernel.now + meanMs * 2 * this.#plans.float());
+    const strike = { atMs, fault, draw: this.#plans.u32() };
+    this.#world.kernel.at(atMs, () => {
+      this.#carryOut(strike);
+      if (this.#active) this.#plan(fault, meanMs);
     });
+  }
+
+  #carryOut(strike: Strike): void {
+    if (!this.#active) return;
+    const { fault, draw } = strike;
+    this.struck.push(strike);
+    this.#prng = new Prng(draw);
+    this.strikes.set(fault, (this.strikes.get(fault) ?? 0) + 1);
+    this.#world.kernel.trace.text(fault);
+    this.#world.note("nemesis", fault);
+    this.#strike(fault);
   }
 
   #strike(fault: FaultName): void {

@@ -2,7 +2,7 @@ import { AssertionError } from "../../base/index.js";
 import { TraceCode } from "../../model/index.js";
 import { checkHistory } from "../check/index.js";
 import { Nemesis } from "../faults/index.js";
-import { drawScenario, type Scenario, type SimArguments } from "../scenario/index.js";
+import { drawScenario, type Scenario, type SimArguments, type Strike } from "../scenario/index.js";
 import { type Disguise, SimWorld, WorldViolation } from "../world/index.js";
 
 /** Steps of the search for a linear order; histories of a run need a few thousand. */
@@ -20,41 +20,52 @@ export interface SeedResult {
   /** Operations of the clients' history. */
   readonly operations: number;
   readonly virtualMs: number;
+  /** Virtual time in ms at which the invariant was seen to be broken; null for a seed that passed. */
+  readonly failedMs: number | null;
   readonly events: number;
   readonly elections: number;
   readonly rejoins: number;
   readonly installs: number;
   readonly checkpoints: number;
   readonly scenario: Scenario;
+  /** The strikes of the nemesis: with them as its schedule, the scenario runs without drawing any. */
+  readonly schedule: readonly Strike[];
   /** What happened in the world, one line each: the log of a failed seed; empty for one that passed. */
   readonly notes: readonly string[];
 }
 
 /** Runs one world from its creation to the verdict over it. Throws only for bad arguments (`ConfigError`). */
 export function runSeed(wanted: SimArguments, disguise: Disguise = {}): SeedResult {
-  const scenario = drawScenario(wanted);
+  return runScenario(drawScenario(wanted), disguise);
+}
+
+/** Runs the world of a scenario, whether a seed drew it or somebody wrote it down. */
+export function runScenario(scenario: Scenario, disguise: Disguise = {}): SeedResult {
   const world = new SimWorld(scenario, disguise);
+  const nemesis = new Nemesis(world);
   let failure: WorldViolation | null = null;
   try {
-    live(world);
+    live(world, nemesis);
   } catch (error) {
     failure = violationOf(error);
   }
   const count = (code: number): number => world.traced.get(code) ?? 0;
   return {
-    seed: wanted.seed,
+    seed: scenario.seed,
     passed: failure === null,
     traceDigest: world.kernel.trace.hex(),
     invariant: failure?.invariant ?? null,
     message: failure?.message ?? null,
     operations: world.history.operations.length,
     virtualMs: Math.round(world.kernel.now),
+    failedMs: failure === null ? null : world.kernel.now,
     events: world.kernel.events,
     elections: count(TraceCode.elected),
     rejoins: count(TraceCode.rejoined),
     installs: count(TraceCode.installed),
     checkpoints: count(TraceCode.checkpointed),
     scenario,
+    schedule: nemesis.struck,
     notes: failure === null ? [] : world.notes,
   };
 }
@@ -67,9 +78,8 @@ function violationOf(error: unknown): WorldViolation {
 }
 
 /** Safety phase, liveness phase, verdict. Throws `WorldViolation` for whatever does not hold. */
-function live(world: SimWorld): void {
+function live(world: SimWorld, nemesis: Nemesis): void {
   const { scenario } = world;
-  const nemesis = new Nemesis(world);
   world.start();
   nemesis.start();
   world.run(scenario.safetyMs);

@@ -7,3 +7,6 @@ export {
   type SimArguments,
   type WorkloadScenario,
 } from "./scenario.js";
+export { readScenario, type ScenarioText, writeScenario } from "./scenario-text.js";
+export { type Attempt, shrink, SHRINK_RUNS_MAX, type Shrinking } from "./shrink.js";
+export type { Strike } from "./strike.js";

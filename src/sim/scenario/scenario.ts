@@ -3,6 +3,7 @@ import type { Durability } from "../../model/index.js";
 import type { SimLinkSettings } from "../../platform/index.js";
 import { checkCombination, type ReplicaOptions } from "../../runtime/index.js";
 import { type FaultName, faultNames } from "./fault-name.js";
+import type { Strike } from "./strike.js";
 
 /** What the caller of a run fixes; everything else follows from the seed. */
 export interface SimArguments {
@@ -59,6 +60,8 @@ export interface Scenario {
   readonly network: Partial<SimLinkSettings>;
   /** Enabled faults. The number is the mean time between two events in ms; 0 for those that hold all the time. */
   readonly faults: ReadonlyMap<FaultName, number>;
+  /** The strikes of the faults one by one, or null: they are drawn while the world runs. */
+  readonly schedule: readonly Strike[] | null;
   readonly options: Partial<ReplicaOptions>;
   readonly knobs: OrderingKnobs;
   /** Limits of the replicated state, the same on all replicas. */
@@ -103,6 +106,7 @@ export function drawScenario(wanted: SimArguments): Scenario {
     livenessMs: LIVENESS_MS,
     network: drawNetwork(prng.fork("network"), faults),
     faults,
+    schedule: null,
     options,
     knobs: drawKnobs(prng.fork("knobs"), options.checkpointInstances),
     limits: { sessionIdleMs: prng.pick([4000, 20_000, 600_000]), sessionRepliesMax: prng.pick([4, 64, 1024]) },
