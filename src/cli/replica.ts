@@ -6,6 +6,7 @@ import { defaultLogLevel } from "./log-level.js";
 import { createOperationLog } from "./operation-log.js";
 import { createOutput, painted } from "./output.js";
 import type { ReplicaFlags } from "./replica-command.js";
+import { redisCli } from "./redis-cli.js";
 import { createReplicaAdmin } from "./replica-admin.js";
 import { startReplicaThread } from "./replica-thread.js";
 import { onStopSignal } from "./stop-signal.js";
@@ -61,7 +62,7 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
             () => {
               if (stopping || exitCode !== null) return;
               report({ kind: "ready" });
-              sayReady(message.address);
+              sayReady(message.address, (message.own.tls ?? false) !== false);
             },
             () => undefined,
           );
@@ -104,10 +105,10 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
       if (process.connected === true) process.send?.(what, undefined, undefined, () => undefined);
     }
 
-    function sayReady(own: ReplicaAddress): void {
+    function sayReady(own: ReplicaAddress, tls: boolean): void {
       const entry = { id, pid: process.pid, resp: own.resp, client: own.client, admin: own.admin ?? null };
       output.event({ event: "ready", dashboard: null, ...entry, replicas: [entry] });
-      const where = own.resp === null ? `clients ${own.client}` : `redis-cli -p ${own.resp.split(":").at(-1)}`;
+      const where = own.resp === null ? `clients ${own.client}` : redisCli(own.resp, tls);
       output.line(
         `${painted(output, "green", "✔")} replica r${id} ready in ${process.uptime().toFixed(1)} s · ${where}`,
       );
