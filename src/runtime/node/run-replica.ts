@@ -163,7 +163,7 @@ class RunningReplica {
         self,
         config,
         platform,
-        options: { seed: randomInt(2 ** 31), ...data.options },
+        options: { seed: randomInt(2 ** 31), compareCommands: 1000, ...data.options },
         onFatal: (error) => this.#say(failureOf(error, ExitCode.fatal)),
         metrics: this.#metrics,
         ...(service === null ? {} : { siblings: { createService: () => service.create() } }),
