@@ -108,7 +108,8 @@ function checkSecurity(security: SecurityConfig | undefined): void {
 export function parseAddress(address: string): { host: string; port: number } {
   const cut = address.lastIndexOf(":");
   const host = cut < 0 ? "" : address.slice(0, cut).replace(/^\[(.*)\]$/, "$1");
-  const port = cut < 0 ? Number.NaN : Number(address.slice(cut + 1));
+  const digits = cut < 0 ? "" : address.slice(cut + 1);
+  const port = /^\d{1,5}$/.test(digits) ? Number(digits) : Number.NaN;
   if (host === "" || !Number.isInteger(port) || port < 1 || port > 65_535) {
     throw new ConfigError(`"${address}" is not an address of the form host:port with a port of 1 to 65535`);
   }

@@ -368,6 +368,19 @@ describe("addresses beyond this machine", () => {
     durability: "fsync",
     replicas: [{ id: 1, peer: "192.0.2.1:7001", client: "192.0.2.1:7002", resp: "192.0.2.1:7003" }],
   };
+  test("include what looks like a loopback address and is none", async (context) => {
+    const directory = mkdtempSync(join(tmpdir(), "synod-refused-"));
+    context.after(() => rmSync(directory, { recursive: true, force: true }));
+    const file = join(directory, "cluster.json");
+    for (const host of ["127.999.0.1", "127.0.0.1.example", "localhost.example", "[::]", "[::ffff:127.0.0.1]"]) {
+      const replicas = [{ id: 1, peer: `${host}:7001`, client: "127.0.0.1:7002", resp: "127.0.0.1:7003" }];
+      writeFileSync(file, JSON.stringify({ ...base, replicas }));
+      const { code, stderr } = await runSynod(["config", "check", "--cluster", file]);
+      assert.equal(code, 4, `${host}: ${stderr}`);
+      assert.match(stderr, /is not a loopback address/);
+    }
+  });
+
   const files = { cert: "a", key: "b", ca: "c" };
   const secret = "00".repeat(32);
   for (const [what, security, missing] of [

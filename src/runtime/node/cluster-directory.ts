@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { renameSync, rmSync, statSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
+import { isIPv4 } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import {
   authenticatesClients,
@@ -343,7 +344,8 @@ export function assertProtected(config: ClusterConfig): void {
 }
 
 function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+  // Something like an address that is none would be looked up as a name, and lead wherever that does.
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 /** The addresses of one replica, with the RESP and the admin port if it has them, as hosts and ports to listen on. */

@@ -197,7 +197,7 @@ class RunningReplica {
     const security = this.#security;
     if (security === null) return;
     loadCluster(this.#directory).then(
-      (config) => security.reload(config.security?.passwords),
+      (config) => security.reload(config.security),
       (error: unknown) => this.#events.error("passwords-not-reloaded", { reason: (error as Error).message }),
     );
   }

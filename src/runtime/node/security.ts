@@ -26,8 +26,9 @@ import {
 
 /** How often it is looked whether certificates have changed. */
 const WATCH_MS = 10_000;
-/** From so long before a certificate's end, every start and exchange says so. */
-const EXPIRY_WARNING_MS = 30 * 24 * 3600 * 1000;
+const DAY_MS = 24 * 3600 * 1000;
+/** From so long before a certificate's end, every start, every exchange and every day says so. */
+const EXPIRY_WARNING_MS = 30 * DAY_MS;
 
 /** What a dialler of client ports needs. */
 export interface ClientAccess {
@@ -39,6 +40,8 @@ export interface ClientAccess {
 interface Watched {
   readonly role: string;
   readonly paths: readonly string[];
+  /** Those of them that hold certificates. */
+  readonly certificates: readonly string[];
   readonly credentials: TlsCredentials;
   readonly read: () => TlsPem;
   /** Sizes and times of the files at the last look. */
@@ -71,6 +74,7 @@ export class ReplicaSecurity {
   readonly #watched: Watched[] = [];
   readonly #passwords: PasswordAuthenticator | null;
   readonly #timer: Timer;
+  #warnAtMs = 0;
 
   /** Throws `ConfigError` naming the file for what can't be read, does not fit together, has expired or names another replica. */
   constructor(init: SecurityInit) {
@@ -94,8 +98,10 @@ export class ReplicaSecurity {
     this.authenticator = this.#passwords ?? undefined;
     this.#timer = scheduler.timer(() => {
       this.#lookForChanges();
+      if (scheduler.clock.monotonicMs() >= this.#warnAtMs) this.#warnOfExpiry();
       this.#watchOn();
     });
+    this.#warnOfExpiry();
     this.#watchOn();
   }
 
@@ -104,14 +110,18 @@ export class ReplicaSecurity {
     return directorySecurity(this.#init.directory, this.#init.config);
   }
 
-  /** Reads everything anew. `passwords` are those that `cluster.json` has now. */
-  reload(passwords: SecurityConfig["passwords"]): void {
+  /** Reads everything anew. `security` is what `cluster.json` has now. */
+  reload(security: SecurityConfig = {}): void {
     for (const watched of this.#watched) this.#exchange(watched);
+    const { events, config } = this.#init;
+    const restart = needsRestart(config.security ?? {}, security);
+    if (restart !== null)
+      events.error("security-not-reloaded", { reason: `${restart} takes effect at the next start` });
     if (this.#passwords === null) return;
-    const { events } = this.#init;
+    const { passwords = {} } = security;
     try {
-      this.#passwords.replace(passwords ?? {});
-      events.info("passwords-reloaded", { users: Object.keys(passwords ?? {}).length });
+      this.#passwords.replace(passwords);
+      events.info("passwords-reloaded", { users: Object.keys(passwords).length });
     } catch (error) {
       events.error("passwords-not-reloaded", { reason: (error as Error).message });
     }
@@ -133,9 +143,10 @@ export class ReplicaSecurity {
   ): TlsCredentials {
     const names = [files.cert, files.key, files.ca, files.clientCa].filter((name) => name !== undefined);
     const paths = names.map((name) => this.#path(name));
+    const certificates = paths.filter((path) => path !== this.#path(files.key));
     const seen = standing(paths);
     const credentials = credentialsOf(role, read());
-    this.#watched.push({ role, paths, credentials, read, seen });
+    this.#watched.push({ role, paths, certificates, credentials, read, seen });
     return credentials;
   }
 
@@ -154,8 +165,21 @@ export class ReplicaSecurity {
       credentials.replace(pem);
       const until = pem.cert === null ? {} : { validTo: new X509Certificate(pem.cert).validTo };
       events.info("certificates-reloaded", { role, ...until });
+      this.#warnOfExpiry();
     } catch (error) {
       events.error("certificates-not-reloaded", { role, reason: (error as Error).message });
+    }
+  }
+
+  /** Authorities too: when theirs ends, so does the trust in all that they have signed. */
+  #warnOfExpiry(): void {
+    const { clock } = this.#init.scheduler;
+    this.#warnAtMs = clock.monotonicMs() + DAY_MS;
+    for (const path of new Set(this.#watched.flatMap(({ certificates }) => certificates))) {
+      for (const validTo of endsOf(path)) {
+        if (Date.parse(validTo) - clock.wallMs() >= EXPIRY_WARNING_MS) continue;
+        this.#init.events.warn("certificate-expires", { path, validTo });
+      }
     }
   }
 
@@ -187,11 +211,9 @@ export class ReplicaSecurity {
     } catch {
       throw new ConfigError(`${path} is no certificate in PEM form`);
     }
-    const { events, scheduler } = this.#init;
-    const nowMs = scheduler.clock.wallMs();
-    const endMs = Date.parse(leaf.validTo);
-    if (endMs < nowMs) throw new ConfigError(`${path} has expired: ${leaf.validTo}`);
-    if (endMs - nowMs < EXPIRY_WARNING_MS) events.warn("certificate-expires", { path, validTo: leaf.validTo });
+    if (Date.parse(leaf.validTo) < this.#init.scheduler.clock.wallMs()) {
+      throw new ConfigError(`${path} has expired: ${leaf.validTo}`);
+    }
     return { cert, key: this.#read(files.key) };
   }
 
@@ -235,6 +257,26 @@ export function readPem(path: string): string {
   } catch (error) {
     throw new ConfigError(`${path} can't be read: ${(error as Error).message}`);
   }
+}
+
+/** The ends of all certificates in a file; none of what can't be read, which is complained about where it is used. */
+function endsOf(path: string): string[] {
+  try {
+    const blocks = readFileSync(path, "utf8").match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    return blocks.map((block) => new X509Certificate(block).validTo);
+  } catch {
+    return [];
+  }
+}
+
+/** The first thing in which two configurations differ that a running replica can't exchange, or null. */
+function needsRestart(had: SecurityConfig, has: SecurityConfig): string | null {
+  const names = (files: SecurityConfig["clients"]): string =>
+    files === undefined ? "" : [files.cert, files.key, files.ca, files.clientCa].join("\n");
+  if (names(had.peers) !== names(has.peers)) return "security.peers";
+  if (names(had.clients) !== names(has.clients)) return "security.clients";
+  if (had.secret !== has.secret) return "security.secret";
+  return authenticatesClients(had) === authenticatesClients(has) ? null : "security.passwords";
 }
 
 function standing(paths: readonly string[]): string {

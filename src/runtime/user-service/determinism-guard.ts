@@ -81,10 +81,9 @@ function trap(guard: Guard, holder: object | undefined, name: string, shown: str
 function trapGetter(guard: Guard, holder: object, name: string, shown: string): void {
   const original = Object.getOwnPropertyDescriptor(holder, name);
   if (original?.get === undefined) return;
-  const { get } = original;
   const trapped = function (this: unknown): unknown {
     if (guard.objects()) guard.fail(shown, TIME);
-    return Reflect.apply(get, this, []);
+    return original.get?.call(this);
   };
   Object.defineProperty(holder, name, { ...original, get: trapped });
 }
