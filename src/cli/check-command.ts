@@ -1,4 +1,8 @@
 import { Command } from "commander";
+import { ConfigError } from "../model/index.js";
+import { oneOf, option, whole } from "./option.js";
+
+const SERVICES = ["kv", "btree", "counter"] as const;
 
 const FORMAT = `
 Each operation is an "invoke" and what became of it: "ok", "fail" (certainly not
@@ -15,11 +19,32 @@ unreadable, 4 malformed.
 export function checkHistoryCommand(): Command {
   return new Command("check")
     .description("Says whether a recorded history is linearizable, and if not, which part contradicts itself.")
-    .argument("<history>", "file with one JSON event a line")
+    .argument("[history]", "file with one JSON event a line")
+    .addOption(
+      option("--simulate <n>", "checks a simulated run of n operations by witness instead", whole(1, 100_000_000)),
+    )
+    .addOption(option("--service <name>", "kv|btree|counter, for --simulate", oneOf(SERVICES)).default("kv"))
+    .addOption(option("--seed <s>", "for --simulate", whole(0, Number.MAX_SAFE_INTEGER)).default(1))
     .option("--json", "one JSON object on stdout")
     .addHelpText("after", FORMAT)
-    .action(async (file: string, flags: { json?: boolean }) => {
+    .action(async (file: string | undefined, flags: CheckFlags) => {
+      const { simulate, service, seed } = flags;
+      if ((file === undefined) === (simulate === undefined)) {
+        throw new ConfigError("give either a file with a history or --simulate");
+      }
+      const json = flags.json === true;
+      if (simulate !== undefined) {
+        const { witnessCommand } = await import("./check-witness.js");
+        process.exit(await witnessCommand({ operations: simulate, service, seed, json }));
+      }
       const { checkCommand } = await import("./check.js");
-      process.exit(await checkCommand(file, { json: flags.json === true }));
+      process.exit(await checkCommand(file as string, { json }));
     });
+}
+
+interface CheckFlags {
+  readonly simulate?: number;
+  readonly service: string;
+  readonly seed: number;
+  readonly json?: boolean;
 }

@@ -3,31 +3,18 @@ import { stat } from "node:fs/promises";
 import { ExitCode } from "../model/index.js";
 import {
   checkHistory,
+  checkRegisters,
   formatHistoryLine,
   HistoryError,
   type Operation,
   operationEvents,
   readHistory,
+  type RegisterVerdict,
   type Verdict,
 } from "../sim/index.js";
+import { type CheckStreams, processStreams, Progress } from "./check-streams.js";
 import { grouped } from "./output.js";
 
-/** Where `checkCommand` writes; each text is one or more whole lines, except for progress. */
-export interface CheckStreams {
-  out(text: string): void;
-  error(text: string): void;
-  /** True if a person watches the error stream, so that a line of progress may be drawn there. */
-  readonly terminal: boolean;
-}
-
-const processStreams: CheckStreams = {
-  out: (text) => process.stdout.write(text),
-  error: (text) => process.stderr.write(text),
-  terminal: process.stderr.isTTY,
-};
-
-/** Progress is not shown before the check has taken this long, in ms. */
-const QUIET_MS = 1000;
 /** Operations of a contradicting part that are written for people; `--json` has all of them. */
 const SHOWN_MAX = 50;
 
@@ -36,7 +23,8 @@ const SHOWN_MAX = 50;
  *
  * Exit codes: 0 linearizable, 5 violation, 1 unknown or the file can't be read, 4 the history is malformed (the line is
  * named on the error stream). With `json`, one object: `verdict`, `operations`, `keys`, `ms`, for a violation also `part`
- * (events in the history's own format, a history in itself), for unknown also `reasons`.
+ * (events in the history's own format, a history in itself), for unknown also `reasons`. `faults` are stale reads and the like,
+ * one of a kind, with a sentence and a part each; `findings` says how many values that clients found were judged for them.
  */
 export async function checkCommand(
   file: string,
@@ -46,11 +34,13 @@ export async function checkCommand(
   const started = performance.now();
   const progress = new Progress(streams, started);
   let verdict: Verdict;
+  let registers: RegisterVerdict;
   try {
     const { size } = await stat(file);
     const operations = await readHistory(createReadStream(file, { highWaterMark: 1024 * 1024 }), (bytes) =>
       progress.show(`read ${Math.min(99, Math.floor((100 * bytes) / Math.max(1, size)))} %`),
     );
+    registers = checkRegisters(operations);
     verdict = checkHistory(operations, {
       onProgress: (checked, total) => progress.show(`checked ${grouped(checked)} of ${grouped(total)} operations`),
     });
@@ -68,21 +58,31 @@ export async function checkCommand(
   }
   progress.clear();
   const ms = Math.round(performance.now() - started);
-  if (options.json) streams.out(`${JSON.stringify(reportOf(verdict, ms))}\n`);
-  else for (const line of wordsOf(verdict, ms)) streams.out(`${line}\n`);
+  if (options.json) streams.out(`${JSON.stringify(reportOf(verdict, registers, ms))}\n`);
+  else for (const line of wordsOf(verdict, registers, ms)) streams.out(`${line}\n`);
+  // A short contradiction is certain, also where the search for an order found no end.
+  if (registers.faults.length > 0) return ExitCode.verdict;
   const codes = { linearizable: ExitCode.ok, violation: ExitCode.verdict, unknown: ExitCode.failed };
   return codes[verdict.verdict];
 }
 
-function reportOf(verdict: Verdict, ms: number): object {
+function reportOf(verdict: Verdict, registers: RegisterVerdict, ms: number): object {
   const { operations, keys, violation, reasons } = verdict;
+  const faults = registers.faults.map(({ kind, key, message, operations: part }) => ({
+    kind,
+    key,
+    message,
+    part: eventsOf(part).map((line) => JSON.parse(line) as object),
+  }));
   return {
-    verdict: verdict.verdict,
+    verdict: faults.length > 0 ? "violation" : verdict.verdict,
     operations,
     keys,
     ms,
     ...(violation === null ? {} : { part: eventsOf(violation.part).map((line) => JSON.parse(line) as object) }),
     ...(verdict.verdict === "unknown" ? { reasons } : {}),
+    faults,
+    findings: { judged: registers.judged, unjudged: registers.unjudged },
   };
 }
 
@@ -92,7 +92,14 @@ function eventsOf(part: readonly Operation[]): string[] {
   return events.map(formatHistoryLine);
 }
 
-function wordsOf(verdict: Verdict, ms: number): string[] {
+function wordsOf(verdict: Verdict, registers: RegisterVerdict, ms: number): string[] {
+  return [
+    ...verdictWords(verdict, registers, ms),
+    ...registers.faults.map(({ kind, message }) => `  ${kind}: ${message}`),
+  ];
+}
+
+function verdictWords(verdict: Verdict, registers: RegisterVerdict, ms: number): string[] {
   const counts = `${grouped(verdict.operations)} operations, ${grouped(verdict.keys)} keys, ${grouped(ms)} ms`;
   if (verdict.violation !== null) {
     const { part, keys } = verdict.violation;
@@ -105,6 +112,7 @@ function wordsOf(verdict: Verdict, ms: number): string[] {
     ];
   }
   if (verdict.verdict === "linearizable") return [`✔ linearizable: ${counts}`];
+  if (registers.faults.length > 0) return [`✖ violation: ${counts}`];
   const shown = verdict.reasons.slice(0, 10);
   return [
     `? unknown: ${counts}`,
@@ -124,29 +132,4 @@ function sentenceOf(operation: Operation): string {
 function clipped(value: unknown): string {
   const text = JSON.stringify(value) ?? "null";
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
-}
-
-/** One line that replaces itself, drawn at most ten times a second once the check has taken a while. */
-class Progress {
-  readonly #streams: CheckStreams;
-  #nextMs: number;
-  #shown = false;
-
-  constructor(streams: CheckStreams, startedMs: number) {
-    this.#streams = streams;
-    this.#nextMs = startedMs + QUIET_MS;
-  }
-
-  show(text: string): void {
-    if (!this.#streams.terminal) return;
-    const now = performance.now();
-    if (now < this.#nextMs) return;
-    this.#nextMs = now + 100;
-    this.#shown = true;
-    this.#streams.error(`\r\u001b[2K${text}`);
-  }
-
-  clear(): void {
-    if (this.#shown) this.#streams.error("\r\u001b[2K");
-  }
 }

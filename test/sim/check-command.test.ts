@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { checkCommand } from "#src/cli/check.js";
+import { witnessCommand } from "#src/cli/check-witness.js";
 
 const folder = mkdtempSync(join(tmpdir(), "synod-check-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -59,7 +60,8 @@ describe("synod check", () => {
     assert.equal(error, "");
     const { ms, ...report } = JSON.parse(out) as { ms: number };
     assert.equal(typeof ms, "number");
-    assert.deepEqual(report, { verdict: "linearizable", operations: 2, keys: 1 });
+    const findings = { judged: 1, unjudged: 0 };
+    assert.deepEqual(report, { verdict: "linearizable", operations: 2, keys: 1, faults: [], findings });
   });
   test("violation: exit 5, with the contradicting part as a history of its own", async () => {
     const words = await check(stale, false);
@@ -72,6 +74,26 @@ describe("synod check", () => {
     assert.equal(report.verdict, "violation");
     assert.equal(report.part.length, 4);
     assert.equal((await check(report.part, true)).code, 5);
+  });
+  test("a stale read is named as one, with a sentence and a history of its own", async () => {
+    assert.match(
+      (await check(stale, false)).out,
+      /stale-read: process 2: get found null in "k", which "1" had replaced/,
+    );
+    const report = JSON.parse((await check(stale, true)).out) as { faults: { kind: string; part: object[] }[] };
+    assert.deepEqual(
+      report.faults.map(({ kind }) => kind),
+      ["stale-read"],
+    );
+    assert.equal((await check(report.faults[0]?.part ?? [], true)).code, 5);
+  });
+  test("--simulate: a run checked by witness says what it judged", async () => {
+    let out = "";
+    const streams = { out: (text: string) => void (out += text), error: () => {}, terminal: false };
+    assert.equal(await witnessCommand({ operations: 3000, service: "kv", seed: 1, json: true }, streams), 0);
+    const { verdict, commands, reads, unjudged } = JSON.parse(out) as Record<string, number | string>;
+    assert.deepEqual([verdict, unjudged], ["right", 0]);
+    assert.ok(Number(commands) + Number(reads) > 2500);
   });
   test("unknown: exit 1, with the reason", async () => {
     const lines = [line(1, "invoke", "lpush", ["k", "1"], null, 1), line(1, "ok", "lpush", ["k", "1"], 1, 2)];

@@ -38,3 +38,4 @@ export {
   type Verdict,
   type Violation,
 } from "./linearizability.js";
+export { checkRegisters, type RegisterFault, type RegisterFaultKind, type RegisterVerdict } from "./register-order.js";
