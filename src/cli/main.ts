@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import { readFileSync } from "node:fs";
 import { ExitCode, SynodError } from "../model/index.js";
 import { exitCodeOf, ExitError, messageOf } from "./exit.js";
-import { applyConfigFile, optionNames } from "./option.js";
+import { applyConfigFile, optionNames, readSwitches } from "./option.js";
 
 /** Every command with its options. What a command does, in turn, is loaded when it runs. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -30,6 +30,7 @@ async function program(asked: string | undefined): Promise<Command> {
     .version(manifest.version)
     .helpCommand(false)
     .hook("preAction", async (_synod, command) => {
+      readSwitches(command);
       if (command.getOptionValue("config") !== undefined) applyConfigFile(command, new Set(await allOptionNames()));
     });
   const load = asked !== undefined && Object.hasOwn(commands, asked) ? commands[asked] : undefined;

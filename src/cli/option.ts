@@ -46,6 +46,22 @@ export function option(flags: string, description: string, parse?: (text: string
   return made;
 }
 
+/**
+ * What the environment says of options without a value: `true` or 1, `false` or 0. That such a variable is there at all means
+ * nothing; `SYNOD_INSECURE_NETWORK=false` must not take the protection away. Throws `ConfigError` for any other text.
+ */
+export function readSwitches(command: Command): void {
+  for (const each of command.options) {
+    const { envVar } = each;
+    if (each.required || each.optional || envVar === undefined) continue;
+    const key = each.attributeName();
+    if (command.getOptionValueSource(key) !== "env") continue;
+    const text = process.env[envVar] ?? "";
+    if (["false", "0", ""].includes(text)) command.setOptionValueWithSource(key, false, "env");
+    else if (text !== "true" && text !== "1") throw new ConfigError(`${envVar} must be true or false, got "${text}"`);
+  }
+}
+
 export function addConfigOption(command: Command): Command {
   return command.addOption(
     new Option("--config <file>", "JSON file of options, below flags and SYNOD_* in precedence").env("SYNOD_CONFIG"),

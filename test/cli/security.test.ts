@@ -381,6 +381,19 @@ describe("addresses beyond this machine", () => {
     }
   });
 
+  test("are not let through by SYNOD_INSECURE_NETWORK=false", async (context) => {
+    const directory = mkdtempSync(join(tmpdir(), "synod-refused-"));
+    context.after(() => rmSync(directory, { recursive: true, force: true }));
+    const file = join(directory, "cluster.json");
+    writeFileSync(file, JSON.stringify(base));
+    const outcomes: unknown[] = [];
+    for (const value of ["false", "0", "", "maybe", "true"]) {
+      const args = ["init", "1", "--cluster", file, "--data", join(directory, `data-${value}`)];
+      outcomes.push((await runSynod(args, { SYNOD_INSECURE_NETWORK: value })).code);
+    }
+    assert.deepEqual(outcomes, [4, 4, 4, 4, 0]);
+  });
+
   const files = { cert: "a", key: "b", ca: "c" };
   const secret = "00".repeat(32);
   for (const [what, security, missing] of [
