@@ -47,6 +47,13 @@ test("a key expires on every replica although nobody sends a command", async (t)
   const [host = "", port = ""] = first!.resp.split(":");
   const client = new Redis(Number(port), host);
   t.after(() => client.disconnect());
+  await client.set("slow", "x", "EX", 1000);
+  // Nobody writes, and yet what is left of a key's time becomes less.
+  for (let asked = 0; (await client.pttl("slow")) > 999_900; asked++) {
+    assert.ok(asked < 500, "time stands still for those who only read");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await client.del("slow");
   await client.set("brief", "x", "PX", 300);
   assert.equal(await client.get("brief"), "x");
   // No command changes the state from here on; DBSIZE counts what has not been removed.

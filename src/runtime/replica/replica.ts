@@ -52,6 +52,8 @@ import { StateTransfer } from "./state-transfer.js";
 
 /** Commands executed before a turn lets the network and the disk have their say. */
 const WORK_COMMANDS = 2048;
+/** While nobody writes, reads see an agreed time that is at most about so far behind, in ms. */
+const READ_TIME_LAG_MS_MAX = 50;
 /** A client that leaves so many bytes of replies unread is answered no reads; it sends them again. */
 const READ_UNSENT_BYTES_MAX = 8 * MiB;
 /** Stalled transfers and the like are looked for this often, in ms. */
@@ -467,7 +469,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (!this.#running) return;
     const { peers, clients, log } = this.#platform;
     const ticket = this.#reads.close();
-    if (ticket !== 0) this.#protocol.step({ kind: "read", now: this.#now(), ticket }, this);
+    if (ticket !== 0) {
+      this.#considerReadTime();
+      this.#protocol.step({ kind: "read", now: this.#now(), ticket }, this);
+    }
     this.#propose();
     this.#protocol.step({ kind: "turn", now: this.#now() }, this);
     this.#tell();
@@ -532,6 +537,20 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#step({ kind: "executed", now: this.#now(), through: executed, speculative: false, replies: null });
     }
     if (this.#wantWork) this.#turn.request();
+  }
+
+  /**
+   * Reads use the last agreed time, which stands still while nobody writes: what is left until something is due would then
+   * never become less. So a coordinator without commands orders an empty batch ahead of reads when agreed time is behind, if
+   * the service has anything that depends on it.
+   */
+  #considerReadTime(): void {
+    const { due, executed, time } = this.#execution.inspect();
+    if (due === Infinity || this.#ingress.blocks > 0) return;
+    const protocol = this.#protocol.inspect();
+    if (protocol.role !== "leader" || !protocol.proposable || executed < protocol.opened) return;
+    if (this.#now() + protocol.timeOffsetMs - time < READ_TIME_LAG_MS_MAX) return;
+    this.#stepProposal(this.#arena.empty(0));
   }
 
   /**
