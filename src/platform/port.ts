@@ -105,7 +105,9 @@ export type LogCondition =
   /** Everything that was ever known to be synced is there; a torn last write may have been cut. */
   | "intact"
   /** A record at or before the last position known to be synced is damaged or missing: votes may be lost. */
-  | "damaged";
+  | "damaged"
+  /** There is no log, or was none until this call began one: right for a replica that never ran, for no other. */
+  | "missing";
 
 /**
  * Append-only log of checksummed records, in segments. Positions are ordinal numbers of appended records since the log
@@ -115,10 +117,13 @@ export interface LogStorage {
   /**
    * Reads everything that is there, in order of writing, then calls `done`. Records of segments dropped by `trim` may or
    * may not appear. The span is valid only during the visit. A newer format version fails with `FormatVersionError`.
+   *
+   * A log that is missing has durably been begun when `done` is called, so that one that is missing later is missed.
+   * `extent` counts what was ever written to the log and is durable: as long as the log is whole it never falls.
    */
   recover(
     visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
-    done: (error: Error | null, condition: LogCondition) => void,
+    done: (error: Error | null, condition: LogCondition, extent?: number) => void,
   ): void;
   /** After `recover` and before `start`: discards all records durably. A replica that can't trust its log begins a new one. */
   reset(done: (error: Error | null) => void): void;
@@ -191,10 +196,13 @@ export interface Identity {
   readonly amnesiaNonce: number;
   /** What the cluster was made as (`clusterShape`); absent in the identity of an earlier version. */
   readonly shape?: string | undefined;
+  /** The `extent` that the log had when the replica last started; absent in the identity of an earlier version. */
+  readonly logExtent?: number | undefined;
 }
 
 export interface IdentityStore {
-  load(done: (error: Error | null, identity: Identity | null) => void): void;
+  /** Null if there is none, "damaged" if what is there can't be trusted. */
+  load(done: (error: Error | null, identity: Identity | "damaged" | null) => void): void;
   save(identity: Identity, done: (error: Error | null) => void): void;
   bootId(): string;
 }

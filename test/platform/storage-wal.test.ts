@@ -31,6 +31,13 @@ function batchesIn(path: string, bytes: Uint8Array): Batch[] {
   return found;
 }
 
+/** The segments of a log, oldest first. */
+function segmentsIn(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => name.startsWith("segment-"))
+    .sort();
+}
+
 /** The batches of a simulated log, in order of writing; those of a recycled file's earlier life left out. */
 function simBatches(world: SimWorld): Batch[] {
   return world.disk
@@ -135,6 +142,53 @@ describe("log recovery", () => {
     assert.equal(simBatches(world).length, 2);
   });
 
+  test("a log is missing before its first run and when its directory is gone, and at no other time", async () => {
+    const world = fileWorld();
+    try {
+      const conditions: string[] = [];
+      for (const gone of [true, false, true, false]) {
+        const folder = join(world.directory, "log");
+        if (gone) rmSync(folder, { recursive: true, force: true });
+        conditions.push((await recover(world, world.open().log)).condition);
+        world.kill();
+      }
+      assert.deepEqual(conditions, ["missing", "intact", "missing", "intact"]);
+    } finally {
+      world.dispose();
+    }
+  });
+
+  test("the extent of a log never falls while it is whole, and falls with its last segment", async () => {
+    const world = fileWorld();
+    const extentOf = (): Promise<number> =>
+      world.wait((resolve) =>
+        world.open().log.recover(
+          () => undefined,
+          (_error, _condition, extent) => resolve(extent ?? -1),
+        ),
+      );
+    try {
+      const extents = [await extentOf()];
+      for (let run = 0; run < 3; run++) {
+        world.kill();
+        await writeGroups(world, [[`run ${run}`]]);
+        world.kill();
+        extents.push(await extentOf());
+      }
+      assert.deepEqual(
+        extents,
+        [...extents].sort((a, b) => a - b),
+      );
+      assert.ok((extents[0] as number) === 0 && (extents[3] as number) > (extents[2] as number), extents.join());
+      world.kill();
+      const folder = join(world.directory, "log");
+      for (const name of segmentsIn(folder)) rmSync(join(folder, name));
+      assert.equal(await extentOf(), 0);
+    } finally {
+      world.dispose();
+    }
+  });
+
   test("a lost segment makes the log damaged: the first, one in the middle", async () => {
     for (const lost of [0, 2]) {
       const world = fileWorld();
@@ -148,7 +202,7 @@ describe("log recovery", () => {
         await closeLog(world, log);
         world.kill();
         const folder = join(world.directory, "log");
-        const names = readdirSync(folder).sort();
+        const names = segmentsIn(folder);
         assert.ok(names.length > 4);
         rmSync(join(folder, names[lost] as string));
         assert.equal((await recover(world, world.open().log)).condition, "damaged");
@@ -255,7 +309,7 @@ describe("log recovery", () => {
     try {
       await writeGroups(world, [["one"], ["two"]]);
       const folder = join(world.directory, "log");
-      const path = join(folder, readdirSync(folder).sort()[0] as string);
+      const path = join(folder, segmentsIn(folder)[0] as string);
       const bytes = readFileSync(path);
       const [batch] = batchesIn(path, bytes) as [Batch];
       bytes.writeUInt16LE(2, batch.offset + header.version);
@@ -330,7 +384,7 @@ describe("log files", () => {
       await started.reached(1);
       await closeLog(world, log);
       const folder = join(world.directory, "log");
-      const sizes = readdirSync(folder).map((name) => statSync(join(folder, name)).size);
+      const sizes = segmentsIn(folder).map((name) => statSync(join(folder, name)).size);
       assert.ok(sizes.length === 1 && (sizes[0] as number) <= 1024 * 1024, `sizes ${sizes.join()}`);
     } finally {
       world.dispose();

@@ -123,6 +123,9 @@ export function spareName(generation: number): string {
   return `spare-${String(generation).padStart(12, "0")}`;
 }
 
+/** An empty file beside the segments, from before the first one on: a directory without it is not a log that has nothing. */
+export const markerName = "begun";
+
 /** Reads a file name of the log's directory; null for one that is not the log's. */
 export function parseName(name: string): { kind: "segment" | "spare"; generation: number } | null {
   const match = namePattern.exec(name);

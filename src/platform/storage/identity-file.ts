@@ -28,8 +28,8 @@ export class IdentityFile implements IdentityStore {
     return `${this.#directory}/identity`;
   }
 
-  /** Null if there is none. Fails for a damaged one (`StorageError`), a newer format and one of another cluster. */
-  load(done: (error: Error | null, identity: Identity | null) => void): void {
+  /** Fails for one that can't be read (`StorageError`), a newer format and one of another cluster. */
+  load(done: (error: Error | null, identity: Identity | "damaged" | null) => void): void {
     this.#fs.open(this.#path, "read", (error, file, bytes) => {
       if (error !== null && errorCode(error) === "ENOENT") return done(null, null);
       if (error !== null || file === null) return done(this.#failure("read", error), null);
@@ -81,17 +81,17 @@ export class IdentityFile implements IdentityStore {
     return storageError(`cannot ${verb} ${this.#path}`, error ?? new Error("it is incomplete"));
   }
 
-  #parse(text: string): Identity | Error {
-    const damaged = (reason: string): Error => new StorageError(`${this.#path} is damaged: ${reason}`, false);
+  #parse(text: string): Identity | "damaged" | Error {
     let value: unknown;
     try {
       value = JSON.parse(text);
     } catch {
-      return damaged("it is not JSON");
+      return "damaged";
     }
-    if (typeof value !== "object" || value === null) return damaged("it is not an object");
+    if (typeof value !== "object" || value === null) return "damaged";
     const stored = value as Partial<Record<keyof Identity | "checksum", unknown>>;
-    const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape, checksum } = stored;
+    const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape, logExtent, checksum } =
+      stored;
     if (typeof format === "number" && format > identityFormat) {
       return new FormatVersionError(`${this.#path} has format ${format}; this program reads up to ${identityFormat}`);
     }
@@ -103,13 +103,18 @@ export class IdentityFile implements IdentityStore {
       typeof bootId !== "string" ||
       typeof started !== "boolean" ||
       typeof amnesiaNonce !== "number" ||
-      (shape !== undefined && typeof shape !== "string")
+      (shape !== undefined && typeof shape !== "string") ||
+      (logExtent !== undefined && typeof logExtent !== "number")
     ) {
-      return damaged("a field is missing or of the wrong type");
+      return "damaged";
     }
     const known = { format, clusterId, replica, durability, bootId, started, amnesiaNonce } as const;
-    const identity: Identity = shape === undefined ? known : { ...known, shape };
-    if (checksum !== checksumOf(identity)) return damaged("its checksum does not match");
+    const identity: Identity = {
+      ...known,
+      ...(shape === undefined ? {} : { shape }),
+      ...(logExtent === undefined ? {} : { logExtent }),
+    };
+    if (checksum !== checksumOf(identity)) return "damaged";
     if (clusterId !== this.#clusterId) {
       return new ConfigError(`${this.#path} belongs to cluster ${clusterId}, not to ${this.#clusterId}`);
     }
@@ -118,8 +123,11 @@ export class IdentityFile implements IdentityStore {
 }
 
 function checksumOf(identity: Identity): string {
-  const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape } = identity;
+  const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape, logExtent } = identity;
   const fields = [format, clusterId, replica, durability, bootId, started, amnesiaNonce];
-  const text = JSON.stringify(shape === undefined ? fields : [...fields, shape]);
-  return crc32(text).toString(16).padStart(8, "0");
+  // What earlier versions did not know is not counted when it is absent. The types tell the two apart.
+  const added = [shape, logExtent].filter((field) => field !== undefined);
+  return crc32(JSON.stringify([...fields, ...added]))
+    .toString(16)
+    .padStart(8, "0");
 }

@@ -9,6 +9,7 @@ import {
   batchVersion,
   batchVersionAt,
   clusterIdAt,
+  markerName,
   paddedLength,
   parseName,
   readStamp,
@@ -29,6 +30,8 @@ export interface ScannedSegment {
 
 export interface LogScanResult {
   readonly condition: LogCondition;
+  /** The file that says that there is a log. */
+  readonly marked: boolean;
   /** In order of generation, those without a valid batch included. */
   readonly segments: readonly ScannedSegment[];
   /** Paths of spare files. */
@@ -66,6 +69,7 @@ export class LogScan {
   readonly #segments: ScannedSegment[] = [];
   readonly #spares: string[] = [];
   #generation = 0;
+  #marked = false;
   /** Sequences of the run of batches being read. */
   #runFirst = 0;
   #runLast = 0;
@@ -99,6 +103,7 @@ export class LogScan {
       const found: { path: string; generation: number }[] = [];
       for (const name of names.sort()) {
         const parsed = parseName(name);
+        if (name === markerName) this.#marked = true;
         if (parsed === null) continue;
         const path = `${this.#directory}/${name}`;
         this.#generation = Math.max(this.#generation, parsed.generation);
@@ -210,7 +215,8 @@ export class LogScan {
     const empty = this.#runLast === 0;
     const unbroken = this.#runFirst <= this.#front && this.#runLast >= this.#confirmed;
     this.#done(null, {
-      condition: empty || unbroken ? "intact" : "damaged",
+      condition: empty && !this.#marked ? "missing" : empty || unbroken ? "intact" : "damaged",
+      marked: this.#marked,
       segments: this.#segments,
       spares: this.#spares,
       generation: this.#generation,

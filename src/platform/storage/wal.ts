@@ -8,6 +8,7 @@ import {
   batchHeaderBytes,
   type BatchStamp,
   clusterIdBytes,
+  markerName,
   sealBatch,
   segmentName,
   spareName,
@@ -139,7 +140,7 @@ export class Wal implements LogStorage {
 
   recover(
     visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
-    done: (error: Error | null, condition: LogCondition) => void,
+    done: (error: Error | null, condition: LogCondition, extent?: number) => void,
   ): void {
     assert(this.#state === "new", `a log is recovered once, and first (${this.#state})`);
     this.#state = "recovering";
@@ -148,17 +149,32 @@ export class Wal implements LogStorage {
       new LogScan(this.#fs, this.#directory, this.#clusterId, visit, (failure, result) => {
         if (result === null) return done(failure, "damaged");
         this.#adopt(result);
-        this.#syncUnconfirmed(result, (problem) => {
+        const end = (problem: Error | null): void => {
           this.#state = "recovered";
-          done(problem, result.condition);
+          done(problem, result.condition, this.#sequence);
+        };
+        this.#syncUnconfirmed(result, (problem) => {
+          if (problem !== null || result.marked) end(problem);
+          else this.#found(end);
         });
       }).run();
     });
   }
 
+  /** Makes durable that there is a log, so that one that is missing later is missed. */
+  #found(done: (error: Error | null) => void): void {
+    const fail = (error: Error): void => done(storageError(`cannot begin a log in ${this.#directory}`, error));
+    this.#fs.open(`${this.#directory}/${markerName}`, "create", (error, file) => {
+      if (error !== null || file === null) return fail(error ?? new Error("no file"));
+      file.close(() => {
+        this.#fs.syncDirectory(this.#directory, (failure) => (failure === null ? done(null) : fail(failure)));
+      });
+    });
+  }
+
   /** Goes on from what a scan found. */
   #adopt(result: LogScanResult): void {
-    const intact = result.condition === "intact";
+    const intact = result.condition !== "damaged";
     let sequence = 0;
     for (const { path, bytes, firstSequence, lastSequence, instanceMax } of result.segments) {
       // A file without any batch was prepared ahead, or holds nothing but a torn one. A damaged log keeps it for analysis.

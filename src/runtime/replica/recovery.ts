@@ -20,16 +20,18 @@ export interface Recovery {
 
 /**
  * What a replica does before it takes part: state from the newest checkpoint, records from the log, and the decision
- * whether it remembers every promise and vote it gave (DESIGN safety rule 1). It does not when its identity is missing, when
- * it ran with memory durability, when it ran with `os` durability under another boot of the machine, or when its log is
- * damaged at or before a position known synced. Then a fresh nonce is stored first, so that a second crash on the way does
+ * whether it remembers every promise and vote it gave (DESIGN safety rule 1). It does not when its identity is missing or
+ * damaged, when it ran with memory durability, when it ran with `os` durability under another boot of the machine, or when
+ * its log is gone, ends before what it held when the replica last started, or is damaged at or before a position known
+ * synced. Then a fresh nonce is stored first, so that a second crash on the way does
  * not make it forget that it forgot.
  */
 export function recover(init: RecoveryInit, done: (error: Error | null, recovery: Recovery) => void): void {
   const { identity: store, checkpoints, log } = init.platform;
   const fail = (error: Error): void => done(error, null as never);
-  store.load((identityError, found) => {
+  store.load((identityError, loaded) => {
     if (identityError !== null) return fail(identityError);
+    const found = loaded === "damaged" ? null : loaded;
     if (found !== null) {
       if (found.clusterId !== init.config.clusterId || found.replica !== init.self) {
         return fail(
@@ -62,9 +64,12 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
             if (record === null) malformed = true;
             else records.push(record);
           },
-          (logError, condition) => {
+          (logError, condition, extent = 0) => {
             if (logError !== null) return fail(logError);
-            const reason = amnesia(init, found, malformed ? "damaged" : condition);
+            const reason =
+              loaded === "damaged"
+                ? "its identity file is damaged"
+                : amnesia(init, found, malformed ? "damaged" : condition, extent);
             const identity: Identity = {
               format: 1,
               clusterId: init.config.clusterId,
@@ -73,6 +78,8 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
               bootId: store.bootId(),
               started: true,
               amnesiaNonce: reason === null ? (found?.amnesiaNonce ?? 0) : init.platform.nonce(),
+              // A log that is about to be discarded begins anew.
+              logExtent: reason === null ? extent : 0,
               shape: clusterShape(init.config),
             };
             store.save(identity, (saveError) => {
@@ -95,7 +102,7 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
 }
 
 /** Why the replica may have forgotten promises or votes, or null. */
-function amnesia(init: RecoveryInit, found: Identity | null, condition: LogCondition): string | null {
+function amnesia(init: RecoveryInit, found: Identity | null, condition: LogCondition, extent: number): string | null {
   if (found === null) return "its directory is new to an existing cluster";
   if (!found.started) return null;
   // What counts is how it ran, which the identity records; memory durability now finds nothing of an earlier run either.
@@ -103,6 +110,8 @@ function amnesia(init: RecoveryInit, found: Identity | null, condition: LogCondi
   if (found.durability === "os" && found.bootId !== init.platform.identity.bootId()) {
     return "the machine was booted since it ran with os durability";
   }
+  if (condition === "missing") return "its log is gone";
+  if (extent < (found.logExtent ?? 0)) return "its log ends before what it held when the replica last started";
   if (condition === "damaged") return "its log is damaged before a position that was synced";
   return null;
 }
