@@ -19,7 +19,7 @@ export const below: ReadonlyMap<string, readonly string[]> = new Map([
   ["platform", kernel],
   ["runtime", [...cores, "platform"]],
   ["gateway", hosts],
-  ["sim", hosts],
+  ["sim", [...hosts, "gateway"]],
   ["lab", doors],
   ["synod", doors],
   // The command `synod lab` runs the experiments, so the lab lies below the command line.

@@ -1,5 +1,6 @@
 import type { SimArguments } from "../scenario/index.js";
 import type { Disguise } from "../world/index.js";
+import { blocksOvertake, doubtDenied, readsOvertake } from "./client-bugs.js";
 import { duplicatesExecuted } from "./execution-bugs.js";
 import {
   acceptedWithheld,
@@ -208,11 +209,7 @@ export const bugs: readonly Bug[] = [
     invariant: "promises-are-kept",
     description: "The log waits for the disk with votes, but not with promises.",
     seeds: [1, 120],
-    arguments: {
-      durability: "fsync",
-      replicas: 3,
-      faults: ["crash-all", "isolate", "partition", "transfer", "slow-disk"],
-    },
+    arguments: { durability: "fsync", replicas: 3, faults: ["crash-all", "crash", "slow-disk", "crash-point"] },
     plant: promisesUnsynced,
   },
   {
@@ -299,6 +296,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "reads-by-local-clock",
     invariant: "linearizability",
+    also: ["witness"],
     description: "Reads hide what has expired by the clock of the machine they execute on.",
     seeds: [1, 120],
     arguments: { service: "kv", replicas: 3, faults: ["clock", "transfer"] },
@@ -311,6 +309,31 @@ export const bugs: readonly Bug[] = [
     seeds: [1, 40],
     arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash"] },
     plant: expiriesNotRestored,
+  },
+  {
+    name: "doubt-denied",
+    invariant: "linearizability",
+    description: "A command that may have been applied is reported as one that certainly was not.",
+    seeds: [1, 40],
+    arguments: { service: "kv", replicas: 3, faults: ["isolate", "partition", "crash-all", "pause"] },
+    plant: doubtDenied,
+  },
+  {
+    name: "reads-overtake",
+    invariant: "connection-order",
+    description: "After a change of leader, a gateway sends a read past an unanswered write of the same connection.",
+    seeds: [1, 40],
+    arguments: { service: "kv", replicas: 3, faults: ["delay", "isolate", "transfer"], connections: 3 },
+    plant: readsOvertake,
+  },
+  {
+    name: "blocks-overtake",
+    invariant: "connection-order",
+    description:
+      "After a change of leader, a gateway loses the order of blocks, and with it that of a connection's commands.",
+    seeds: [1, 40],
+    arguments: { service: "kv", replicas: 3, faults: ["delay", "isolate", "transfer"], connections: 3 },
+    plant: blocksOvertake,
   },
   {
     name: "trim-before-checkpoint",

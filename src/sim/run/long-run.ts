@@ -129,6 +129,7 @@ function longScenario({ seed, service }: LongRunArguments): Scenario {
       valueBytesMax: 0,
       deadlineMs: 5000,
       lastCommands: 0,
+      connections: 0,
     },
   };
 }

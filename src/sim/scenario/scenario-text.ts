@@ -43,6 +43,7 @@ const fieldsMax: ReadonlyMap<string, number> = new Map([
   ["workload.blockCommandsMax", 1024],
   ["workload.valueBytesMax", 1_000_000],
   ["workload.lastCommands", 1000],
+  ["workload.connections", 64],
 ]);
 const parts = ["network", "options", "knobs", "limits", "workload"] as const;
 type Value = string | number;

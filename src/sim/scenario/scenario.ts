@@ -15,6 +15,8 @@ export interface SimArguments {
   readonly replicas?: number | undefined;
   /** Exactly these faults are enabled; by default the seed draws a subset. */
   readonly faults?: readonly FaultName[] | undefined;
+  /** Redis connections of a gateway; only to the service `kv`. */
+  readonly connections?: number | undefined;
 }
 
 /** Knobs of an ordering beyond those that replicas are configured with; small here, so that their bounds are met. */
@@ -41,6 +43,8 @@ export interface WorkloadScenario {
   /** Bytes that a written value is filled up with, at most. */
   readonly valueBytesMax: number;
   readonly deadlineMs: number;
+  /** Redis connections of a gateway beside the clients; 0: no gateway. Only with the service `kv`. */
+  readonly connections: number;
   /** Commands that each lane completes after the faults have ended. */
   readonly lastCommands: number;
 }
@@ -111,7 +115,7 @@ export function drawScenario(wanted: SimArguments): Scenario {
     knobs: drawKnobs(prng.fork("knobs"), options.checkpointInstances),
     limits: { sessionIdleMs: prng.pick([4000, 20_000, 600_000]), sessionRepliesMax: prng.pick([4, 64, 1024]) },
     segmentBytes: prng.pick([4, 8, 16, 16, 64]) * KiB,
-    workload: drawWorkload(prng.fork("workload")),
+    workload: drawWorkload(prng.fork("workload"), wanted.connections),
   };
   checkCombination({ ...scenario, reads: "quorum", groups: 1 });
   return scenario;
@@ -193,7 +197,7 @@ function drawKnobs(prng: Prng, checkpointInstances: number): OrderingKnobs {
   };
 }
 
-function drawWorkload(prng: Prng): WorkloadScenario {
+function drawWorkload(prng: Prng, connections: number | undefined): WorkloadScenario {
   const clients = 3 + prng.below(4);
   const lanes = prng.pick([1, 1, 2, 3]);
   const blockCommandsMax = prng.pick([1, 1, 4]);
@@ -210,5 +214,6 @@ function drawWorkload(prng: Prng): WorkloadScenario {
     valueBytesMax: prng.pick([0, 0, 0, 300, 5000]),
     deadlineMs: prng.pick([600, 2000, 5000]),
     lastCommands: 3,
+    connections: connections ?? 0,
   };
 }

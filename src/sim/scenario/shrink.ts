@@ -110,6 +110,7 @@ class Shrinker {
   #sizes(): void {
     if (this.best.replicas > 3) this.#keeps({ ...this.best, replicas: 3 });
     for (const [field, least] of [
+      ["connections", 0],
       ["clients", 1],
       ["lanes", 1],
       ["blockCommandsMax", 1],

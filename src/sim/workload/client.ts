@@ -9,10 +9,11 @@ import {
   type Span,
 } from "../../model/index.js";
 import type { FramePort, SimKernel, SimProcess } from "../../platform/index.js";
-import { type BlockClient, createBlockClient } from "../../runtime/index.js";
+import type { BlockClient, createBlockClient } from "../../runtime/index.js";
 import type { Departure, HistoryRecorder, WitnessChecker } from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
 import type { CommandSource, SimCommand } from "./command.js";
+import type { LoadClient } from "./load.js";
 
 export interface SimClientInit {
   /** Also its host on the network. */
@@ -31,6 +32,8 @@ export interface SimClientInit {
   /** Each life of the client has a process and a port of its own. */
   readonly open: (name: string) => { process: SimProcess; port: FramePort };
   readonly kill: (process: SimProcess) => void;
+  /** `createBlockClient`, or what a planted bug makes of it. */
+  readonly connect: typeof createBlockClient;
 }
 
 /** One block of a lane that waits for its replies: one operation of the history a command. */
@@ -46,7 +49,7 @@ interface OpenBlock {
  * A client of the workload: a few lanes over one session, each with one block open at a time. It lives several lives when
  * it is killed: what was open then has an unknown outcome, and the next life opens a session of its own.
  */
-export class SimClient {
+export class SimClient implements LoadClient {
   readonly #init: SimClientInit;
   readonly #writer = new ByteWriter(256);
   readonly #open = new Map<number, OpenBlock>();
@@ -74,7 +77,7 @@ export class SimClient {
     const { process, port } = this.#init.open(`${name}/${++this.#lives}`);
     const nonce = new Uint8Array(16);
     for (let i = 0; i < 16; i++) nonce[i] = prng.below(256);
-    const client = createBlockClient({
+    const client = this.#init.connect({
       scheduler: process,
       port,
       replicas,

@@ -2,5 +2,7 @@
 export { SimClient, type SimClientInit } from "./client.js";
 export type { CommandSource, SimCommand } from "./command.js";
 export { commandSource } from "./command-source.js";
+export type { LoadClient } from "./load.js";
+export { RespClients, type RespClientsInit } from "./resp-clients.js";
 export { UnrecordedCommands } from "./unrecorded.js";
 export { WideKvCommands } from "./wide-kv-commands.js";

@@ -1,4 +1,4 @@
-import { assert, type Prng } from "../../base/index.js";
+import { assert, Prng } from "../../base/index.js";
 import {
   type ClusterConfig,
   type Digest,
@@ -10,10 +10,10 @@ import {
   TraceCode,
 } from "../../model/index.js";
 import { SimKernel, SimNetwork, type SimProcess } from "../../platform/index.js";
-import { type ReplicaSiblings, siblingsOf } from "../../runtime/index.js";
+import { createBlockClient, type ReplicaSiblings, siblingsOf } from "../../runtime/index.js";
 import { ClusterChecker, createReference, hasReference, HistoryRecorder, WitnessChecker } from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
-import { commandSource, type CommandSource, SimClient } from "../workload/index.js";
+import { commandSource, type CommandSource, type LoadClient, RespClients, SimClient } from "../workload/index.js";
 import { ProcessKilled } from "./crash-point.js";
 import type { Disguise } from "./disguise.js";
 import { Operator } from "./operator.js";
@@ -35,11 +35,12 @@ export class SimWorld {
   readonly kernel: SimKernel;
   readonly network: SimNetwork;
   readonly replicas: readonly SimReplica[];
-  readonly clients: SimClient[] = [];
+  readonly clients: LoadClient[] = [];
   readonly history = new HistoryRecorder();
   readonly source: CommandSource;
   readonly operator: Operator;
   readonly config: ClusterConfig;
+  readonly #disguise: Disguise;
   readonly #votes: VoteWitness | null;
   readonly #checker: ClusterChecker;
   /** Executes the decided order once more; null for a service without a reference model. */
@@ -74,6 +75,7 @@ export class SimWorld {
     this.config = clusterConfig(scenario);
     const ids = this.config.replicas.map((replica) => replica.id);
     const real = siblingsOf(this.config);
+    this.#disguise = disguise;
     this.#checker = new ClusterChecker(ids.length);
     this.witness = hasReference(scenario.service) ? new WitnessChecker(createReference(scenario.service)) : null;
     this.#votes = new VoteWitness(real.ordering.codec, ids.length);
@@ -138,6 +140,8 @@ export class SimWorld {
     for (let i = 1; i <= this.scenario.workload.clients; i++) {
       this.kernel.after(this.#prng.between(0, 200), () => this.clients.push(this.client(`c${i}`)));
     }
+    const { service, workload } = this.scenario;
+    if (service === "kv" && workload.connections > 0) this.kernel.after(50, () => this.clients.push(this.#gateway()));
   }
 
   client(name: string): SimClient {
@@ -158,6 +162,28 @@ export class SimWorld {
         return { process, port: this.network.dialler(process, name, ids) };
       },
       kill: (process: SimProcess) => this.network.crash(process),
+      connect: this.#disguise.client ?? createBlockClient,
+    });
+  }
+
+  /** A gateway with its connections, on the machine of the first client. */
+  #gateway(): RespClients {
+    const replicas = this.config.replicas.map((replica) => replica.id);
+    return new RespClients({
+      name: "g",
+      // Of its own, so that a world with a gateway draws what it would draw without one.
+      prng: new Prng(`gateway ${this.scenario.seed}`),
+      scenario: this.scenario,
+      replicas,
+      open: (life) => {
+        const process = this.kernel.spawn(life);
+        return { process, port: this.network.dialler(process, "c1", replicas) };
+      },
+      kill: (process: SimProcess) => this.network.crash(process),
+      connect: this.#disguise.gateway ?? createBlockClient,
+      onDisorder: (message) => {
+        throw new WorldViolation("connection-order", message);
+      },
     });
   }
 
