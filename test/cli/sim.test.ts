@@ -1,5 +1,8 @@
 /** `synod sim` as programs use it: lines of JSON, exit codes, and the one command that replays a failure. */
 import { strict as assert } from "node:assert";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { bugs, runSeed } from "#src/sim/index.js";
 import { finished, type JsonLine, synod } from "./synod-process.js";
@@ -46,6 +49,8 @@ describe("synod sim", () => {
     assert.equal(program, "synod");
     const again = await finished(context, [...words, "--json"]);
     assert.equal(again.code, 5);
+    const shown = (failure["last_events"] as readonly string[]).length;
+    assert.ok(shown > 0 && shown <= 15, `${shown} events`);
     assert.equal(again.lines[0]?.["trace_digest"], failure["trace_digest"]);
     assert.equal(again.lines[0]?.["message"], failure["message"]);
   });
@@ -61,9 +66,30 @@ describe("synod sim", () => {
   test("words for people name the invariant, what was seen and the replay command", async (context) => {
     const { code, stdout } = await finished(context, ["sim", "--bug", "reply-before-decision", "--verbose"]);
     assert.equal(code, 5);
-    assert.match(stdout, /✖ seed 1: decided-is-durable: instance \d+ was reported decided/);
-    assert.match(stdout, /replay: synod sim --seed 1 --bug reply-before-decision/);
+    assert.match(stdout, /✖ seed \d+: decided-is-durable: instance \d+ was reported decided/);
+    assert.match(stdout, /replay: synod sim --seed \d+ --bug reply-before-decision/);
     assert.match(stdout, /^ {2}\d+\.\d+ (?:r\d|nemesis|world) /m);
+  });
+
+  test("shrinks a failing seed to a file, which fails alike when it is replayed", async (context) => {
+    const bug = bugs.find(({ name }) => name === "checkpoint-ahead");
+    assert.ok(bug !== undefined);
+    const failing = Array.from({ length: bug.seeds[1] }, (_, index) => index + 1).find((seed) => {
+      return !runSeed({ ...bug.arguments, seed }, bug.plant()).passed;
+    });
+    const folder = mkdtempSync(join(tmpdir(), "synod-shrink-"));
+    context.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, "a.scenario.txt");
+    const words = ["sim", "--bug", bug.name, "--seed", String(failing)];
+    const shrunk = await finished(context, [...words, "--shrink", "--out", file, "--json"]);
+    assert.equal(shrunk.code, 5);
+    const [line] = shrunk.lines;
+    assert.deepEqual([line?.["event"], line?.["invariant"]], ["shrunk", bug.invariant]);
+    assert.ok(Number(line?.["runs"]) <= 400);
+    const again = await finished(context, ["sim", "--scenario", file, "--json"]);
+    assert.equal(again.code, 5);
+    const { event, invariant, as_expected } = again.lines[0] ?? {};
+    assert.deepEqual([event, invariant, as_expected], ["scenario", bug.invariant, true]);
   });
 
   test("refuses what it does not know with one line and exit 4", async (context) => {
@@ -74,6 +100,10 @@ describe("synod sim", () => {
       [["--bug", "typo"], /there is no bug "typo"/],
       [["--ordering", "raft"], /not built yet/],
       [["--replicas", "0"], /whole number/],
+      [["--shrink"], /--shrink goes with --seed/],
+      [["--seed", "1", "--out", "x"], /--out says where --shrink/],
+      [["--scenario", "nowhere.txt"], /nowhere.txt can't be read/],
+      [["--scenario", "x", "--seed", "1"], /goes with none of/],
     ];
     for (const [args, message] of refused) {
       const { code, stdout, stderr } = await finished(context, ["sim", ...args]);

@@ -6,7 +6,6 @@ import {
   acceptedWithheld,
   amnesiaUnnoticed,
   ballotsIgnored,
-  confirmationsReused,
   gapSkipped,
   prologueEmpty,
   promiseCutShort,
@@ -177,14 +176,6 @@ export const bugs: readonly Bug[] = [
     seeds: [1, 60],
     arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "delay"] },
     plant: readsUnwaiting,
-  },
-  {
-    name: "confirmation-reused",
-    invariant: "linearizability",
-    description: "An echo that was sent before a read arrived confirms it.",
-    seeds: [1, 200],
-    arguments: { service: "kv", replicas: 3, faults: ["pause", "delay", "isolate", "partition"] },
-    plant: confirmationsReused,
   },
   {
     name: "prologue-empty",

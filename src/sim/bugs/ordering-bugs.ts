@@ -1,11 +1,4 @@
-import {
-  type Ballot,
-  ballotProposer,
-  type Batch,
-  type HeldSend,
-  type Instance,
-  type ReplicaId,
-} from "../../model/index.js";
+import { type Ballot, ballotProposer, type Batch, type HeldSend, type Instance } from "../../model/index.js";
 import type { Disguise } from "../world/index.js";
 import { type AnyEvent, PassingSink, throughSink } from "./passing-sink.js";
 
@@ -202,24 +195,6 @@ class UnwaitingReads extends PassingSink {
   }
 }
 export const readsUnwaiting = (): Disguise => inOrdering(() => new UnwaitingReads());
-
-/** Any echo of a leader's ballot confirms its reads, also one that was sent before they arrived. */
-class ReusedConfirmations extends PassingSink {
-  #confirm = 0;
-
-  override before(event: AnyEvent): AnyEvent {
-    if (event.kind !== "message" || (event.message as Kinded).kind !== "confirmed") return event;
-    return { ...event, message: { ...(event.message as object), confirm: this.#confirm } };
-  }
-
-  override send(to: ReplicaId, message: unknown): void {
-    const { confirm } = message as { readonly confirm?: number };
-    if ((message as Kinded).kind !== "confirmed" && confirm !== undefined)
-      this.#confirm = Math.max(this.#confirm, confirm);
-    this.out.send(to, message);
-  }
-}
-export const confirmationsReused = (): Disguise => inOrdering(() => new ReusedConfirmations());
 
 /** The head of a new log segment does not repeat what the segments before it say of promises. */
 export const prologueEmpty = (): Disguise => ({
