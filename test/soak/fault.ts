@@ -78,6 +78,27 @@ export const faults = {
       await members.restart(victim);
     },
   },
+  /** A bit flips in the file that says who a replica is and what it may have forgotten. */
+  "damage identity": {
+    async strike({ members, victim, prng }) {
+      await members.kill(victim);
+      const path = join(members.home(victim), "identity");
+      const bytes = readFileSync(path);
+      // Not in the number of the format: a newer one is refused, and rightly so.
+      const at = bytes.indexOf('"clusterId"') + prng.below(bytes.length - bytes.indexOf('"clusterId"'));
+      bytes[at] = (bytes[at] as number) ^ (1 << prng.below(8));
+      writeFileSync(path, bytes);
+      await members.restart(victim);
+    },
+  },
+  /** A replica loses its log and keeps its identity. */
+  "lose log": {
+    async strike({ members, victim }) {
+      await members.kill(victim);
+      rmSync(join(members.home(victim), "log"), { recursive: true });
+      await members.restart(victim);
+    },
+  },
   /** No packet passes between one replica and the others. */
   isolate: {
     machines: true,

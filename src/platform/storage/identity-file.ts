@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { decodeUtf8, encodeUtf8, KiB } from "../../base/index.js";
-import { ConfigError, FormatVersionError, StorageError } from "../../model/index.js";
+import { ConfigError, FormatVersionError, type StorageError } from "../../model/index.js";
 import type { Identity, IdentityStore } from "../port.js";
 import { type Done, errorCode, type FileSystem, storageError } from "./file-system.js";
 
