@@ -54,6 +54,9 @@ describe("a service that differs between replicas", () => {
         standings.map(({ role, differing }) => (role === "down" ? "down" : differing)),
         config.replicas.map(({ id }) => (id === odd ? "down" : [odd])),
       );
+      // Its memory was all it had, so it comes back with the state of the others, and now its service is theirs.
+      synod(t, ["replica", String(odd), "--data", data, "--json"]);
+      for (const replica of others) await logged(replica, "states-equal");
     });
   }
 

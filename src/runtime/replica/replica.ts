@@ -245,7 +245,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         else prologueOwed = true;
       },
     });
-    this.#comparison?.begin(this.#execution.inspect().ordered);
+    this.#comparison?.begin(this.#checkpointing.through, this.#execution.inspect().ordered);
     const now = this.#now();
     const checkpointThrough = this.#checkpointing.through;
     const wallMs = scheduler.clock.wallMs();
@@ -812,7 +812,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#checkpointing.through = info.through;
     this.#checkpointing.bytes = info.bytes;
     this.#instanceAtCheckpoint = executed;
-    this.#comparison?.begin(this.#execution.inspect().ordered);
+    this.#comparison?.begin(executed, this.#execution.inspect().ordered);
     if (executed > this.#executedStepped) this.#executedStepped = executed;
     this.trace(TraceCode.installed, info.through, from, 0);
     this.#platform.events.info("state installed", { from, through: info.through, bytes: info.bytes });

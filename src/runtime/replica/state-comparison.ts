@@ -8,8 +8,15 @@ import { digestHex } from "./checkpointing.js";
 const ROUNDS_MAX = 64;
 /** Positions at which this replica has been asked for its digest and which it has not reached; more are not noted. */
 const ASKED_MAX = 8;
+/** A coordinator asks again so often, while not all have answered, before it leaves a position at that. */
+const ASKED_AGAIN_MAX = 20;
 const FRAME_BYTES = 36;
 const ASKS = 1;
+/**
+ * What a digest is made of. Raised whenever a version of this program computes another digest from the same commands: during a
+ * rolling upgrade digests of different formats say nothing about each other.
+ */
+const DIGEST_FORMAT = 1;
 
 /** Where a replica's state was found to differ, as far as comparisons tell. */
 export interface Divergence {
@@ -53,8 +60,8 @@ interface Round {
  * A replica that differs from a majority is wrong whatever the others are, and stops. Replicas that differ without a
  * majority for any state all say so and go on: none of them can know that it is the right one.
  *
- * Body of the frame: `f64 instance`, `f64 ordered commands`, four u32 digest, `u32` 1 if the sender wants to hear the
- * receiver's digest at this instance, else 0.
+ * Body of the frame: `f64 instance`, `f64 ordered commands`, four u32 digest, `u16` 1 if the sender wants to hear the
+ * receiver's digest at this instance, else 0, `u16` format of digests. Frames of another format are passed over.
  */
 export class StateComparison {
   readonly #init: StateComparisonInit;
@@ -64,6 +71,7 @@ export class StateComparison {
   /** Number of the interval of `everyCommands` commands that the state is in. */
   #interval = 0;
   #askedThrough: Instance = 0;
+  #askedAgain = 0;
   /** Where each replica was last seen to have the state of this one. */
   readonly #equal = new Map<ReplicaId, { readonly instance: Instance; readonly ordered: number }>();
   #ended = false;
@@ -82,12 +90,13 @@ export class StateComparison {
     return this.#differing;
   }
 
-  /** The state was replaced, or is the first: it has executed so many ordered commands. */
-  begin(ordered: number): void {
+  /** The state was replaced, or is the first: it is that behind `instance`, after so many ordered commands. */
+  begin(instance: Instance, ordered: number): void {
     this.#interval = Math.floor(ordered / this.#init.everyCommands);
     // What this replica has said was of another state; what others have said remains true of theirs.
     for (const round of this.#rounds.values()) round.digests.delete(this.#init.self);
-    this.#asked.length = 0;
+    if (this.#asked.includes(instance)) this.#say(instance, ordered, 0);
+    this.#dropAsked(instance);
   }
 
   /** The state is directly behind `instance`. */
@@ -102,9 +111,16 @@ export class StateComparison {
     if (this.#asked.length > 0) this.#dropAsked(instance);
   }
 
-  /** Asks the others for their digests at the position of this replica, unless it has asked there. For the coordinator. */
+  /**
+   * Asks the others for their digests at the position of this replica; again and again for a while, until all have answered
+   * there. For the coordinator, a few times a second.
+   */
   ask(executed: Instance, ordered: number): void {
-    if (executed <= this.#askedThrough || this.#ended) return;
+    if (this.#ended) return;
+    if (executed > this.#askedThrough) this.#askedAgain = 0;
+    else if (executed < this.#askedThrough || ++this.#askedAgain > ASKED_AGAIN_MAX) return;
+    // A round at which all are equal is over and forgotten.
+    else if ((this.#rounds.get(executed)?.digests.size ?? Infinity) >= this.#init.replicas.length) return;
     this.#askedThrough = executed;
     this.#say(executed, ordered, ASKS);
   }
@@ -119,7 +135,8 @@ export class StateComparison {
     if (end - start !== FRAME_BYTES) return false;
     const instance = view.getFloat64(start, true);
     const theirs = view.getFloat64(start + 8, true);
-    const asks = view.getUint32(start + 32, true);
+    const asks = view.getUint16(start + 32, true);
+    if (view.getUint16(start + 34, true) !== DIGEST_FORMAT) return true;
     if (!Number.isSafeInteger(instance) || instance < 0 || !(theirs >= 0) || asks > ASKS) return false;
     for (let i = 0; i < 4; i++) this.#digest[i] = view.getUint32(start + 16 + 4 * i, true);
     this.#note(from, instance, theirs, digestHex(this.#digest));
@@ -140,7 +157,8 @@ export class StateComparison {
       body.f64(instance);
       body.f64(ordered);
       for (let i = 0; i < 4; i++) body.u32(this.#digest[i] as number);
-      body.u32(asks);
+      body.u16(asks);
+      body.u16(DIGEST_FORMAT);
       peers.end();
     }
     this.#note(self, instance, ordered, digestHex(this.#digest));

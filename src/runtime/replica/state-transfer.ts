@@ -209,7 +209,8 @@ export class StateTransfer {
     let digest = "";
     for (let i = 0; i < 32; i++) digest += String.fromCharCode(bytes[start + 17 + i] as number);
     if (index === 0) {
-      if (!(through >= fetching.wanted) || !/^[0-9a-f]{32}$/.test(digest)) return this.#fail("a malformed chunk");
+      if (!Number.isSafeInteger(through) || through < fetching.wanted || !/^[0-9a-f]{32}$/.test(digest))
+        return this.#fail("a malformed chunk");
       fetching.through = through;
       fetching.digest = digest;
       fetching.writer = this.#store.begin(through);
