@@ -167,6 +167,11 @@ export function digestsEqual(standing: ClusterStanding): boolean {
   return digests.length > 0 && digests[0] !== undefined && digests.every((hex) => hex === digests[0]);
 }
 
+/** True if two replicas that told their digests, all of one position, have different states. */
+export function digestsDiffer(standing: ClusterStanding): boolean {
+  return new Set(standing.replicas.flatMap(({ digest }) => digest?.hex ?? [])).size > 1;
+}
+
 /** Lends a query on these client addresses and closes it afterwards. */
 export async function withQuery<T>(
   addresses: readonly string[],

@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { ConfigError, ExitCode, parseAddress } from "../model/index.js";
 import { lockHolder } from "../platform/index.js";
 import { directorySecurity, loadCluster, replicaDirectory } from "../runtime/index.js";
-import { type ClusterStanding, digestsEqual, discover, standingOf } from "./cluster-status.js";
+import { type ClusterStanding, digestsDiffer, digestsEqual, discover, standingOf } from "./cluster-status.js";
 import { givenSecurity, securityOver } from "./client-security-option.js";
 import { createOutput, painted } from "./output.js";
 import type { StatusFlags } from "./status-command.js";
 
-/** Prints where each replica stands. Exit code 1 when no quorum answered. */
+/** Prints where each replica stands. Exit code 1 when no quorum answered, or states differ. */
 export async function runStatus(flags: StatusFlags): Promise<number> {
   const output = createOutput(flags.json === true);
   const standing = flags.address === undefined ? await ofDirectory(flags) : await ofAddress(flags);
@@ -36,8 +36,14 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
     return ExitCode.failed;
   }
   const reached = standing.replicas.filter((replica) => replica.digest !== null).length;
+  if (digestsDiffer(standing)) {
+    process.stderr.write("synod: the states of replicas differ at one position of the log: see docs/operations.md\n");
+    return ExitCode.failed;
+  }
   output.line(
-    `state digests ${digestsEqual(standing) ? "equal" : "differ or are missing"} on ${reached}/${standing.replicas.length}`,
+    digestsEqual(standing)
+      ? `state digests equal on ${reached}/${standing.replicas.length}`
+      : `state digests equal on ${reached}, not told by the others that are up`,
   );
   return ExitCode.ok;
 }
