@@ -343,6 +343,17 @@ describe("a protected cluster", { skip: noOpenssl }, () => {
     assert.match(mixed.stderr, /do not fit together/);
   });
 
+  test("warns of an administration port that others can reach", async (context) => {
+    const machines = await Machines.make(context);
+    const { config } = machines;
+    const [first] = config.replicas;
+    assert.ok(first !== undefined);
+    first.admin = first.admin?.replace("127.0.0.1", "0.0.0.0") ?? "";
+    machines.write(config);
+    assert.equal((await machines.init(1)).code, 0);
+    await untilLogged(machines.start(1), "administration is neither encrypted nor authenticated");
+  });
+
   test("init makes a replica once, and of the right cluster", async (context) => {
     const machines = await Machines.make(context);
     assert.equal((await machines.init(1)).code, 0);

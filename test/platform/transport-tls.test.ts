@@ -363,6 +363,24 @@ describe("TLS", { skip: noOpenssl }, () => {
       await closed(b.port);
     });
 
+    test("drops nobody whose password is being looked at", async () => {
+      const b = await listening(2);
+      b.doorman.slow = true;
+      const a = dialling(b.address, trusting, "right");
+      while (b.doorman.waiting.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      const sockets = [];
+      for (let i = 0; i < 2; i++) {
+        const socket = raw(b.address, { ca: authority.cert });
+        await once(socket, "secureConnect");
+        sockets.push(socket);
+      }
+      await once(sockets[0] as TLSSocket, "close");
+      for (const answer of b.doorman.waiting) answer();
+      await untilRecorded(() => a.recorder.link === 0, [a.recorder]);
+      for (const socket of sockets) socket.destroy();
+      await closed(a.port, b.port);
+    });
+
     test("is not fooled by a resumed session, which Node calls authorized without any certificate", async () => {
       const b = await listening();
       const first = raw(b.address, { ca: authority.cert });

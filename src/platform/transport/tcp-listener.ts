@@ -20,7 +20,7 @@ export interface TcpListenerOptions extends TcpFramePortOptions {
   readonly connectionsMax: number;
   /** A client that has left its maximum of unsent bytes unread for this long is disconnected. */
   readonly slowReaderMs: number;
-  /** Where clients authenticate, connections that have not yet, at most; a further one drops the oldest. */
+  /** Where clients authenticate, connections that have not yet, at most; a further one drops the oldest that shows no password. */
   readonly strangersMax: number;
 }
 
@@ -52,6 +52,8 @@ export class TcpListener extends TcpFramePort {
   /** Connections that are not let in yet, the oldest first; with an authenticator only. */
   readonly #strangers = new Set<FrameConnection>();
   readonly #strangersMax: number;
+  /** Those among them whose password is being looked at: they wait through no fault of their own, and are not dropped. */
+  readonly #asked = new WeakSet<FrameConnection>();
   /** Those among them whose certificate lets them in. */
   readonly #certified = new WeakSet<FrameConnection>();
   #serial = 0;
@@ -86,6 +88,7 @@ export class TcpListener extends TcpFramePort {
     else if (hello.login === undefined) this.#turnAway(connection, "it shows no password and no valid certificate");
     else {
       const { user, password } = hello.login;
+      this.#asked.add(connection);
       this.#authenticator.verify(user, password, connection.remote, (accepted) => {
         if (!connection.open || this.closing) return;
         if (accepted) this.#letIn(connection);
@@ -146,11 +149,13 @@ export class TcpListener extends TcpFramePort {
   }
 
   #dropStranger(): void {
-    const [oldest] = this.#strangers;
-    if (oldest === undefined) return;
-    this.#strangers.delete(oldest);
-    const detail = `more than ${this.#strangersMax} connections are not authenticated`;
-    this.faults.warn("connection-refused", "strangers", { remote: oldest.remote, detail });
-    oldest.destroy(detail);
+    for (const oldest of this.#strangers) {
+      if (this.#asked.has(oldest)) continue;
+      this.#strangers.delete(oldest);
+      const detail = `more than ${this.#strangersMax} connections are not authenticated`;
+      this.faults.warn("connection-refused", "strangers", { remote: oldest.remote, detail });
+      oldest.destroy(detail);
+      return;
+    }
   }
 }

@@ -289,7 +289,9 @@ function isAlive(pid: number): boolean {
 export function writeClusterFile(directory: string, config: ClusterConfig): void {
   const file = join(directory, CLUSTER_FILE);
   const temporary = `${file}.new`;
-  const handle = openSync(temporary, "w", config.security === undefined ? 0o666 : 0o600);
+  // One that a crash left behind has the mode of then.
+  rmSync(temporary, { force: true });
+  const handle = openSync(temporary, "wx", config.security === undefined ? 0o666 : 0o600);
   try {
     writeSync(handle, `${JSON.stringify(config, null, 2)}\n`);
     fsyncSync(handle);
@@ -343,7 +345,8 @@ export function assertProtected(config: ClusterConfig): void {
   );
 }
 
-function isLoopback(host: string): boolean {
+/** True for a host that only its own machine reaches. */
+export function isLoopback(host: string): boolean {
   // Something like an address that is none would be looked up as a name, and lead wherever that does.
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }

@@ -6,6 +6,7 @@ import {
   clusterChecksum,
   type ClusterConfig,
   ExitCode,
+  parseAddress,
   type ReplicaAddress,
   type ReplicaId,
 } from "../../model/index.js";
@@ -30,7 +31,7 @@ import type { Replica } from "../replica/api.js";
 import { ReplicaMetrics } from "../replica/metrics.js";
 import { createReplica } from "../replica/replica.js";
 import { isServiceModule, loadServiceModule } from "../user-service/index.js";
-import { addressOf, assertProtected, loadCluster, replicaDirectory } from "./cluster-directory.js";
+import { addressOf, assertProtected, isLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { type GatewayCounters, ReplicaReader } from "./reading.js";
 import { openReplicaStore } from "./replica-store.js";
 import { type ClientAccess, ReplicaSecurity } from "./security.js";
@@ -115,6 +116,10 @@ class RunningReplica {
     this.#say({ kind: "opened", address, config });
     if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
     else assertProtected(config);
+    const { admin = null } = address;
+    if (admin !== null && !isLoopback(parseAddress(admin).host)) {
+      events.warn("administration is neither encrypted nor authenticated", { admin });
+    }
     const onRejection = (reason: string): void => events.error("promise-rejected", { service: config.service, reason });
     const service = isServiceModule(config.service) ? await loadServiceModule(config.service, onRejection) : null;
     const scheduler = this.#scheduler;
