@@ -26,6 +26,16 @@ const puppet = defineService({
   tables: { things: table<unknown>(), others: table<unknown>() },
   commands: {
     set: { keys: (a: Entry) => [a.key], execute: ({ things }, a) => things.set(a.key, a.value) },
+    setCaught: {
+      keys: (a: Entry) => [a.key],
+      execute: ({ things }, a) => {
+        try {
+          things.set(a.key, a.value);
+        } catch {
+          // As if nothing had happened.
+        }
+      },
+    },
     setOther: { keys: (a: Entry) => [a.key], execute: ({ others }, a) => others.set(a.key, a.value) },
     delete: { keys: (a: Entry) => [a.key], execute: ({ things }, a) => things.delete(a.key) },
     get: { read: true, keys: (a: Entry) => [a.key], execute: ({ things }, a) => things.get(a.key) },
@@ -303,6 +313,36 @@ describe("a user-defined service", () => {
     failed(service, ["large", 17 << 20], "refused", /exceed 16777216 bytes/);
   });
 
+  test("a change that fails for want of memory is no outcome of its command: nothing goes on", () => {
+    const service = fresh();
+    const { SharedArrayBuffer: original } = globalThis;
+    const value = new Uint8Array(1000);
+    const run = definedRun([["setCaught", { key: "a", value }]]);
+    globalThis.SharedArrayBuffer = class {
+      constructor() {
+        throw new RangeError("Array buffer allocation failed");
+      }
+    } as unknown as SharedArrayBufferConstructor;
+    try {
+      assert.throws(() => service.execute(run, new ByteWriter(), null), /allocation failed/);
+    } finally {
+      globalThis.SharedArrayBuffer = original;
+    }
+  });
+
+  test("reads that range over many entries come in parts, and tell what they cost", () => {
+    const service = fresh();
+    results(service, ...Array.from({ length: 4000 }, (_, i): Call => ["set", { key: `key ${i}`, value: i }]));
+    const run = definedRun(Array<Call>(7).fill(["range", {}]), { readOnly: true });
+    const replies = outcomes(service, run);
+    assert.equal(replies.length, 3);
+    assert.equal(run.work, 12_000);
+    for (const reply of replies) assert.equal("result" in reply && (reply.result as unknown[]).length, 4000);
+    const ordered = definedRun(Array<Call>(4).fill(["range", {}]));
+    assert.equal(outcomes(service, ordered).length, 4);
+    assert.equal(ordered.work, 16_000);
+  });
+
   test("long messages of many errors in one block stay within what a reply block may hold", () => {
     const thrower = definedService(
       defineService({
@@ -320,7 +360,7 @@ describe("a user-defined service", () => {
       }),
     ).create();
     const digest = digestOf(thrower);
-    const run = definedRun(Array<Call>(10_000).fill(["complain"]));
+    const run = definedRun(Array<Call>(4000).fill(["complain"]));
     const writer = new ByteWriter();
     thrower.execute(run, writer, null);
     assert.ok(writer.length <= REPLIES_BYTES_MAX + 128 * run.count, `the replies have ${writer.length} bytes`);

@@ -10,7 +10,7 @@ import {
   KvOperation,
   VISITED_KEYS_MAX,
 } from "#src/service/index.js";
-import { type Command, digestOf, error, execute, integer, OK, runOf } from "./kv-command.js";
+import { type Command, digestOf, error, execute, integer, OK, type Reply, runOf } from "./kv-command.js";
 
 const KEYS = 1000;
 /** More commands than may look at all of the keys in one batch. */
@@ -92,6 +92,37 @@ describe("the work of kv is bounded", () => {
     assert.equal(digestOf(service), before);
     service.advance(2, null);
     assert.deepEqual(execute(service, [grown]), [integer(1_000_001)]);
+  });
+
+  test("by counting a transaction as one command, of which no part fails for what others have done", () => {
+    const service = filled();
+    set(service, "a", "1");
+    const packed = (command: Command): string => {
+      const { bytes, offsets } = runOf([command]);
+      return String.fromCharCode(...bytes.subarray(offsets[0]));
+    };
+    const transaction = (...commands: Command[]): Command => ({
+      operation: KvOperation.transaction,
+      args: ["", ...commands.map(packed)],
+    });
+    const rename: Command = { operation: KvOperation.rename, args: ["a", "b"] };
+    const append: Command = { operation: KvOperation.append, args: ["log", "x"] };
+    service.advance(1, null);
+    execute(service, Array<Command>(MANY).fill(countAll));
+    // Refused as a whole; one that only does what is never refused goes on.
+    assert.deepEqual(execute(service, [transaction(append, rename), transaction(append)]), [
+      TOO_MANY_AT_ONCE,
+      [integer(1)],
+    ]);
+    service.advance(2, null);
+    assert.deepEqual(execute(service, [transaction(append, rename)]), [[integer(2), OK]]);
+    const counts = Array<Command>(VISITED_KEYS_MAX / KEYS + 3).fill(countAll);
+    const [replies] = execute(service, [transaction(...counts)]) as Reply[][];
+    // Two keys more than `KEYS` by now.
+    const done = Math.floor(VISITED_KEYS_MAX / (KEYS + 2));
+    assert.deepEqual(replies?.[done - 1], integer(KEYS + 2));
+    for (const reply of replies?.slice(done) ?? [])
+      assert.match(JSON.stringify(reply), /look at more than 200000 keys/);
   });
 
   test("RANDOMKEY answers nil only when no key is alive, wherever the expired ones lie", () => {

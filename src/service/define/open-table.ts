@@ -15,6 +15,8 @@ export class Scope implements CommandContext {
   keys: readonly string[] | null = null;
   writes = false;
   undo: UndoLog | null = null;
+  /** Entries that the commands of the present run have ranged over. */
+  visited = 0;
   #time = 0;
   #seed = 0;
   #random: Prng | null = null;
@@ -117,6 +119,7 @@ export class OpenTable implements Table<unknown> {
         : this.#store.ascend(this.#number, last ?? from ?? "", last !== null);
       if (key === null) return;
       if (reverse ? from !== undefined && precedes(key, from) : to !== undefined && !precedes(key, to)) return;
+      this.#scope.visited++;
       yield [key, this.#value()];
       last = key;
     }

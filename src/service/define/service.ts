@@ -25,6 +25,8 @@ import { checkKey, OpenTable, Scope } from "./open-table.js";
 import { DefinedSink, DefinedSource } from "./snapshot.js";
 import { TableStore } from "./store.js";
 
+/** Entries that the commands of one run of reads range over before the others have to be asked for again. */
+const READ_VISITED_MAX = 10_000;
 /** With what stands around them in an error reply these come to less than 128 bytes. */
 const SHORT_MESSAGE_BYTES = 84;
 const SHORT_NAME_BYTES = 24;
@@ -82,8 +84,10 @@ class DefinedService implements Service {
   }
 
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    const scope = this.#scope;
     const start = replies.length;
     this.#repliesEnd = start + REPLIES_BYTES_MAX;
+    scope.visited = 0;
     for (let i = 0; i < run.count; i++) {
       const end = replies.length;
       this.#overflowed = false;
@@ -95,9 +99,15 @@ class DefinedService implements Service {
       } else if (this.#overflowed) {
         replies.length = end;
         run.answered = i;
-        return;
+        break;
+      }
+      // What ranges over many entries is left to itself: the host has other duties, too.
+      if (scope.visited > READ_VISITED_MAX) {
+        run.answered = i + 1;
+        break;
       }
     }
+    run.work = scope.visited;
   }
 
   rollback(undo: UndoLog, mark: number): void {
@@ -215,9 +225,11 @@ class DefinedService implements Service {
       writeValue(replies, result);
       endReply(replies, reply);
       if (userCode.violation !== null) throw userCode.violation;
+      if (this.#store.fault !== null) throw this.#store.fault;
       if (replies.length > this.#repliesEnd) throw new CapacityError("the replies of the run");
       this.#store.keep();
     } catch (error) {
+      if (this.#store.fault !== null) throw this.#store.fault;
       // Still the user's: an error that a command throws can compute its message.
       replies.length = start;
       this.#replyFailure(command, error, replies);

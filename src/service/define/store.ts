@@ -15,6 +15,7 @@ export class TableStore {
   /** The key that is looked for. */
   readonly #key = new Uint8Array(TABLE_KEY_BYTES_MAX + 1);
   #keyEnd = 0;
+  #fault: Error | null = null;
   /** What the present command changed, where no undo log records it. */
   readonly #journal = new Journal();
   /** The value that was found last: a copy, since the store may keep its bytes in memory of another kind. */
@@ -27,6 +28,14 @@ export class TableStore {
   /** Bytes of all keys and values. */
   get bytes(): number {
     return this.#entries.size;
+  }
+
+  /**
+   * A change failed half way, for want of memory or stack: another replica may have had enough, so this is no outcome of the
+   * command, and what the store holds now is nothing to go on with.
+   */
+  get fault(): Error | null {
+    return this.#fault;
   }
 
   /** Finds a key and puts its value in `value`. */
@@ -50,8 +59,12 @@ export class TableStore {
       throw new ValueError(`the tables are full: they hold ${entries.count} entries of ${entries.size} bytes`);
     }
     if (undo === null) this.#note(entry);
-    if (entry === 0) entries.add(this.#key, 0, this.#keyEnd, bytes, start, end, 0, undo);
-    else entries.replace(entry, bytes, start, end, 0, undo);
+    try {
+      if (entry === 0) entries.add(this.#key, 0, this.#keyEnd, bytes, start, end, 0, undo);
+      else entries.replace(entry, bytes, start, end, 0, undo);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** True if the key was there. */
@@ -59,7 +72,11 @@ export class TableStore {
     const entry = this.#find(table, key);
     if (entry === 0) return false;
     if (undo === null) this.#note(entry);
-    this.#entries.remove(entry, undo);
+    try {
+      this.#entries.remove(entry, undo);
+    } catch (error) {
+      this.#fail(error);
+    }
     return true;
   }
 
@@ -108,6 +125,11 @@ export class TableStore {
 
   restore(): SnapshotSink {
     return this.#entries.restore();
+  }
+
+  #fail(error: unknown): never {
+    this.#fault ??= error instanceof Error ? error : new Error(String(error));
+    throw error;
   }
 
   /** Notes the present value of `#key`, which `entry` is, before it changes. */

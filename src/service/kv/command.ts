@@ -123,7 +123,10 @@ export const KEY_BYTES_MAX = 64 * 1024;
 export const VALUE_BYTES_MAX = 1024 * 1024;
 /** Most arguments of one command. */
 export const ARGUMENTS_MAX = 16_384;
-/** Most keys that one command looks at on its way: what would need more is refused, since everybody waits meanwhile. */
+/**
+ * Most keys that one command, a transaction being one, looks at on its way: what would need more is refused, since everybody
+ * waits meanwhile.
+ */
 export const VISITED_KEYS_MAX = 200_000;
 /**
  * The same for all commands of one batch together, which nothing can interrupt either: what would need more is refused. Only

@@ -10,7 +10,7 @@ import { WatchTable } from "./watch-table.js";
 export const SYNTAX = "ERR syntax error";
 export const STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 const TOO_MANY_KEYS = `ERR the command would have to look at more than ${VISITED_KEYS_MAX} keys`;
-const BATCH_SPENT = "ERR too many commands at once look at many keys or move long values; send fewer at a time";
+export const BATCH_SPENT = "ERR too many commands at once look at many keys or move long values; send fewer at a time";
 export const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_BYTES_MAX} bytes; send fewer commands at once`;
 
 /**
@@ -35,7 +35,7 @@ export class Execution {
   visited = 0;
   /** How many there may be. */
   visitedMax = BATCH_VISITED_KEYS_MAX;
-  /** How many there were when the present command began. */
+  /** How many there were when the present command began, a transaction being one. */
   visitedBefore = 0;
   /** Where changes of the entries and of the watches are recorded, null if nobody takes them back. */
   storeUndo: UndoLog | null = null;

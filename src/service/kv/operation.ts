@@ -39,6 +39,8 @@ export interface Operation {
   readonly read: boolean;
   /** It may add entries or bytes. */
   readonly grows: boolean;
+  /** What it costs is counted by `Execution.visit`, which may refuse it. */
+  readonly visits: boolean;
   /** A transaction may hold it. */
   readonly nests: boolean;
   readonly argumentsMin: number;
@@ -59,8 +61,20 @@ function operation(
 ): Operation {
   const read = kind === "read";
   const grows = kind === "grow";
-  return Object.freeze({ run, read, grows, nests: kind !== "outer", argumentsMin, argumentsMax, keys, legal });
+  const visits = visiting.has(run);
+  return Object.freeze({ run, read, grows, visits, nests: kind !== "outer", argumentsMin, argumentsMax, keys, legal });
 }
+
+const visiting: ReadonlySet<Operation["run"]> = new Set([
+  range.keys,
+  range.scan,
+  range.range,
+  range.rangeCount,
+  range.rangeDelete,
+  key.randomKey,
+  key.rename,
+  string.setRange,
+]);
 
 const none: Count = [0, 0];
 const one: Count = [1, 1];

@@ -23,7 +23,7 @@ import {
 import { BATCH_VISITED_KEYS_MAX, KEY_BYTES_MAX, KvOperation, VALUE_BYTES_MAX, VISITED_KEYS_MAX } from "./command.js";
 import { READ_AHEAD_MAX } from "../byte-store/index.js";
 import type { EntryStore } from "./entry-store.js";
-import { Execution, REPLIES_TOO_LONG, SYNTAX } from "./execution.js";
+import { BATCH_SPENT, Execution, REPLIES_TOO_LONG, SYNTAX } from "./execution.js";
 import { Keys, type Operation, operations } from "./operation.js";
 import { KvSink, KvSource } from "./snapshot.js";
 import { MALFORMED_ID, takeWatch, touchEntry, watchId } from "./watch-command.js";
@@ -102,6 +102,7 @@ export class Kv implements Service {
     for (let i = 0; i < count; i++) {
       const end = replies.length;
       if (i % READ_AHEAD_MAX === 0) this.#readAhead(run, i);
+      x.visitedBefore = x.visited;
       this.#command(offsets[i] as number, readOnly);
       if (!readOnly) continue;
       // The first command may be as long as any, or keeps its error; the others are answered once the rest is asked for.
@@ -242,7 +243,6 @@ export class Kv implements Service {
 
   #command(at: number, readOnly: boolean): void {
     const x = this.#x;
-    x.visitedBefore = x.visited;
     const { view, replies } = x;
     const count = readArguments(view, at, x.spans);
     if (count < 0) return replyError(replies, MALFORMED);
@@ -275,14 +275,18 @@ export class Kv implements Service {
     if (flags !== 0 || count < 1) return replyError(replies, NOT_IN_TRANSACTION);
     const id = watchId(x);
     if (id < 0) return replyError(replies, MALFORMED_ID);
+    let visits = false;
     for (let i = 1; i < count; i++) {
       const start = x.spans[2 * i] as number;
       const bytes = (x.spans[2 * i + 1] as number) - start;
       const whole = bytes >= COMMAND_HEADER_BYTES && view.getUint32(start, true) === bytes;
-      if (!whole || operations[commandOperation(view, start)]?.nests !== true) {
-        return replyError(replies, NOT_IN_TRANSACTION);
-      }
+      const operation = whole ? operations[commandOperation(view, start)] : undefined;
+      if (operation?.nests !== true) return replyError(replies, NOT_IN_TRANSACTION);
+      visits ||= operation.visits;
     }
+    // It counts as one command. What others in its batch have done must not make a part of it fail, so it begins only if there
+    // is as much left as one command may need.
+    if (visits && x.visitsLeft < VISITED_KEYS_MAX) return replyError(replies, BATCH_SPENT);
     const short = SHORT_REPLY_BYTES * count;
     if (!x.fits(short)) return replyError(replies, REPLIES_TOO_LONG);
     if (id !== 0 && !takeWatch(x, id)) return replyNil(replies);
