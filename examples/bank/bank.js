@@ -91,6 +91,31 @@ export const bank = defineService({
 });
 
 /**
+ * The load for `synod sim --service ./examples/bank/bank.js`, and what must hold when it is over: every account was opened with
+ * the same amount, so there is so much money as there are accounts, however it has moved.
+ * @type {import("synod").Simulation}
+ */
+export const simulate = {
+  commands: (random) => {
+    const one = () => `a${Math.floor(random() * 6)}`;
+    const dice = random();
+    if (dice < 0.2) return { name: "open", args: { account: one(), cents: OPENING_CENTS } };
+    if (dice < 0.7) return { name: "transfer", args: { from: one(), to: one(), cents: 1 + Math.floor(random() * 40) } };
+    if (dice < 0.9) return { name: "balance", args: { account: one() } };
+    return { name: "total" };
+  },
+  final: () => [{ name: "total" }, { name: "accounts", args: { prefix: "", limit: 100 } }, { name: "total" }],
+  check: (operations) => {
+    const [before, accounts, total] = operations.slice(-3).map(({ result }) => result);
+    const expected = /** @type {string[]} */ (accounts).length * OPENING_CENTS;
+    // An account that nobody knew to be opened may have been opened in between.
+    if (before === total && total !== expected) throw new Error(`there are ${String(total)} cents, not ${expected}`);
+  },
+};
+
+const OPENING_CENTS = 100;
+
+/**
  * @typedef {object} Movement
  * @property {number} at Agreed time in ms since the epoch.
  * @property {number} cents What came in, negative for what went out.

@@ -69,6 +69,37 @@ export const lock = defineService({
 });
 
 /**
+ * The load for `synod sim --service ./examples/lock/lock.js`, and what must hold: no token of a lock is given to two owners.
+ * @type {import("synod").Simulation}
+ */
+export const simulate = {
+  commands: (random, client) => {
+    const name = `lock${Math.floor(random() * 2)}`;
+    const dice = random();
+    if (dice < 0.5)
+      return { name: "acquire", args: { name, owner: client, leaseMs: 200 + Math.floor(random() * 2000) } };
+    const token = 1 + Math.floor(random() * 40);
+    if (dice < 0.7) return { name: "release", args: { name, token } };
+    if (dice < 0.85) return { name: "renew", args: { name, token, leaseMs: 500 } };
+    return { name: "holder", args: { name } };
+  },
+  check: (operations) => {
+    /** @type {Map<string, string>} */
+    const owners = new Map();
+    for (const { name, args, outcome, result } of operations) {
+      if (name !== "acquire" || outcome !== "ok") continue;
+      const { granted, token } = /** @type {{ granted: boolean; token: number }} */ (result);
+      if (!granted) continue;
+      const given = /** @type {{ name: string; owner: string }} */ (args);
+      const place = `${given.name} ${token}`;
+      const owner = owners.get(place) ?? given.owner;
+      if (owner !== given.owner) throw new Error(`${place} was given to ${owner} and to ${given.owner}`);
+      owners.set(place, owner);
+    }
+  },
+};
+
+/**
  * @typedef {{ owner: string; until: number }} Claim A claim ends at this agreed time, in ms.
  * @typedef {{ token: number; holder: Claim | null; waiting: Claim[] }} Lock The token is that of the last grant.
  */

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import { builtNames, checkName, type SiblingFamily } from "../runtime/index.js";
+import { builtNames, checkName, isServiceModule, serviceModuleOf, type SiblingFamily } from "../runtime/index.js";
 import { addConfigOption, oneOf, option, whole } from "./option.js";
 
 export interface SimFlags {
@@ -38,6 +38,8 @@ function sibling(family: SiblingFamily): (text: string) => string {
   return (text) => {
     try {
       checkName(family, text);
+      // Its place is known to the threads that load it, wherever this program was started.
+      if (family === "service" && isServiceModule(text)) return serviceModuleOf(text);
     } catch (error) {
       throw new InvalidArgumentError((error as Error).message);
     }
@@ -56,7 +58,9 @@ export function simCommand(): Command {
     .addOption(option("--seeds <a..b>", "seeds from a to b, both inclusive (default: 1..100)", range))
     .addOption(option("--ordering <name>", `${builtNames("ordering").join("|")}`, sibling("ordering")))
     .addOption(option("--execution <name>", `${builtNames("execution").join("|")} ${drawn}`, sibling("execution")))
-    .addOption(option("--service <name>", `${builtNames("service").join("|")} ${drawn}`, sibling("service")))
+    .addOption(
+      option("--service <name>", `${builtNames("service").join("|")}|./module.js ${drawn}`, sibling("service")),
+    )
     .addOption(option("--durability <kind>", `fsync|os|memory ${drawn}`, oneOf(["fsync", "os", "memory"])))
     .addOption(option("--replicas <n>", `number of replicas ${drawn}`, whole(1, 7)))
     .addOption(option("--faults <list>", `all, none, or names separated by commas ${drawn}`))

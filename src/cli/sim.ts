@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { ConfigError, ExitCode } from "../model/index.js";
+import { isServiceModule } from "../runtime/index.js";
 import { type Bug, bugs, drawScenario, parseFaults, replayCommand, runSeeds, type SeedResult } from "../sim/index.js";
 import { sourceCommit } from "./commit.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
@@ -32,6 +33,9 @@ export async function runSim(flags: SimFlags): Promise<number> {
   if (flags.shrink === true) {
     if (flags.seed === undefined) throw new ConfigError("--shrink goes with --seed, the seed that fails");
     const file = flags.out ?? `seed-${flags.seed}.scenario.txt`;
+    if (wanted.service !== undefined && isServiceModule(wanted.service)) {
+      throw new ConfigError("--shrink goes with the built-in services only, and not with a module");
+    }
     return shrinkToFile(output, { ...wanted, seed: flags.seed }, bug?.name ?? null, file);
   }
   if (flags.out !== undefined) throw new ConfigError("--out says where --shrink writes its scenario");

@@ -22,6 +22,9 @@ export {
   NoAnswerError,
   type RunningCluster,
   type ServiceClient,
+  type SimulatedCall,
+  type SimulatedOperation,
+  type Simulation,
   startCluster,
   type StartClusterOptions,
 } from "../runtime/index.js";

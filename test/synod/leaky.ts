@@ -19,3 +19,10 @@ export const leaky = defineService({
     },
   },
 });
+
+export const simulate = {
+  commands: (random: () => number) => {
+    const key = `k${Math.floor(random() * 4)}`;
+    return random() < 0.1 ? { name: "leak", args: { key } } : { name: "put", args: { key, value: 1 } };
+  },
+};

@@ -4,4 +4,11 @@
  */
 export { announceDefinition, suspendedInReplica } from "./announcement.js";
 export { defineService } from "./define.js";
+export {
+  loadSimulatedService,
+  type SimulatedCall,
+  type SimulatedOperation,
+  type SimulatedService,
+  type Simulation,
+} from "./simulated-service.js";
 export { isServiceModule, loadServiceModule, moduleOfDefinition, serviceModuleOf } from "./service-module.js";

@@ -47,6 +47,24 @@ export async function loadServiceModule(
   name: string,
   onRejection: (reason: string) => void = () => undefined,
 ): Promise<ServiceModule> {
+  const { definition, userCode } = await loadDefinition(name, onRejection);
+  return definedService(definition, userCode);
+}
+
+/** A definition as its module made it, and what else the module exports. */
+export interface LoadedDefinition {
+  readonly definition: ServiceDefinition;
+  readonly exported: Readonly<Record<string, unknown>>;
+  /** What the guard watches. */
+  readonly userCode: UserCode;
+  readonly file: string;
+}
+
+/** As `loadServiceModule`, for whoever wants more of the module than its service. */
+export async function loadDefinition(
+  name: string,
+  onRejection: (reason: string) => void = () => undefined,
+): Promise<LoadedDefinition> {
   const { path, service } = parsed(name);
   const file = realFile(path);
   const url = pathToFileURL(file).href;
@@ -72,7 +90,7 @@ export async function loadServiceModule(
     userCode.running = null;
     userCode.violation = null;
   }
-  return definedService(chosen(file, service, url, exported, announced), userCode);
+  return { definition: chosen(file, service, url, exported, announced), exported, userCode, file };
 }
 
 function chosen(

@@ -3,6 +3,7 @@ import { TraceCode } from "../../model/index.js";
 import { checkHistory } from "../check/index.js";
 import { Nemesis } from "../faults/index.js";
 import { drawScenario, type Scenario, type SimArguments, type Strike } from "../scenario/index.js";
+import { type CommandSource, DeterminismFinding } from "../workload/index.js";
 import { type Disguise, SimWorld, WorldViolation } from "../world/index.js";
 
 /** Steps of the search for a linear order; histories of a run need a few thousand. */
@@ -39,9 +40,17 @@ export function runSeed(wanted: SimArguments, disguise: Disguise = {}): SeedResu
   return runScenario(drawScenario(wanted), disguise);
 }
 
-/** Runs the world of a scenario, whether a seed drew it or somebody wrote it down. */
-export function runScenario(scenario: Scenario, disguise: Disguise = {}): SeedResult {
-  const world = new SimWorld(scenario, disguise);
+/**
+ * Runs the world of a scenario, whether a seed drew it or somebody wrote it down. `source`: what clients ask, in place of what
+ * the service is asked by default.
+ */
+export function runScenario(
+  scenario: Scenario,
+  disguise: Disguise = {},
+  source: CommandSource | null = null,
+): SeedResult {
+  const world = new SimWorld(scenario, disguise, source);
+  world.source.begin?.(() => world.kernel.now);
   const nemesis = new Nemesis(world);
   let failure: WorldViolation | null = null;
   try {
@@ -72,6 +81,7 @@ export function runScenario(scenario: Scenario, disguise: Disguise = {}): SeedRe
 
 function violationOf(error: unknown): WorldViolation {
   if (error instanceof WorldViolation) return error;
+  if (error instanceof DeterminismFinding) return new WorldViolation("service-determinism", error.message);
   if (error instanceof AssertionError) return new WorldViolation("assertion", error.stack ?? error.message);
   if (error instanceof Error) return new WorldViolation("exception", error.stack ?? error.message);
   throw error;
@@ -106,6 +116,8 @@ function live(world: SimWorld, nemesis: Nemesis): void {
     () => "they stand apart",
   );
   world.finish();
+  const objection = world.source.verdict?.() ?? null;
+  if (objection !== null) throw new WorldViolation("service-check", objection);
   const { verdict, violation, reasons } = checkHistory(world.history.operations, { stepsMax: CHECK_STEPS_MAX });
   if (verdict === "linearizable") return;
   if (verdict === "unknown") throw new WorldViolation("checkable", reasons.join("; "));

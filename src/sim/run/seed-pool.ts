@@ -1,9 +1,20 @@
 import { Worker } from "node:worker_threads";
+import { ConfigError } from "../../model/index.js";
 import type { SimArguments } from "../scenario/index.js";
 import type { SeedResult } from "./run-seed.js";
 
 /** Results that wait for that of an earlier seed, at most. */
 const AHEAD_MAX = 64;
+
+/** What a worker thread is started with. */
+export interface SeedWorkerData {
+  readonly bug: string | null;
+  /** The service that is fixed for all seeds; its module is loaded once, if it is one of a user. */
+  readonly service: string | undefined;
+}
+
+/** What a worker thread says: a result, or why it can't run what it was started for. */
+export type FromSeedWorker = SeedResult | { readonly refused: string };
 
 export interface SeedRun {
   /** First and last seed, both inclusive. */
@@ -25,6 +36,7 @@ export async function runSeeds(run: SeedRun): Promise<void> {
   const [first, last] = run.seeds;
   const workers: Worker[] = [];
   const results = new Map<number, SeedResult>();
+  const workerData: SeedWorkerData = { bug: run.bug, service: run.arguments.service };
   let next = first;
   let reported = first;
   let ended = false;
@@ -44,10 +56,11 @@ export async function runSeeds(run: SeedRun): Promise<void> {
         if (ended) resolve();
       };
       for (let i = 0; i < Math.min(run.jobs, last - first + 1); i++) {
-        const worker = new Worker(new URL("./seed-worker.js", import.meta.url), { workerData: { bug: run.bug } });
+        const worker = new Worker(new URL("./seed-worker.js", import.meta.url), { workerData });
         workers.push(worker);
         worker.on("error", reject);
-        worker.on("message", (result: SeedResult) => {
+        worker.on("message", (result: FromSeedWorker) => {
+          if ("refused" in result) return reject(new ConfigError(result.refused));
           results.set(result.seed, result);
           idle.push(worker);
           report();

@@ -1,12 +1,24 @@
 // Entry of a worker thread: runs the seeds it is sent, one at a time.
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
+import { isServiceModule, loadSimulatedService } from "../../runtime/index.js";
 import { bugs } from "../bugs/index.js";
 import type { SimArguments } from "../scenario/index.js";
 import { runSeed } from "./run-seed.js";
+import { runServiceSeed } from "./run-service-seed.js";
+import type { FromSeedWorker, SeedWorkerData } from "./seed-pool.js";
 
 const port = parentPort;
 assert(port !== null, "this is the entry of a worker thread");
-const { bug } = workerData as { readonly bug: string | null };
+const { bug, service } = workerData as SeedWorkerData;
 const planted = bugs.find(({ name }) => name === bug);
-port.on("message", (wanted: SimArguments) => port.postMessage(runSeed(wanted, planted?.plant())));
+const say = (message: FromSeedWorker): void => port.postMessage(message);
+if (service === undefined || !isServiceModule(service)) {
+  port.on("message", (wanted: SimArguments) => say(runSeed(wanted, planted?.plant())));
+} else {
+  // The guard stays in this thread, and so does the service: seeds share its module, as the replicas of one seed do.
+  loadSimulatedService(service).then(
+    (loaded) => port.on("message", (wanted: SimArguments) => say(runServiceSeed(wanted, loaded))),
+    (error: unknown) => say({ refused: error instanceof Error ? error.message : String(error) }),
+  );
+}

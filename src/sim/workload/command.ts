@@ -26,6 +26,10 @@ export interface CommandSource {
   onUnknown(command: SimCommand): void;
   /** Reads of everything there is, for the end of a run. */
   finalReads(): SimCommand[];
+  /** For a source that notes when things happen: virtual time in ms, from the beginning of the world. */
+  begin?(now: () => number): void;
+  /** For a source that judges the outcome itself, when all is over: what it objects to, null for nothing. */
+  verdict?(): string | null;
 }
 
 /** Writes of unknown outcome after which a key is left alone. */

@@ -4,5 +4,6 @@ export type { CommandSource, SimCommand } from "./command.js";
 export { commandSource } from "./command-source.js";
 export type { LoadClient } from "./load.js";
 export { RespClients, type RespClientsInit } from "./resp-clients.js";
+export { DeterminismFinding, ServiceCommands, shownCall } from "./service-commands.js";
 export { UnrecordedCommands } from "./unrecorded.js";
 export { WideKvCommands } from "./wide-kv-commands.js";

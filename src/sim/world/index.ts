@@ -1,5 +1,6 @@
 /** The simulated world: machines with disks, replicas that live on them, clients, and witnesses of what they do. */
 export type { Disguise } from "./disguise.js";
 export type { SimReplica } from "./sim-replica.js";
+export { ServiceEffects } from "./watched-service.js";
 export { WorldViolation } from "./violation.js";
 export { SimWorld } from "./world.js";

@@ -1,4 +1,5 @@
 import type { FuzzTarget } from "../target.js";
+import { controlTargets } from "./control.js";
 import { stateTargets } from "./state.js";
 import { storageTargets } from "./storage.js";
 import { textTargets } from "./text.js";
@@ -9,5 +10,6 @@ export const fuzzTargets: readonly FuzzTarget[] = [
   ...wireTargets,
   ...storageTargets,
   ...textTargets,
+  ...controlTargets,
   ...stateTargets(),
 ];
