@@ -106,7 +106,7 @@ export type LogCondition =
   | "intact"
   /** A record at or before the last position known to be synced is damaged or missing: votes may be lost. */
   | "damaged"
-  /** There is no log, or was none until this call began one: right for a replica that never ran, for no other. */
+  /** There is no log: right for a replica that never ran, for no other. It stays so until it is reset. */
   | "missing";
 
 /**
@@ -118,14 +118,16 @@ export interface LogStorage {
    * Reads everything that is there, in order of writing, then calls `done`. Records of segments dropped by `trim` may or
    * may not appear. The span is valid only during the visit. A newer format version fails with `FormatVersionError`.
    *
-   * A log that is missing has durably been begun when `done` is called, so that one that is missing later is missed.
    * `extent` counts what was ever written to the log and is durable: as long as the log is whole it never falls.
    */
   recover(
     visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
     done: (error: Error | null, condition: LogCondition, extent?: number) => void,
   ): void;
-  /** After `recover` and before `start`: discards all records durably. A replica that can't trust its log begins a new one. */
+  /**
+   * After `recover` and before `start`: discards all records durably and begins a new log, as a replica does that has none or
+   * can't trust what it has. From then on a log that is missing is missed.
+   */
   reset(done: (error: Error | null) => void): void;
   start(handlers: LogHandlers): void;
   /** Begins a record; the host writes its bytes. `instance` (0: none) decides when its segment may be dropped. */

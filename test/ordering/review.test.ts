@@ -90,6 +90,7 @@ describe("schedules found by review", () => {
     second.durable = second.durable.filter((record) => record[0] !== 2);
     second.checkpoint = 0;
     second.restart();
+    assert.equal(second.protocol.inspect().role, "recovering", "and says so");
     group.passes = () => true;
     group.run(5000);
     assert.equal(second.protocol.inspect().role === "leader" || behind.protocol.inspect().role === "leader", false);

@@ -142,17 +142,19 @@ describe("log recovery", () => {
     assert.equal(simBatches(world).length, 2);
   });
 
-  test("a log is missing before its first run and when its directory is gone, and at no other time", async () => {
+  test("a log is missing before its first run and when its directory is gone, until it is reset", async () => {
     const world = fileWorld();
     try {
       const conditions: string[] = [];
-      for (const gone of [true, false, true, false]) {
-        const folder = join(world.directory, "log");
-        if (gone) rmSync(folder, { recursive: true, force: true });
-        conditions.push((await recover(world, world.open().log)).condition);
+      for (const step of ["look", "look", "reset", "look", "remove", "look", "reset", "look"]) {
+        if (step === "remove") rmSync(join(world.directory, "log"), { recursive: true });
+        const { log } = world.open();
+        conditions.push((await recover(world, log)).condition);
+        if (step === "reset") assert.equal(await world.wait<Error | null>((resolve) => log.reset(resolve)), null);
         world.kill();
       }
-      assert.deepEqual(conditions, ["missing", "intact", "missing", "intact"]);
+      assert.deepEqual(conditions.slice(0, 4), ["missing", "missing", "missing", "intact"]);
+      assert.deepEqual(conditions.slice(4), ["missing", "missing", "missing", "intact"]);
     } finally {
       world.dispose();
     }

@@ -82,6 +82,8 @@ export async function recover(
 export async function startLog(world: StorageWorld, log: LogStorage, prologue?: () => string): Promise<StartedLog> {
   const { records, error, condition } = await recover(world, log);
   assert.equal(error, null);
+  // As a host does for a replica that never ran.
+  if (condition === "missing") assert.equal(await world.wait<Error | null>((resolve) => log.reset(resolve)), null);
   let durable = 0;
   let segments = 0;
   const fatal: Error[] = [];

@@ -403,7 +403,8 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     const core = this.#core;
     const view = this.#view;
     const coordinator = this.#coordinator;
-    if (this.#rejoin.active) view.role = "recovering";
+    // Also while the state is missing that covers what this log no longer holds: such a voter gives no promise.
+    if (!core.mayPromise) view.role = "recovering";
     else if (coordinator.leading) view.role = "leader";
     else view.role = this.#election.asking || coordinator.phase === "preparing" ? "candidate" : "follower";
     view.ballot = core.promised;

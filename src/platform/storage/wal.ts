@@ -154,7 +154,8 @@ export class Wal implements LogStorage {
           done(problem, result.condition, this.#sequence);
         };
         this.#syncUnconfirmed(result, (problem) => {
-          if (problem !== null || result.marked) end(problem);
+          // One from a version without the marker has it from now on; one that is missing must not seem to be there.
+          if (problem !== null || result.marked || result.condition === "missing") end(problem);
           else this.#found(end);
         });
       }).run();
@@ -227,7 +228,7 @@ export class Wal implements LogStorage {
     this.#frontOnDisk = 1;
     const next = (index: number): void => {
       const path = paths[index];
-      if (path === undefined) return this.#fs.syncDirectory(this.#directory, end);
+      if (path === undefined) return this.#found(done);
       this.#fs.remove(path, (error) => {
         if (error !== null) return end(error);
         this.#fs.syncDirectory(this.#directory, (failure) => (failure === null ? next(index + 1) : end(failure)));

@@ -82,7 +82,7 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
               logExtent: reason === null ? extent : 0,
               shape: clusterShape(init.config),
             };
-            store.save(identity, (saveError) => {
+            const saved = (saveError: Error | null): void => {
               if (saveError !== null) return fail(saveError);
               if (reason === null) return done(null, { identity, checkpoint, records });
               init.platform.events.warn("this replica may have forgotten votes; it rejoins as a non-voter", { reason });
@@ -93,7 +93,11 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
                 if (resetError !== null) return fail(resetError);
                 done(null, { identity, checkpoint, records: [] });
               });
-            });
+            };
+            // A replica that has started has a log: it is there before the identity says so.
+            if (reason === null && condition === "missing") {
+              log.reset((error) => (error === null ? store.save(identity, saved) : fail(error)));
+            } else store.save(identity, saved);
           },
         );
       });

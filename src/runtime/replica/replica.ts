@@ -251,6 +251,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const wallMs = scheduler.clock.wallMs();
     this.#step({ kind: "start", now, recovered: { records, checkpointThrough, amnesiaNonce, wallMs } });
     started = true;
+    if (this.#protocol.inspect().role === "recovering")
+      this.#platform.events.warn("not a voter yet", { checkpointThrough });
     // What the log holds already counts: replicas that start again and again before an interval is over would otherwise
     // fill their logs, and a full log takes nothing that could make a checkpoint due.
     this.#bytesSinceCheckpoint += this.#protocol.inspect().logBytes;
