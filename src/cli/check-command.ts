@@ -11,9 +11,16 @@ applied) or "info" (outcome unknown). A process has one operation open at a time
   {"process":1,"type":"invoke","op":"set","args":["k","a"],"t_ns":120}
   {"process":1,"type":"ok","result":"OK","t_ns":190}
 
-Operations are the string commands of Redis in lower case, such as get, set,
-incrby, mget, mset, del. Exit codes: 0 linearizable, 5 not, 1 unknown or
-unreadable, 4 malformed.
+Operations are the commands of the store in lower case, such as get, set, incrby,
+mget, mset, del, range, and exec with a list of commands. Commands that let keys
+expire or rename them are not modelled: what they touch is left out, and the
+verdict is unknown. Stale reads and the like are named.
+
+With --simulate no history is read: a simulated cluster runs under faults until
+clients have been answered n commands of every kind, and each is compared with a
+reference model that follows the decided order.
+
+Exit codes: 0 linearizable, 5 not, 1 unknown or unreadable, 4 malformed.
 `;
 
 export function checkHistoryCommand(): Command {

@@ -11,6 +11,8 @@ import type { TraceCode } from "./trace.js";
 export interface ExecutionModel {
   step(event: ExecutionEvent, out: ExecutionSink): void;
   inspect(): ExecutionView;
+  /** Every queue and table of the model that could grow, with its declared maximum; for checks and metrics. */
+  queues?(visit: QueueVisitor): void;
   /** Digest of the replicated state (service, sessions, agreed time) at `inspect().executed`. */
   digest(into: Digest): void;
   /** A snapshot of the replicated state at the confirmed position returned by `inspect().executed`. */
@@ -18,6 +20,9 @@ export interface ExecutionModel {
   /** Takes a snapshot that covers through `through`; on `finish` the model continues from there and drops what it queued. */
   restore(through: Instance): SnapshotSink;
 }
+
+/** Told of a queue: its name, how much is in it, and how much there may ever be. */
+export type QueueVisitor = (queue: string, value: number, maximum: number) => void;
 
 export type ExecutionEvent =
   /** A decided instance; consecutive per stream. */

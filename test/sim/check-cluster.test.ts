@@ -168,6 +168,21 @@ describe("what must not happen is reported", () => {
     differs.checker.onAgreedTime(2, 1, 1, 51);
     differs.broken("time", /after instance 1 is 51, elsewhere 50/);
   });
+  test("agreed time that goes back along the log: after a restart, or where another replica leads", () => {
+    const restarted = begun();
+    restarted.checker.onAgreedTime(1, 1, 2, 50);
+    restarted.checker.onAgreedTime(1, 2, 3, 40);
+    restarted.broken("time", /replica 1: agreed time after instance 3 is 40, after one before it 50/);
+    const elsewhere = begun();
+    elsewhere.checker.onAgreedTime(1, 1, 3, 50);
+    elsewhere.checker.onAgreedTime(2, 1, 2, 60);
+    elsewhere.broken("time", /replica 2: agreed time after instance 2 is 60, after one behind it 50/);
+    const equal = begun();
+    equal.checker.onAgreedTime(1, 1, 2, 50);
+    equal.checker.onAgreedTime(1, 2, 2, 50);
+    equal.checker.onAgreedTime(2, 1, 3, 50);
+    equal.fine();
+  });
   test("an acknowledged command that nobody executed", () => {
     const { checker } = begun();
     checker.onAcknowledged(4096, 3);

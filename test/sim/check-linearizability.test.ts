@@ -307,6 +307,26 @@ describe("verdicts on small histories are those of trying every order", () => {
     { processes: 4, operations: 8, keys: 1, values: 1, names: ["get", "write", "incr"], infoChance: 0.2, timeMax: 1 },
     { processes: 4, operations: 7, keys: 1, values: 3, names: ["get", "write", "incr"], infoChance: 0.4, timeMax: 3 },
     { processes: 3, operations: 6, keys: 2, values: 2, names: several, infoChance: 0.15, timeMax: 4 },
+    // What concerns keys that it does not name, pieces of values, and transactions.
+    {
+      processes: 3,
+      operations: 6,
+      keys: 3,
+      values: 2,
+      names: ["range", "rangecount", "keys", "dbsize", "write", "del", "flushall", "delrange"],
+      infoChance: 0.1,
+      timeMax: 4,
+    },
+    {
+      processes: 3,
+      operations: 6,
+      keys: 1,
+      values: 2,
+      names: ["getrange", "setrange", "write", "type", "touch", "get"],
+      infoChance: 0.1,
+      timeMax: 4,
+    },
+    { processes: 3, operations: 5, keys: 2, values: 2, names: ["exec", "get", "write"], infoChance: 0.1, timeMax: 4 },
   ];
   for (const [index, shape] of small.entries()) {
     test(`${shape.names.join(" ")}`, () => {
@@ -429,5 +449,59 @@ describe("long histories", () => {
     assert.equal(verdict.verdict, "violation", verdict.reasons.join());
     assert.ok(verdict.steps < 20_000_000, `${verdict.steps} steps`);
     assert.equal(verdict.violation?.part.length, 3);
+  });
+});
+
+describe("what concerns keys that are not named", () => {
+  const wrote: Call[] = [
+    ["a", 1, 2, "mset", ["k1", "1", "k2", "2", "k3", "3"], "OK"],
+    ["a", 3, 4, "del", ["k2"], 1],
+  ];
+  const is = (verdict: string, ...calls: Call[]): void =>
+    assert.equal(verdictOf(...wrote, ...calls).verdict, verdict, JSON.stringify(calls));
+
+  test("ranges, counts, lists and removals of keys", () => {
+    is("linearizable", ["b", 5, 6, "range", ["k1", "k9"], ["k1", "1", "k3", "3"]]);
+    is("violation", ["b", 5, 6, "range", ["k1", "k9"], ["k1", "1", "k2", "2", "k3", "3"]]);
+    is("violation", ["b", 5, 6, "range", ["k1", "k9"], ["k3", "3"]]);
+    is("violation", ["b", 5, 6, "range", ["k1", "k9"], ["k3", "3", "k1", "1"]]);
+    is("linearizable", ["b", 5, 6, "range", ["k1", "", "REV"], ["k3", "3", "k1", "1"]]);
+    is("linearizable", ["b", 5, 6, "range", ["k1", "", "LIMIT", 1], ["k1", "1"]]);
+    is("violation", ["b", 5, 6, "range", ["k1", "", "LIMIT", 1], ["k3", "3"]]);
+    is("violation", ["b", 5, 6, "range", ["k1", "", "REV", "LIMIT", 1], ["k1", "1"]]);
+    is("linearizable", ["b", 5, 6, "range", ["k4", "k9", "REV"], []]);
+    // What the first run of the witness found: keys in front of a range that has none.
+    is("violation", ["b", 5, 6, "range", ["k4", "k9", "REV"], ["k3", "3", "k1", "1"]]);
+    is("linearizable", ["b", 5, 6, "rangecount", ["k1", "k2"], 1]);
+    is("violation", ["b", 5, 6, "rangecount", ["k1", "k2"], 2]);
+    is("violation", ["b", 5, 6, "rangecount", ["x", "y"], 1]);
+    is("linearizable", ["b", 5, 6, "keys", ["k*"], ["k3", "k1"]]);
+    is("violation", ["b", 5, 6, "keys", ["k*"], ["k1"]]);
+    is("violation", ["b", 5, 6, "dbsize", [], 3]);
+    is("linearizable", ["b", 5, 6, "delrange", ["k1", "k2"], 1], ["b", 7, 8, "get", ["k1"], null]);
+    is("violation", ["b", 5, 6, "delrange", ["k1", "k2"], 1], ["b", 7, 8, "get", ["k1"], "1"]);
+    is("linearizable", ["b", 5, 6, "flushall", [], "OK"], ["b", 7, 8, "randomkey", [], null]);
+    is("violation", ["b", 5, 6, "flushall", [], "OK"], ["b", 7, 8, "randomkey", [], "k1"]);
+    is("violation", ["b", 5, 6, "scan", ["0"], ["0", ["k2"]]]);
+  });
+
+  test("transactions with several commands on one key, and those that a watch has stopped", () => {
+    const set = ["set", "k1", "7"];
+    const read = ["get", "k1"];
+    is("linearizable", ["b", 5, 6, "exec", [read, set, ["incr", "k1"], read], ["1", "OK", 8, "8"]]);
+    is("violation", ["b", 5, 6, "exec", [read, set, ["incr", "k1"], read], ["1", "OK", 8, "7"]]);
+    is("violation", ["b", 5, 6, "exec", [set, read], ["OK", "7"]], ["b", 7, 8, "get", ["k1"], "1"]);
+    is("linearizable", ["b", 5, 6, "exec", [set, read], null], ["b", 7, 8, "get", ["k1"], "1"]);
+  });
+
+  test("of what is not modelled only the keys concerned are left out: the rest is judged", () => {
+    const expiring: Call = ["a", 5, 6, "setex", ["x", 10, "1"], "OK"];
+    const { verdict, reasons } = verdictOf(...wrote, expiring, ["b", 7, 8, "get", ["x"], "nonsense"]);
+    assert.equal(verdict, "unknown");
+    assert.match(reasons.join(), /"setex" with a time after which the key expires is not modelled/);
+    is("violation", expiring, ["b", 7, 8, "get", ["k2"], "2"]);
+    // Keys tied to those are as doubtful.
+    is("unknown", expiring, ["c", 7, 8, "mset", ["x", "2", "k2", "5"], "OK"], ["b", 9, 10, "get", ["k2"], "2"]);
+    is("unknown", ["b", 5, 6, "lpush", ["k1", "1"], 1], ["b", 7, 8, "get", ["k2"], "2"]);
   });
 });

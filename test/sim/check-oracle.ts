@@ -50,7 +50,52 @@ export function execute(state: State, op: string, args: readonly unknown[]): { r
         state: with_(...texts.map((k) => [k, null] as [string, null])),
       };
     case "exists":
+    case "touch":
       return { result: texts.filter((k) => state.has(k)).length, state };
+    case "type":
+      return { result: old === null ? "none" : "string", state };
+    case "getrange": {
+      const [first, last] = [Number(value), Number(texts[2])];
+      const text = old ?? "";
+      const from = first < 0 ? Math.max(0, text.length + first) : first;
+      const to = last < 0 ? text.length + last : last;
+      return { result: to < from ? "" : text.slice(from, to + 1), state };
+    }
+    case "setrange": {
+      const piece = texts[2] as string;
+      const text = (old ?? "").padEnd(Number(value), "\0");
+      const written = text.slice(0, Number(value)) + piece + text.slice(Number(value) + piece.length);
+      return { result: written.length, state: with_([key, written]) };
+    }
+    case "range": {
+      const found = [...state]
+        .filter(([k]) => k >= key && (value === "" || k <= value))
+        .sort(([a], [b]) => (a < b ? -1 : 1));
+      if (texts.includes("REV")) found.reverse();
+      const limit = texts.includes("LIMIT") ? Number(texts[texts.indexOf("LIMIT") + 1]) : Infinity;
+      return { result: found.slice(0, limit).flat(), state };
+    }
+    case "rangecount":
+      return { result: [...state.keys()].filter((k) => k >= key && k <= value).length, state };
+    case "delrange": {
+      const doomed = [...state.keys()].filter((k) => k >= key && k <= value);
+      return { result: doomed.length, state: with_(...doomed.map((k) => [k, null] as [string, null])) };
+    }
+    case "keys":
+      return { result: [...state.keys()].sort(), state };
+    case "dbsize":
+      return { result: state.size, state };
+    case "flushall":
+      return { result: "OK", state: new Map() };
+    case "exec": {
+      let now = state;
+      const results = (args as [string, ...unknown[]][]).map(([name, ...rest]) => {
+        const done = execute(now, name, rest);
+        now = done.state;
+        return done.result;
+      });
+      return { result: results, state: now };
+    }
     case "incr":
       return plus(1n);
     case "incrby":
@@ -217,6 +262,27 @@ function randomCall(prng: Prng, shape: Shape, serial: number): { op: string; arg
     case "mset":
     case "msetnx":
       return { op, args: [key(), value(), key(), value()] };
+    case "getrange":
+      return { op, args: [key(), prng.pick([0, 1, -1]), prng.pick([0, 1, -1])] };
+    case "setrange":
+      return { op, args: [key(), prng.below(3), value()] };
+    case "range": {
+      const options = prng.pick([[], [], ["LIMIT", 1], ["LIMIT", 2, "REV"], ["REV"]]);
+      return { op, args: ["k0", prng.chance(0.5) ? "" : key(), ...options] };
+    }
+    case "rangecount":
+    case "delrange":
+      return { op, args: ["k0", key()] };
+    case "keys":
+      return { op, args: ["k*"] };
+    case "dbsize":
+    case "flushall":
+      return { op, args: [] };
+    case "exec": {
+      const names = ["get", "set", "getset", "append", "incr", "strlen"];
+      const calls = [0, 1, 2].map(() => randomCall(prng, { ...shape, names }, serial));
+      return { op, args: calls.map((call) => [call.op, ...call.args]) };
+    }
     default:
       return { op, args: [key()] };
   }
@@ -233,9 +299,28 @@ export function mutated(operations: readonly Operation[], seed: number): readonl
     const same = operations.filter((other) => other.op === operation.op && other.outcome === "ok").map((o) => o.result);
     const { op, result } = operation;
     if (Array.isArray(result)) {
+      if (result.length === 0) return { ...operation, result: op === "range" ? ["k0", "0"] : ["k0"] };
       const list = [...(result as unknown[])];
+      if (op === "exec") {
+        const reads = operation.args.flatMap((call, i) =>
+          String((call as unknown[])[0]).startsWith("get") ? [i] : [],
+        );
+        if (reads.length > 0) list[prng.pick(reads)] = prng.pick([null, "0", "1"]);
+        return { ...operation, result: list };
+      }
+      // A key or a pair less; in place of a value that is read another one.
+      if (op === "keys") return { ...operation, result: list.slice(1) };
+      if (op === "range" && prng.chance(0.5)) return { ...operation, result: list.slice(2) };
+      if (op === "range") list[1] = "changed";
+      if (op === "range") return { ...operation, result: list };
       list[prng.below(list.length)] = prng.pick([null, "0", "1"]);
       return { ...operation, result: list };
+    }
+    if (op === "flushall") return operation;
+    if (op === "type") return { ...operation, result: result === "none" ? "string" : "none" };
+    if (op === "getrange") return { ...operation, result: prng.pick(["", "0", "1", "v"]) };
+    if (["touch", "rangecount", "delrange", "dbsize", "setrange"].includes(op)) {
+      return { ...operation, result: Math.max(0, Number(result) + prng.pick([-1, 1])) };
     }
     if (["del", "exists", "append", "strlen", "incr", "incrby", "decrby", "setnx", "msetnx"].includes(op)) {
       if (typeof result !== "number") return operation;

@@ -10,7 +10,9 @@ import {
   endBlock,
   endReply,
   ReplyStatus,
+  type Run,
   type Span,
+  type UndoLog,
   writeBatchHeader,
 } from "#src/model/index.js";
 import {
@@ -27,7 +29,9 @@ import {
   SetFlag,
   writeArgumentLatin1,
 } from "#src/service/index.js";
+import { PassingService } from "#src/sim/bugs/passing-service.js";
 import { createReference, type Departure, WitnessChecker, type WitnessOptions } from "#src/sim/check/index.js";
+import { runLong } from "#src/sim/index.js";
 
 type Write = (writer: ByteWriter) => void;
 
@@ -260,5 +264,33 @@ describe("the witness says what it could not judge", () => {
     log.answered("a", departure, forgotten);
     assert.deepEqual(log.finish(), []);
     assert.equal(log.witness.counts().unjudged, 1);
+  });
+});
+
+describe("a run too long for a search", () => {
+  test("every operation of the store and of the tree, under faults, is judged and right", () => {
+    for (const service of ["kv", "btree", "counter"]) {
+      const { verdict, invariant, message, counts, operations } = runLong({ seed: 5, service, operations: 4000 });
+      assert.equal(verdict, "right", `${service}: ${invariant}: ${message}`);
+      assert.ok(operations >= 4000 && counts.answered >= operations && counts.unjudged === 0, service);
+    }
+  });
+
+  test("replicas that agree on something wrong are found by it alone", () => {
+    class Late extends PassingService {
+      /** Keys live 30 ms too long, on all replicas alike. */
+      override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+        run.time -= 30;
+        super.execute(run, replies, undo);
+        run.time += 30;
+      }
+    }
+    const { verdict, invariant, message } = runLong(
+      { seed: 5, service: "kv", operations: 4000 },
+      { siblings: (real) => ({ ...real, createService: () => new Late(real.createService(), () => 0) }) },
+    );
+    assert.equal(verdict, "violation");
+    assert.equal(invariant, "linearizability");
+    assert.match(message ?? "", /^witness: .* is answered .*, the reference model says /);
   });
 });

@@ -7,6 +7,7 @@ import type {
   ExecutionSink,
   ExecutionView,
   Instance,
+  QueueVisitor,
   Service,
   SnapshotSink,
   SnapshotSource,
@@ -24,6 +25,7 @@ type View = { -readonly [field in keyof ExecutionView]: ExecutionView[field] };
 const READ_COST_MAX = 2048;
 
 export class Pipelined implements ExecutionModel {
+  readonly #options: ReplicatedStateOptions;
   readonly #state: ReplicatedState;
   readonly #reads: WaitingReads;
   /** Decided batches of the instances behind `executed`, one each. */
@@ -46,6 +48,7 @@ export class Pipelined implements ExecutionModel {
   };
 
   constructor(service: Service, options: ReplicatedStateOptions) {
+    this.#options = options;
     this.#state = new ReplicatedState(service, options);
     this.#reads = new WaitingReads(options.waitingReadBytesMax);
     this.#queue = new Ring(options.queueBatchesMax);
@@ -78,6 +81,12 @@ export class Pipelined implements ExecutionModel {
     view.due = this.#state.due;
     view.sessions = this.#state.sessions;
     return view;
+  }
+
+  queues(visit: QueueVisitor): void {
+    visit("batches to execute", this.#queue.size, this.#options.queueBatchesMax);
+    visit("bytes of waiting reads", this.#reads.bytes, this.#options.waitingReadBytesMax);
+    this.#state.queues(visit);
   }
 
   digest(into: Digest): void {

@@ -53,6 +53,17 @@ export class SessionTable {
     return this.#sessions.size >= this.#options.sessionsMax;
   }
 
+  /** The most replies, and the most bytes of them, that are remembered for one session. Looks at all sessions. */
+  fullest(): { readonly replies: number; readonly bytes: number } {
+    let replies = 0;
+    let bytes = 0;
+    for (let session = this.#idlest; session !== null; session = session.newer) {
+      replies = Math.max(replies, session.replies.length);
+      bytes = Math.max(bytes, session.replyBytes);
+    }
+    return { replies, bytes };
+  }
+
   /** Opens a session whose id is its log position. Only when the table is not full. */
   open(id: SessionId, time: number): void {
     assert(!this.full, `the session table is full at ${this.#options.sessionsMax}`);

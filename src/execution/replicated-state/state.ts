@@ -24,6 +24,8 @@ import {
   type Instance,
   type Position,
   positionOf,
+  type QueueVisitor,
+  REPLY_BYTES_MAX,
   ReplyStatus,
   type Run,
   type Service,
@@ -98,6 +100,16 @@ export class ReplicatedState {
 
   get sessions(): number {
     return this.#table.size;
+  }
+
+  /** What grows with sessions; a reply that alone is larger than its bound is kept, since it is the newest. */
+  queues(visit: QueueVisitor): void {
+    const { sessionsMax, sessionRepliesMax, sessionReplyBytesMax, replyBytesMax } = this.#options;
+    const fullest = this.#table.fullest();
+    visit("sessions", this.#table.size, sessionsMax);
+    visit("session replies", fullest.replies, sessionRepliesMax);
+    visit("session reply bytes", fullest.bytes, Math.max(sessionReplyBytesMax, REPLY_BYTES_MAX));
+    visit("reply bytes", this.#table.replyBytes, Math.max(replyBytesMax, REPLY_BYTES_MAX));
   }
 
   /** Executes a decided batch; returns how many commands it executed. Every block is answered exactly once. */

@@ -7,6 +7,7 @@ import type {
   ExecutionSink,
   ExecutionView,
   Instance,
+  QueueVisitor,
   Service,
   SnapshotSink,
   SnapshotSource,
@@ -18,6 +19,7 @@ import { ReplicatedState, type ReplicatedStateOptions, WaitingReads } from "../r
 type View = { -readonly [field in keyof ExecutionView]: ExecutionView[field] };
 
 export class Sequential implements ExecutionModel {
+  readonly #options: ReplicatedStateOptions;
   readonly #state: ReplicatedState;
   readonly #reads: WaitingReads;
   readonly #view: View = {
@@ -34,6 +36,7 @@ export class Sequential implements ExecutionModel {
   };
 
   constructor(service: Service, options: ReplicatedStateOptions) {
+    this.#options = options;
     this.#state = new ReplicatedState(service, options);
     this.#reads = new WaitingReads(options.waitingReadBytesMax);
   }
@@ -53,6 +56,11 @@ export class Sequential implements ExecutionModel {
     view.due = this.#state.due;
     view.sessions = this.#state.sessions;
     return view;
+  }
+
+  queues(visit: QueueVisitor): void {
+    visit("bytes of waiting reads", this.#reads.bytes, this.#options.waitingReadBytesMax);
+    this.#state.queues(visit);
   }
 
   digest(into: Digest): void {

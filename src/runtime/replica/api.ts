@@ -4,6 +4,7 @@ import type {
   ExecutionModel,
   Instance,
   ProtocolModule,
+  QueueVisitor,
   ReplicaId,
   Role,
   Service,
@@ -103,6 +104,11 @@ export interface ReplicaStatus {
 export interface Replica {
   start(): void;
   status(): ReplicaStatus;
+  /**
+   * Every queue of the replica, its cores and its links that could grow, with its declared maximum; what happens when one is
+   * full is in docs/limits.md. For checks: looks at all sessions.
+   */
+  queues(visit: QueueVisitor): void;
   /** Hands leadership over if it leads, closes ports and log, then calls back. */
   stop(done: () => void): void;
 }

@@ -36,13 +36,18 @@ export class Ingress {
     return this.#writer.length - this.#start;
   }
 
+  /** Bytes that are ever held: blocks that were read already come on top of what the option says. */
+  get bytesMax(): number {
+    return this.#bytesMax * 3;
+  }
+
   get full(): boolean {
     return this.bytes >= this.#bytesMax;
   }
 
   /** False if the block was not taken: the hard maximum is reached and the client must send it again. */
   add(bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.bytes + end - start > this.#bytesMax * 3) return false;
+    if (this.bytes + end - start > this.bytesMax) return false;
     if (this.#start > 0 && this.#start >= this.#writer.length / 2) this.#compact();
     this.#writer.copy(bytes, start, end);
     this.#blocks++;
@@ -92,12 +97,12 @@ export interface ReadGroup {
 }
 
 /** Most groups of reads under way; beyond it reads are answered with a redirect, which makes the client come back. */
-const GROUPS_MAX = 16_384;
+export const READ_GROUPS_MAX = 16_384;
 
 /** Unordered reads on their way to a confirmation. */
 export class ReadQueue {
   readonly #bytesMax: number;
-  readonly #groups = new Ring<ReadGroup>(GROUPS_MAX);
+  readonly #groups = new Ring<ReadGroup>(READ_GROUPS_MAX);
   readonly #free: ReadGroup[] = [];
   #open: ReadGroup | null = null;
   #tickets = 0;
@@ -105,6 +110,11 @@ export class ReadQueue {
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
+  }
+
+  /** Groups that wait for their confirmation. */
+  get groups(): number {
+    return this.#groups.size;
   }
 
   /** False when too much waits already. */

@@ -2,6 +2,8 @@
 import { assert, ByteWriter, hashBytes, MiB, Ring } from "../../base/index.js";
 import {
   type Batch,
+  BATCH_BYTES_MAX,
+  BATCH_HEADER_BYTES,
   BatchArena,
   BLOCK_HEADER_BYTES,
   blockKind,
@@ -20,6 +22,7 @@ import {
   type Protocol,
   type ProtocolEvent,
   type ProtocolModule,
+  type QueueVisitor,
   type RefuseReason,
   REPLY_HEADER_BYTES,
   type ReplicaId,
@@ -43,10 +46,10 @@ import type { Replica, ReplicaInit, ReplicaOptions, ReplicaSiblings, ReplicaStat
 import { BackupServing } from "./backup-serving.js";
 import { Checkpointing, digestHex } from "./checkpointing.js";
 import { ControlFrames } from "./control-frames.js";
-import { Ingress, ReadQueue } from "./ingress.js";
+import { Ingress, READ_GROUPS_MAX, ReadQueue } from "./ingress.js";
 import { replicaOptions } from "./options.js";
 import { recover } from "./recovery.js";
-import { routeLink, routeOf, type Route, Routes } from "./routes.js";
+import { ROUTED_OPENINGS_MAX, ROUTED_SESSIONS_MAX, routeLink, routeOf, type Route, Routes } from "./routes.js";
 import { type Divergence, StateComparison } from "./state-comparison.js";
 import { StateTransfer } from "./state-transfer.js";
 
@@ -56,6 +59,8 @@ const WORK_COMMANDS = 2048;
 const READ_TIME_LAG_MS_MAX = 50;
 /** A client that leaves so many bytes of replies unread is answered no reads; it sends them again. */
 const READ_UNSENT_BYTES_MAX = 8 * MiB;
+/** Records that wait for the disk; each is in the log's memory, which is full long before. */
+const PERSISTING_MAX = 1_048_576;
 /** Stalled transfers and the like are looked for this often, in ms. */
 const HOUSEKEEPING_MS = 500;
 /** A coordinator asks this often for the others' digests, in ms, if it has executed anything since. */
@@ -117,7 +122,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #stopped = false;
   #identity: Identity | null = null;
   #latestCheckpoint: CheckpointInfo | null = null;
-  readonly #persisting = new Ring<Persisting>(1 << 20);
+  readonly #persisting = new Ring<Persisting>(PERSISTING_MAX);
   readonly #heldWriter = new ByteWriter(4096);
   readonly #replyWriter = new ByteWriter(64 * 1024);
   #wantWork = false;
@@ -339,6 +344,22 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       logBytes: view.logBytes,
       differing: this.#comparison?.differing ?? [],
     };
+  }
+
+  queues(visit: QueueVisitor): void {
+    const { logBytesMax, arenaChunkBytes } = this.#options;
+    visit("ingress bytes", this.#ingress.bytes, this.#ingress.bytesMax);
+    visit("read bytes", this.#reads.bytes, this.#options.ingressBytesMax);
+    visit("read groups", this.#reads.groups, READ_GROUPS_MAX);
+    visit("records to persist", this.#persisting.size, PERSISTING_MAX);
+    visit("routes of sessions", this.#routes.sessions, ROUTED_SESSIONS_MAX);
+    visit("routes of openings", this.#routes.openings, ROUTED_OPENINGS_MAX);
+    // Values that close a gap are taken by a full log as well, and memory comes in chunks.
+    const slack = Math.max(arenaChunkBytes, BATCH_BYTES_MAX);
+    visit("log bytes", this.#protocol.inspect().logBytes, 2 * logBytesMax + slack);
+    // What is decided while a state is put in place stands in the log's memory.
+    visit("decisions held back", this.#heldDecisions.length, Math.ceil((2 * logBytesMax + slack) / BATCH_HEADER_BYTES));
+    this.#execution.queues?.(visit);
   }
 
   #now(): number {

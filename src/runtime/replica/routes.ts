@@ -13,9 +13,9 @@ export const routePort = (route: Route): number => Math.floor(route / LINKS);
 export const routeLink = (route: Route): number => route % LINKS;
 
 /** Most sessions whose route is remembered; beyond it the oldest are forgotten and their replies wait for a retransmission. */
-const SESSIONS_MAX = 200_000;
+export const ROUTED_SESSIONS_MAX = 200_000;
 /** Most session openings under way whose route is remembered. */
-const OPENINGS_MAX = 10_000;
+export const ROUTED_OPENINGS_MAX = 10_000;
 
 /** Knows over which link the replies of a session, or of its opening, leave this replica. */
 export class Routes {
@@ -30,6 +30,15 @@ export class Routes {
 
   port(route: Route): FramePort {
     return this.#ports[routePort(route)] as FramePort;
+  }
+
+  /** Sessions whose route is remembered. */
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  get openings(): number {
+    return this.#openings.size;
   }
 
   get links(): Iterable<Route> {
@@ -47,12 +56,12 @@ export class Routes {
   /** A block of the session came over this route. */
   note(session: number, route: Route): void {
     if (this.#sessions.get(session) === route) return;
-    if (this.#sessions.size >= SESSIONS_MAX) forgetOldest(this.#sessions);
+    if (this.#sessions.size >= ROUTED_SESSIONS_MAX) forgetOldest(this.#sessions);
     this.#sessions.set(session, route);
   }
 
   noteOpening(nonce: string, route: Route): void {
-    if (this.#openings.size >= OPENINGS_MAX) forgetOldest(this.#openings);
+    if (this.#openings.size >= ROUTED_OPENINGS_MAX) forgetOldest(this.#openings);
     this.#openings.set(nonce, route);
   }
 

@@ -23,7 +23,8 @@ export interface InvariantViolation {
  * - `durability`: what was acknowledged has been executed; nothing is trimmed before f + 1 replicas hold a durable
  *   checkpoint of it.
  * - `digest`: states at equal positions are equal.
- * - `time`: agreed time never goes back, and is the same everywhere at equal positions.
+ * - `time`: agreed time never goes back along the log, over changes of leader and restarts too, and is the same everywhere at
+ *   equal positions: what has expired stays so.
  */
 export type Invariant = "agreement" | "order" | "exactly-once" | "durability" | "digest" | "time";
 
@@ -84,6 +85,8 @@ export class ClusterChecker {
   readonly #effects = new Map<Instance, string>();
   readonly #times = new Map<Instance, number>();
   #forgotten: Instance = 0;
+  /** Agreed time after the last instance that was forgotten, as far as it was known. */
+  #timeForgottenMs = -Infinity;
 
   /** Highest instance executed by any replica, and the last sequence number of each session there. */
   #frontier: Instance = 0;
@@ -163,19 +166,32 @@ export class ClusterChecker {
     const known = this.#lives.get(replica);
     if (known !== undefined && incarnation < known.incarnation) return;
     const life = known?.incarnation === incarnation ? known : this.#begin(replica, incarnation);
-    if (timeMs < life.timeMs) {
+    const back = timeMs < life.timeMs;
+    if (back) {
       this.#report("time", `replica ${replica}: agreed time goes back from ${life.timeMs} to ${timeMs} at ${instance}`);
     }
     life.timeMs = timeMs;
-    if (instance <= this.#forgotten) return;
+    if (back || instance <= this.#forgotten) return;
     const agreed = this.#times.get(instance);
-    if (agreed === undefined) this.#remember(this.#times, instance, timeMs);
-    else if (agreed !== timeMs) {
+    if (agreed === undefined) {
+      this.#alongTheLog(replica, instance, timeMs);
+      this.#remember(this.#times, instance, timeMs);
+    } else if (agreed !== timeMs) {
       this.#report(
         "time",
         `replica ${replica}: agreed time after instance ${instance} is ${timeMs}, elsewhere ${agreed}`,
       );
     }
+  }
+
+  /** Compares with the instances beside this one, on whatever replica and in whatever life they were executed. */
+  #alongTheLog(replica: ReplicaId, instance: Instance, timeMs: number): void {
+    const before = this.#times.get(instance - 1) ?? this.#timeForgottenMs;
+    const after = this.#times.get(instance + 1) ?? Infinity;
+    if (before <= timeMs && timeMs <= after) return;
+    const [other, otherMs] = before > timeMs ? ["before", before] : ["behind", after];
+    const message = `replica ${replica}: agreed time after instance ${instance} is ${timeMs}, after one ${other} it ${otherMs}`;
+    this.#report("time", message);
   }
 
   /** A client was told the result of this command; `finish` checks that it was executed. */
@@ -344,6 +360,7 @@ export class ClusterChecker {
       const instance = this.#forgotten + 1;
       this.#values.delete(instance);
       this.#effects.delete(instance);
+      this.#timeForgottenMs = this.#times.get(instance) ?? this.#timeForgottenMs;
       this.#times.delete(instance);
     }
   }

@@ -41,8 +41,9 @@ const Require = {
   notInteger: 5,
   overflows: 6,
   never: 7,
+  fits: 8,
 } as const;
-const Do = { none: 0, assign: 1, add: 2, append: 3 } as const;
+const Do = { none: 0, assign: 1, add: 2, append: 3, maps: 4 } as const;
 
 /** The states of one key: the numbers of its value table. Also the building block of the model for several keys. */
 export class KeyModel implements Model {
@@ -57,6 +58,9 @@ export class KeyModel implements Model {
   readonly #done: number[] = [];
   readonly #doneValue: number[] = [];
   readonly #delta: bigint[] = [];
+  /** By action, of those alone that have one. */
+  readonly #tests = new Map<number, (value: string | null) => boolean>();
+  readonly #maps = new Map<number, (value: string | null) => string | null>();
 
   constructor(key: string, counter: boolean) {
     this.#key = key;
@@ -80,6 +84,8 @@ export class KeyModel implements Model {
     if (required === Require.equals && done === Do.assign && requiredValue === doneValue) {
       [done, doneValue] = [Do.none, 0];
     }
+    if (requirement.kind === "fits") this.#tests.set(action, requirement.test);
+    if (effect.kind === "maps") this.#maps.set(action, effect.map);
     this.#required.push(required);
     this.#requiredValue.push(requiredValue);
     this.#done.push(done);
@@ -127,6 +133,9 @@ export class KeyModel implements Model {
         if (integer === null || inRange(integer + (this.#delta[action] as bigint))) return -1;
         break;
       }
+      case Require.fits:
+        if (this.#tests.get(action)?.(this.#values.text(state)) !== true) return -1;
+        break;
       default:
         return -1;
     }
@@ -141,6 +150,8 @@ export class KeyModel implements Model {
         const sum = integer + (this.#delta[action] as bigint);
         return inRange(sum) ? this.#values.number(sum.toString()) : -1;
       }
+      case Do.maps:
+        return this.#values.number(this.#maps.get(action)?.(this.#values.text(state)) ?? null);
       default: {
         const suffix = this.#values.text(this.#doneValue[action] as number) as string;
         return this.#values.number((this.#values.text(state) ?? "") + suffix);
@@ -166,6 +177,8 @@ export class KeyModel implements Model {
         return [Require.overflows, 0];
       case "never":
         return [Require.never, 0];
+      case "fits":
+        return [Require.fits, 0];
     }
   }
 
@@ -179,12 +192,15 @@ export class KeyModel implements Model {
         return [Do.add, 0];
       case "append":
         return [Do.append, this.#values.number(effect.value)];
+      case "maps":
+        return [Do.maps, 0];
     }
   }
 }
 
 /** What a requirement or effect is about, as a text that tells any two apart. */
 function operand(part: Requirement | Effect): string {
+  if ("name" in part) return JSON.stringify(part.name);
   if ("value" in part) return JSON.stringify(part.value);
   if ("delta" in part) return part.delta.toString();
   return "bytes" in part ? String(part.bytes) : "";

@@ -1,5 +1,5 @@
 import type { Operation } from "./history.js";
-import { type Meaning, meaningOf, NotModelledError, type Touch } from "./meaning.js";
+import { type Meaning, meaningOf, NotModelledError, spanOf, type Touch } from "./meaning.js";
 import { JointModel, KeyModel, type Model } from "./model.js";
 import type { Item } from "./search.js";
 
@@ -32,9 +32,14 @@ export interface Grouping {
   /** Operations taken into account: those that certainly did not happen are not. */
   readonly operations: number;
   readonly keys: number;
-  /** Why the history can't be judged at all, one sentence each. */
+  /** Why keys are left out, one sentence each. */
   readonly reasons: readonly string[];
 }
+
+/** Reasons that are told; a history may have as many as operations. */
+const REASONS_MAX = 10;
+/** Keys that all operations which span keys look at together. */
+const SPANNED_KEYS_MAX = 20_000_000;
 
 interface KeyHistory {
   readonly key: string;
@@ -51,29 +56,44 @@ interface KeyHistory {
  * `jointOperationsMax` operations.
  *
  * An operation that is not modelled makes everything it could have touched doubtful, so it is a reason for "unknown", and
- * no groups are returned.
+ * the groups of those keys are left out.
  */
 export function groupByKey(operations: readonly Operation[], jointOperationsMax: number): Grouping {
   const histories = new Map<string, KeyHistory>();
   const meanings: (Meaning | null)[] = [];
-  const notModelled = new Set<string>();
+  const reasons = new Set<string>();
+  const doubtful = new Set<string>();
+  const spans: number[] = [];
+  let everything = false;
   let counted = 0;
-  for (const [index, operation] of operations.entries()) {
-    let meaning: Meaning | null = null;
-    if (operation.outcome !== "fail") {
-      counted++;
-      try {
-        meaning = meaningOf(operation);
-      } catch (error) {
-        if (!(error instanceof NotModelledError)) throw error;
-        if (notModelled.size < 10) notModelled.add(error.message);
-      }
+  const add = (operation: Operation, index: number, keys?: readonly string[]): void => {
+    try {
+      const meaning = meaningOf(operation, keys);
+      meanings[index] = meaning;
+      register(histories, index, meaning);
+    } catch (error) {
+      if (!(error instanceof NotModelledError)) throw error;
+      if (reasons.size < REASONS_MAX) reasons.add(error.message);
+      if (error.keys === null) everything = true;
+      for (const key of error.keys ?? []) doubtful.add(key);
     }
-    meanings.push(meaning);
-    if (meaning !== null) register(histories, index, meaning);
+  };
+  for (const [index, operation] of operations.entries()) {
+    meanings.push(null);
+    if (operation.outcome === "fail") continue;
+    counted++;
+    if (spanOf(operation) === null) add(operation, index);
+    else spans.push(index);
   }
+  // Only now is it known which keys there can be.
+  const named = [...new Set([...histories.keys(), ...doubtful])];
+  if (spans.length * named.length > SPANNED_KEYS_MAX) {
+    everything = true;
+    reasons.add(`${spans.length} operations span ${named.length} keys, more than can be looked at one by one`);
+  } else for (const index of spans) add(operations[index] as Operation, index, named);
+  if (spans.length > 0) for (const { touched } of histories.values()) touched.sort((a, b) => a.index - b.index);
   const keys = histories.size;
-  if (notModelled.size > 0) return { groups: [], operations: counted, keys, reasons: [...notModelled] };
+  if (everything) return { groups: [], operations: counted, keys, reasons: [...reasons] };
 
   const trees = new Map<KeyHistory, KeyHistory[]>();
   for (const history of histories.values()) {
@@ -87,6 +107,7 @@ export function groupByKey(operations: readonly Operation[], jointOperationsMax:
 
   const groups: Group[] = [];
   for (const [root, members] of trees) {
+    if (members.some(({ key }) => doubtful.has(key))) continue;
     const single = members.map((history) => projection(history, operations, processes));
     const whole =
       members.length === 1
@@ -96,7 +117,7 @@ export function groupByKey(operations: readonly Operation[], jointOperationsMax:
           : null;
     groups.push({ whole, projections: members.length === 1 ? [] : single, operations: root.operations });
   }
-  return { groups, operations: counted, keys, reasons: [] };
+  return { groups, operations: counted, keys, reasons: [...reasons] };
 }
 
 function register(histories: Map<string, KeyHistory>, index: number, meaning: Meaning): void {

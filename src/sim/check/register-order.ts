@@ -1,5 +1,5 @@
 import type { Operation, Process } from "./history.js";
-import { type Meaning, meaningOf, NotModelledError } from "./meaning.js";
+import { type Meaning, meaningOf, NotModelledError, spanOf } from "./meaning.js";
 
 /**
  * What single clients can hold against a store, without a search: a fault of one of these kinds has a short explanation,
@@ -64,10 +64,15 @@ interface Register {
  */
 export function checkRegisters(operations: readonly Operation[]): RegisterVerdict {
   const registers = new Map<string, Register>();
+  const doubtful = new Set<string>();
   let blind = false;
   for (const [index, operation] of operations.entries()) {
     if (operation.outcome === "fail") continue;
-    const meaning = meaningIfModelled(operation);
+    const span = spanOf(operation);
+    // Of reads that span keys nothing is asked here; writes that do may have taken any value away.
+    if (span === "writes") blind = true;
+    if (span !== null) continue;
+    const meaning = meaningIfModelled(operation, doubtful);
     if (meaning === null) blind = true;
     else note(registers, operation, index, meaning);
   }
@@ -75,7 +80,7 @@ export function checkRegisters(operations: readonly Operation[]): RegisterVerdic
   let judged = 0;
   let unjudged = 0;
   for (const [key, register] of registers) {
-    if (blind || register.blurred) {
+    if (blind || register.blurred || doubtful.has(key)) {
       unjudged += register.findings.length;
       continue;
     }
@@ -87,12 +92,15 @@ export function checkRegisters(operations: readonly Operation[]): RegisterVerdic
   return { faults, judged, unjudged };
 }
 
-function meaningIfModelled(operation: Operation): Meaning | null {
+/** Null if it may have touched any key; adds to `doubtful` those that it has touched in a way that is not modelled. */
+function meaningIfModelled(operation: Operation, doubtful: Set<string>): Meaning | null {
   try {
     return meaningOf(operation);
   } catch (error) {
-    if (error instanceof NotModelledError) return null;
-    throw error;
+    if (!(error instanceof NotModelledError)) throw error;
+    if (error.keys === null) return null;
+    for (const key of error.keys) doubtful.add(key);
+    return { touches: [], presentMin: 0, presentMax: Infinity, counter: false };
   }
 }
 

@@ -112,7 +112,7 @@ interface Place {
 }
 
 const VIOLATIONS_MAX = 100;
-/** Instances whose states may have been read by answers that are still under way. */
+/** Connections whose last place is remembered; the oldest are forgotten, and their next operation is compared with nothing. */
 const CONNECTIONS_MAX = 100_000;
 
 /**
@@ -333,7 +333,7 @@ export class WitnessChecker {
     const next = this.#waiting[this.#waitingAt++];
     if (next === undefined) return;
     this.#waitingBytes -= next.batch.length;
-    if (this.#waitingAt > 1024 && this.#waitingAt * 2 > this.#waiting.length) {
+    if (this.#waitingAt > 64 && this.#waitingAt * 2 > this.#waiting.length) {
       this.#waiting.splice(0, this.#waitingAt);
       this.#waitingAt = 0;
     }

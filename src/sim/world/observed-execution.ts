@@ -10,6 +10,7 @@ import {
   type ExecutionView,
   type Instance,
   type Position,
+  type QueueVisitor,
   type ReplicaId,
   replySequence,
   ReplyStatus,
@@ -50,6 +51,10 @@ export class ObservedExecution implements ExecutionModel {
 
   inspect(): ExecutionView {
     return this.#inner.inspect();
+  }
+
+  queues(visit: QueueVisitor): void {
+    this.#inner.queues?.(visit);
   }
 
   digest(into: Digest): void {

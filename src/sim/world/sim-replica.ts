@@ -1,7 +1,17 @@
 import { assert, type Prng } from "../../base/index.js";
-import type { ClusterConfig, Digest, ExecutionModel, Instance, ReplicaId, TraceCode } from "../../model/index.js";
+import type {
+  ClusterConfig,
+  Digest,
+  ExecutionModel,
+  Instance,
+  QueueVisitor,
+  ReplicaId,
+  TraceCode,
+} from "../../model/index.js";
 import {
   type CheckpointStore,
+  FRAME_BYTES_MAX,
+  SIM_LINK_DEFAULTS,
   type ReplicaPlatform,
   SimDisk,
   type SimKernel,
@@ -38,11 +48,15 @@ export interface SimReplicaInit {
   readonly onFatal: (replica: ReplicaId, error: Error) => void;
 }
 
+/** A link that holds its maximum takes no further frame; the one before it may have been as long as any. */
+const UNSENT_BYTES_MAX = SIM_LINK_DEFAULTS.inFlightBytesMax + FRAME_BYTES_MAX;
+
 /** One life of a replica: a process, and what runs in it. */
 interface Life {
   readonly process: SimProcess;
   readonly points: CrashPoints;
   readonly replica: Replica;
+  readonly platform: ReplicaPlatform;
   readonly execution: () => ExecutionModel;
   stopping: boolean;
 }
@@ -85,6 +99,17 @@ export class SimReplica {
 
   get execution(): ExecutionModel | null {
     return this.#life?.execution() ?? null;
+  }
+
+  /** The queues of the replica and of its links, if it runs. */
+  queues(visit: QueueVisitor): void {
+    const life = this.#life;
+    if (life === null) return;
+    life.replica.queues(visit);
+    const { peers } = life.platform;
+    for (const { id } of this.#init.config.replicas) {
+      if (id !== this.id) visit("unsent bytes to a peer", peers.inFlightBytes(id), UNSENT_BYTES_MAX);
+    }
   }
 
   /** Cluster creation: writes the identity that makes this replica a voter, and calls back when it is durable. */
@@ -161,7 +186,14 @@ export class SimReplica {
       traceValues: true,
       siblings,
     });
-    this.#life = { process, points, replica, execution: () => execution as ExecutionModel, stopping: false };
+    this.#life = {
+      process,
+      points,
+      replica,
+      platform: real,
+      execution: () => execution as ExecutionModel,
+      stopping: false,
+    };
     // A replica starts in a process of its own, never inside the call of whoever started it.
     process.after(0, () => replica.start());
   }

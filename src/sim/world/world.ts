@@ -11,7 +11,15 @@ import {
 } from "../../model/index.js";
 import { SimKernel, SimNetwork, type SimProcess } from "../../platform/index.js";
 import { createBlockClient, type ReplicaSiblings, siblingsOf } from "../../runtime/index.js";
-import { ClusterChecker, createReference, hasReference, HistoryRecorder, WitnessChecker } from "../check/index.js";
+import {
+  ClusterChecker,
+  createReference,
+  describeOverfull,
+  hasReference,
+  HistoryRecorder,
+  QueueBounds,
+  WitnessChecker,
+} from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
 import { commandSource, type CommandSource, type LoadClient, RespClients, SimClient } from "../workload/index.js";
 import { ProcessKilled } from "./crash-point.js";
@@ -24,6 +32,8 @@ import { VoteWitness } from "./vote-witness.js";
 /** More events than this at one instant are a loop that would never let time go on. */
 const INSTANT_EVENTS_MAX = 20_000;
 const NOTES_MAX = 4000;
+/** Queues are looked at this often, in virtual ms. */
+const SAMPLE_MS = 100;
 const CLUSTER_ID = "53594e4f44303031";
 
 /**
@@ -43,6 +53,8 @@ export class SimWorld {
   readonly #disguise: Disguise;
   readonly #votes: VoteWitness | null;
   readonly #checker: ClusterChecker;
+  readonly queues = new QueueBounds();
+  #sampleAtMs = 0;
   /** Executes the decided order once more; null for a service without a reference model. */
   readonly witness: WitnessChecker | null;
   /** Replicas that have lost, or may have lost, promises and votes and have not rejoined. */
@@ -203,6 +215,7 @@ export class SimWorld {
           `more than ${INSTANT_EVENTS_MAX} events at one instant; ${this.describe()}`,
         );
       }
+      if (kernel.now >= this.#sampleAtMs) this.#sampleQueues();
       return stop?.() === true;
     };
     for (;;) {
@@ -217,6 +230,17 @@ export class SimWorld {
         this.onDown(replica);
       }
     }
+  }
+
+  /** Memory is bounded: no queue of any replica holds more than it may. */
+  #sampleQueues(): void {
+    this.#sampleAtMs = this.kernel.now + SAMPLE_MS;
+    for (const replica of this.replicas) {
+      const owner = `replica ${replica.id}`;
+      replica.queues((queue, value, maximum) => this.queues.sample(owner, queue, value, maximum));
+    }
+    const { overfull } = this.queues;
+    if (overfull !== null) throw new WorldViolation("bounded-memory", describeOverfull(overfull));
   }
 
   /** Virtual time in ns, rising with each call, so that events of one instant keep their order. */
