@@ -1,6 +1,9 @@
-/** What a nemesis does to a cluster, and undoes before the next: a fault resolves when every replica is ready again. */
+/**
+ * What a nemesis does to a cluster, and undoes before the next: a fault resolves when every replica is ready again, to false if
+ * it found nothing to strike.
+ */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Prng } from "#src/base/index.js";
 import { delay } from "./delay.js";
@@ -18,7 +21,7 @@ export interface FaultScene {
 export interface Fault {
   /** Needs machines of their own. */
   readonly machines?: true;
-  strike(scene: FaultScene): Promise<void>;
+  strike(scene: FaultScene): Promise<void | false>;
 }
 
 /** Bits that are flipped at once. */
@@ -66,16 +69,29 @@ export const faults = {
   "damage log": {
     async strike({ members, victim, prng }) {
       await members.kill(victim);
-      flipBits(join(members.home(victim), "log"), prng);
+      const struck = flipBits(join(members.home(victim), "log"), prng);
       await members.restart(victim);
+      return struck ? undefined : false;
     },
   },
   /** Bits flip in the checkpoints of a replica while it is down. */
   "damage checkpoint": {
     async strike({ members, victim, prng }) {
       await members.kill(victim);
-      flipBits(join(members.home(victim), "checkpoint"), prng);
+      const struck = flipBits(join(members.home(victim), "checkpoint"), prng);
       await members.restart(victim);
+      return struck ? undefined : false;
+    },
+  },
+  /** A replica loses all its checkpoints and keeps a log that begins after them. */
+  "lose checkpoints": {
+    async strike({ members, victim }) {
+      await members.kill(victim);
+      const directory = join(members.home(victim), "checkpoint");
+      const struck = existsSync(directory) && readdirSync(directory).length > 0;
+      rmSync(directory, { recursive: true, force: true });
+      await members.restart(victim);
+      return struck ? undefined : false;
     },
   },
   /** A bit flips in the file that says who a replica is and what it may have forgotten. */
@@ -185,13 +201,17 @@ function machinesOf(members: Members): Machines {
 
 const others = (members: Members, id: number): number[] => members.ids.filter((other) => other !== id);
 
-/** Flips a few bits of one file of a directory, where it is not zero: what has never been written can't be damaged. */
-function flipBits(directory: string, prng: Prng): void {
-  const names = readdirSync(directory).filter((name) => !name.startsWith("spare-"));
-  if (names.length === 0) return;
+/**
+ * Flips a few bits of one file of a directory, where it is not zero: what has never been written can't be damaged. False if
+ * there is nothing.
+ */
+function flipBits(directory: string, prng: Prng): boolean {
+  const names = existsSync(directory) ? readdirSync(directory).filter((name) => !name.startsWith("spare-")) : [];
+  if (names.length === 0) return false;
   const path = join(directory, prng.pick(names.sort()));
   const bytes = readFileSync(path);
-  let flips = 1 + prng.below(FLIPS_MAX);
+  const wanted = 1 + prng.below(FLIPS_MAX);
+  let flips = wanted;
   for (let place = 0; place < PLACES_MAX && flips > 0 && bytes.length > 0; place++) {
     const at = prng.below(bytes.length);
     if (bytes[at] === 0) continue;
@@ -199,4 +219,5 @@ function flipBits(directory: string, prng: Prng): void {
     flips--;
   }
   writeFileSync(path, bytes);
+  return flips < wanted;
 }

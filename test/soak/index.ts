@@ -45,7 +45,7 @@ async function nemesis(): Promise<boolean> {
     const refusal = sandboxRefusal();
     if (refusal === null) process.exit(await runInSandbox());
     log(`no sandbox: ${refusal}`);
-  }
+  } else log(`sandbox ${sandboxDirectory()}`);
   const report = await runNemesis({ seconds, seed, service: values.service, faults, log });
   console.log(JSON.stringify(report));
   return passed(report);

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type ReplicaEntry, SynodProcess } from "../cli/synod-process.js";
@@ -13,8 +13,8 @@ import type { Members, MemberStatus } from "./members.js";
 
 const run = promisify(execFile);
 const REPLICAS = [1, 2, 3];
-/** Bytes of a replica's file system: its log and checkpoints with room to spare, and little enough to copy at once. */
-const IMAGE_MIB = 192;
+/** Size of a replica's file system: its log and checkpoints with room to spare. The image has holes where nothing is. */
+const IMAGE_MIB = 640;
 /** Copies of an image that may differ from it, since the kernel wrote meanwhile, before the power is not cut after all. */
 const COPIES_MAX = 20;
 
@@ -171,10 +171,14 @@ export class Machines implements Members {
    */
   async fillDisk(id: number, waitMs: number): Promise<number | null> {
     const ballast = join(this.#data(id), "ballast");
-    await run("dd", ["if=/dev/zero", `of=${ballast}`, "bs=64k"]).catch(() => undefined);
+    // Reserved and not written: memory stays free.
+    await run("sh", ["-c", 'for mib in 512 128 32 8 2 1; do fallocate -l "${mib}M" "$0.$mib"; done', ballast]).catch(
+      () => undefined,
+    );
+    await run("dd", ["if=/dev/zero", `of=${ballast}`, "bs=4k"]).catch(() => undefined);
     const running = this.#process(id);
     const code = await Promise.race([running.exit(), delay(waitMs).then(() => undefined)]);
-    rmSync(ballast);
+    for (const name of readdirSync(this.#data(id))) if (name.startsWith("ballast")) rmSync(join(this.#data(id), name));
     if (code === undefined && !running.ended) return null;
     return running.exit();
   }

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Prng } from "#src/base/index.js";
 import { RealCluster } from "./cluster.js";
 import { delay } from "./delay.js";
@@ -84,10 +84,10 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
       const name = prng.pick(kinds);
       // Half of the time the coordinator is the victim, which random choice would hit in a third of the cases only.
       const victim = prng.chance(0.5) ? await members.leader() : prng.pick(members.ids);
-      struck[name]++;
       log(`${name} (r${victim})`);
       const fault: Fault = faults[name];
-      await fault.strike({ members, victim, prng, pauseMs: prng.between(200, 4000) });
+      const result = await fault.strike({ members, victim, prng, pauseMs: prng.between(200, 4000) });
+      if (result !== false) struck[name]++;
     }
     log("healing");
     await load.stop();
@@ -95,6 +95,12 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
     const status = await members.status();
     log("checking");
     const { ok, fail, info, longestGapMs } = load.counts;
+    const verdict = load.verdict();
+    if (verdict.verdict !== "linearizable") {
+      const file = resolve(`nemesis-${kind.name}-${options.seed}.jsonl`);
+      load.writeHistory(file);
+      log(`${verdict.verdict}: the history is in ${file}, for synod check`);
+    }
     return {
       service,
       seconds: options.seconds,
@@ -103,7 +109,7 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
       faults: struck,
       skipped,
       longestUnavailabilityMs: Math.round(longestGapMs),
-      verdict: load.verdict(),
+      verdict,
       digests: status?.replicas.map((replica) => replica.digest?.hex ?? null) ?? [],
       exitCode: await members.close(),
     };

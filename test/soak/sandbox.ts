@@ -29,7 +29,7 @@ export function sandboxRefusal(): string | null {
 export async function runInSandbox(): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), "synod-sandbox-"));
   const program = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const prepare = 'mount -t tmpfs -o size=4g tmpfs "$0" && mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"';
+  const prepare = 'mount -t tmpfs -o size=8g tmpfs "$0" && mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"';
   let child: ChildProcess | null = null;
   const stop = (): void => void child?.kill("SIGKILL");
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

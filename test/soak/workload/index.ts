@@ -10,15 +10,16 @@ import type { LoadInit, RecordedLoad } from "./recorded-load.js";
 export type { LoadCounts, LoadInit, LoadVerdict, RecordedLoad } from "./recorded-load.js";
 
 export interface LoadKind {
+  readonly name: string;
   /** What `synod up --service` takes. */
   readonly service: string;
   create(init: LoadInit): RecordedLoad;
 }
 
 export const loadKinds: Readonly<Record<string, LoadKind>> = {
-  kv: { service: "kv", create: (init) => new KvLoad(init) },
-  btree: { service: "btree", create: (init) => new BtreeLoad(init) },
-  bank: { service: bankModule, create: (init) => new BankLoad(init) },
+  kv: { name: "kv", service: "kv", create: (init) => new KvLoad(init) },
+  btree: { name: "btree", service: "btree", create: (init) => new BtreeLoad(init) },
+  bank: { name: "bank", service: bankModule, create: (init) => new BankLoad(init) },
 };
 
 /** The load for a service by its name or, for the bank, the path of its module; undefined if there is none. */

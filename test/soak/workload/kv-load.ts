@@ -12,6 +12,10 @@ const LIFETIMES_MS = [5, 300, 3000, 60_000];
 const JOINT_USES_MAX = 300;
 /** Clients that use keys together; more of them at once make the search for an order long. */
 const JOINT_CLIENTS = 3;
+/** Share of commands that only fill the log, so that checkpoints are due and logs are trimmed; no history has them. */
+const FILLING_SHARE = 0.04;
+const FILLING_KEYS = 8;
+const FILLING = "f".repeat(64 * 1024);
 /** Keys that are read at once when everything is read. */
 const READ_AT_ONCE = 200;
 
@@ -73,6 +77,7 @@ export class KvLoad extends RecordedLoad {
 
   /** One command, or a few that belong together. False if the connection should be given up. */
   #next(connection: RespConnection, client: string, prng: Prng, index: number): Promise<boolean> {
+    if (prng.chance(FILLING_SHARE)) return this.#fill(connection, `f${prng.below(FILLING_KEYS)}`);
     const text = this.#texts.use(prng.below(this.#texts.count));
     const number = this.#numbers.use(prng.below(this.#numbers.count));
     const draw = prng.below(100);
@@ -86,6 +91,11 @@ export class KvLoad extends RecordedLoad {
     if (draw < 88) return this.#ask(connection, client, ["incr", number]);
     if (draw < 92) return this.#compareAndSet(connection, client, text);
     return this.#expire(connection, client, prng);
+  }
+
+  async #fill(connection: RespConnection, key: string): Promise<boolean> {
+    const { outcome } = await this.#answer(connection, [["set", key, FILLING]], (reply) => reply);
+    return outcome === "ok";
   }
 
   /** Values that expire are written whole and are unique, so that the history knows by its value which one went. */

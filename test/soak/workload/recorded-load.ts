@@ -1,6 +1,14 @@
+import { closeSync, openSync, writeSync } from "node:fs";
 import type { Prng } from "#src/base/index.js";
 import { IndeterminateError, SessionExpiredError, TryAgainError } from "#src/model/index.js";
-import { checkHistory, HistoryRecorder, type Verdict } from "#src/sim/index.js";
+import {
+  checkHistory,
+  checkRegisters,
+  formatHistoryLine,
+  HistoryRecorder,
+  operationEvents,
+  type Verdict,
+} from "#src/sim/index.js";
 import { delay } from "../delay.js";
 
 export interface LoadCounts {
@@ -20,6 +28,8 @@ export type Answer =
 export interface LoadVerdict extends Verdict {
   /** Promises of the service that were broken, in words; a bounded number of them. */
   readonly broken: readonly string[];
+  /** Reads of what had been overwritten before they began, and the like, in words; the first of each kind. */
+  readonly findings: readonly string[];
 }
 
 export interface LoadInit {
@@ -74,7 +84,22 @@ export abstract class RecordedLoad {
   verdict(): LoadVerdict {
     const verdict = checkHistory(this.recorder.operations);
     const broken = this.#broken;
-    return { ...verdict, verdict: broken.length > 0 ? "violation" : verdict.verdict, broken };
+    const findings = checkRegisters(this.recorder.operations).faults.map(({ message }) => message);
+    const violated = broken.length > 0 || findings.length > 0;
+    return { ...verdict, verdict: violated ? "violation" : verdict.verdict, broken, findings };
+  }
+
+  writeHistory(file: string): void {
+    const out = openSync(file, "w");
+    for (const operation of this.recorder.operations) {
+      writeSync(
+        out,
+        operationEvents(operation)
+          .map((event) => `${formatHistoryLine(event)}\n`)
+          .join(""),
+      );
+    }
+    closeSync(out);
   }
 
   protected get stopping(): boolean {
