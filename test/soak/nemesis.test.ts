@@ -7,9 +7,9 @@ import { passed, runNemesis } from "./nemesis.js";
 const faults = faultKinds.filter((kind) => !needsMachines(kind));
 
 for (const [service, seconds] of [
-  ["kv", 10],
-  ["btree", 6],
-  ["examples/bank/bank.js", 6],
+  ["kv", 8],
+  ["btree", 4],
+  ["examples/bank/bank.js", 4],
 ] as const) {
   test(`DESIGN section 8: the nemesis on ${service}, short: linearizable, nothing acknowledged lost, digests equal`, async () => {
     const seed = 20_260;
