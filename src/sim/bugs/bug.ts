@@ -5,7 +5,6 @@ import { duplicatesExecuted } from "./execution-bugs.js";
 import {
   acceptedWithheld,
   amnesiaUnnoticed,
-  ballotsIgnored,
   gapSkipped,
   prologueEmpty,
   promiseCutShort,
@@ -24,7 +23,6 @@ import {
   damageUnnoticed,
   lastRecordCut,
   logTrimmedTooFar,
-  promisesUnsynced,
   syncClaimed,
   transferAhead,
 } from "./platform-bugs.js";
@@ -53,6 +51,9 @@ export interface Bug {
   readonly arguments: Omit<SimArguments, "seed">;
   readonly plant: () => Disguise;
 }
+
+/** What a wrong reply can break, whichever checker sees it first. */
+const SEEN_BY_CLIENTS = ["linearizability", "witness", "stale-read", "real-time", "connection-order"];
 
 /** Every planted bug. The unmodified system passes the same seeds with the same arguments. */
 export const bugs: readonly Bug[] = [
@@ -99,6 +100,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "duplicate-executed",
     invariant: "linearizability",
+    also: SEEN_BY_CLIENTS,
     description: "A block that is retransmitted after a while, as after a change of leader, executes a second time.",
     seeds: [1, 40],
     arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "loss"] },
@@ -108,13 +110,14 @@ export const bugs: readonly Bug[] = [
     name: "trim-hidden",
     invariant: "agreement",
     description: "Promises hide what their sender has delivered and trimmed, and a candidate fills it with no-ops.",
-    seeds: [1, 60],
+    seeds: [1, 80],
     arguments: { replicas: 5, faults: ["crash", "isolate", "partition"] },
     plant: trimHidden,
   },
   {
     name: "read-unconfirmed",
     invariant: "linearizability",
+    also: SEEN_BY_CLIENTS,
     description: "A replica that believes to lead answers reads without asking a majority.",
     seeds: [1, 120],
     arguments: { service: "kv", replicas: 3, faults: ["pause", "reset"] },
@@ -140,24 +143,15 @@ export const bugs: readonly Bug[] = [
     name: "accepted-withheld",
     invariant: "agreement",
     description: "Promises leave out what their sender has accepted.",
-    seeds: [1, 60],
+    seeds: [1, 120],
     arguments: { replicas: 3, faults: ["crash", "isolate", "partition"] },
     plant: acceptedWithheld,
-  },
-  {
-    name: "ballots-ignored",
-    invariant: "agreement",
-    description:
-      "A candidate takes the first value it hears of for an instance rather than that of the highest ballot.",
-    seeds: [1, 200],
-    arguments: { replicas: 5, faults: ["isolate", "partition", "loss", "transfer", "pause"] },
-    plant: ballotsIgnored,
   },
   {
     name: "promise-cut-short",
     invariant: "agreement",
     description: "A candidate takes a promise for complete when its first part has come.",
-    seeds: [1, 60],
+    seeds: [1, 200],
     arguments: { replicas: 3, faults: ["crash", "isolate", "partition"] },
     plant: promiseCutShort,
   },
@@ -172,6 +166,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "read-unwaiting",
     invariant: "linearizability",
+    also: SEEN_BY_CLIENTS,
     description: "A confirmed read does not wait for what was decided before it arrived.",
     seeds: [1, 60],
     arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "delay"] },
@@ -196,14 +191,6 @@ export const bugs: readonly Bug[] = [
     plant: rejoinBelowVotes,
   },
   {
-    name: "promise-unsynced",
-    invariant: "promises-are-kept",
-    description: "The log waits for the disk with votes, but not with promises.",
-    seeds: [1, 120],
-    arguments: { durability: "fsync", replicas: 3, faults: ["crash-all", "crash", "slow-disk", "crash-point"] },
-    plant: promisesUnsynced,
-  },
-  {
     name: "last-record-cut",
     invariant: "agreement",
     description: "The last record of a log is taken for a torn one.",
@@ -223,7 +210,7 @@ export const bugs: readonly Bug[] = [
     name: "log-trimmed-too-far",
     invariant: "agreement",
     description: "The log drops every complete segment, whatever it was told to keep.",
-    seeds: [1, 60],
+    seeds: [1, 120],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: logTrimmedTooFar,
   },
@@ -232,7 +219,7 @@ export const bugs: readonly Bug[] = [
     invariant: "digest",
     description:
       "The store is marked for a checkpoint when its first slice is written, not when the checkpoint begins.",
-    seeds: [1, 60],
+    seeds: [1, 120],
     arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: checkpointSeesLater,
   },
@@ -240,7 +227,7 @@ export const bugs: readonly Bug[] = [
     name: "checkpoint-without-sessions",
     invariant: "digest",
     description: "A checkpoint holds the service, but not its sessions.",
-    seeds: [1, 20],
+    seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: sessionsNotInCheckpoint,
   },
@@ -248,7 +235,7 @@ export const bugs: readonly Bug[] = [
     name: "restored-late",
     invariant: "digest",
     description: "Agreed time begins a millisecond late where a checkpoint is restored.",
-    seeds: [1, 20],
+    seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: restoredLate,
   },
@@ -256,7 +243,7 @@ export const bugs: readonly Bug[] = [
     name: "transfer-ahead",
     invariant: "digest",
     description: "A checkpoint that comes from a peer is said to cover one instance more than it does.",
-    seeds: [1, 40],
+    seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["amnesia", "partition"] },
     plant: transferAhead,
   },
@@ -264,13 +251,14 @@ export const bugs: readonly Bug[] = [
     name: "limits-forgotten",
     invariant: "digest",
     description: "A replica that was started again remembers replies and sessions by other limits than the rest.",
-    seeds: [1, 20],
+    seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash"] },
     plant: limitsForgotten,
   },
   {
     name: "wrong-reply-remembered",
     invariant: "linearizability",
+    also: SEEN_BY_CLIENTS,
     description: "A retransmitted block is answered by the newest reply of its session.",
     seeds: [1, 120],
     arguments: { service: "kv", replicas: 3, faults: ["crash", "isolate", "transfer", "loss", "delay"] },
@@ -287,7 +275,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "reads-by-local-clock",
     invariant: "linearizability",
-    also: ["witness"],
+    also: SEEN_BY_CLIENTS,
     description: "Reads hide what has expired by the clock of the machine they execute on.",
     seeds: [1, 120],
     arguments: { service: "kv", replicas: 3, faults: ["clock", "transfer"] },
@@ -297,13 +285,14 @@ export const bugs: readonly Bug[] = [
     name: "expiries-not-restored",
     invariant: "digest",
     description: "Values restored from a checkpoint never expire.",
-    seeds: [1, 40],
+    seeds: [1, 80],
     arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash"] },
     plant: expiriesNotRestored,
   },
   {
     name: "doubt-denied",
     invariant: "linearizability",
+    also: SEEN_BY_CLIENTS,
     description: "A command that may have been applied is reported as one that certainly was not.",
     seeds: [1, 40],
     arguments: { service: "kv", replicas: 3, faults: ["isolate", "partition", "crash-all", "pause"] },
@@ -312,6 +301,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "reads-overtake",
     invariant: "connection-order",
+    also: SEEN_BY_CLIENTS,
     description: "After a change of leader, a gateway sends a read past an unanswered write of the same connection.",
     seeds: [1, 40],
     arguments: { service: "kv", replicas: 3, faults: ["delay", "isolate", "transfer"], connections: 3 },
@@ -320,6 +310,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "blocks-overtake",
     invariant: "connection-order",
+    also: SEEN_BY_CLIENTS,
     description:
       "After a change of leader, a gateway loses the order of blocks, and with it that of a connection's commands.",
     seeds: [1, 40],
@@ -330,7 +321,7 @@ export const bugs: readonly Bug[] = [
     name: "trim-before-checkpoint",
     invariant: "agreement",
     description: "The log is dropped as soon as its instances are decided, without a checkpoint that covers them.",
-    seeds: [1, 40],
+    seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: trimBeforeCheckpoint,
   },

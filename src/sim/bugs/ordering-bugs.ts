@@ -145,26 +145,11 @@ class EmptyPromises extends PassingSink {
 }
 export const acceptedWithheld = (): Disguise => inOrdering(() => new EmptyPromises());
 
-interface Promised extends Kinded {
-  readonly last: boolean;
-  readonly entries: readonly { readonly ballot: Ballot }[];
-}
-
-/** A candidate takes the first value that is reported to it for an instance, whatever the ballots. */
-class BlindCandidate extends PassingSink {
-  override before(event: AnyEvent): AnyEvent {
-    if (event.kind !== "message" || (event.message as Kinded).kind !== "promise") return event;
-    const promise = event.message as Promised;
-    return { ...event, message: { ...promise, entries: promise.entries.map((entry) => ({ ...entry, ballot: 1 })) } };
-  }
-}
-export const ballotsIgnored = (): Disguise => inOrdering(() => new BlindCandidate());
-
 /** A candidate takes a promise for complete when its first part has come. */
 class HastyCandidate extends PassingSink {
   override before(event: AnyEvent): AnyEvent {
     if (event.kind !== "message" || (event.message as Kinded).kind !== "promise") return event;
-    return { ...event, message: { ...(event.message as Promised), last: true } };
+    return { ...event, message: { ...(event.message as object), last: true } };
   }
 }
 export const promiseCutShort = (): Disguise => inOrdering(() => new HastyCandidate());

@@ -18,7 +18,7 @@ class ClaimingLog extends PassingLog {
   readonly #scheduler: Scheduler;
   #handlers: LogHandlers | null = null;
   #position = 0;
-  protected confirmed = 0;
+  #confirmed = 0;
 
   constructor(inner: LogStorage, scheduler: Scheduler) {
     super(inner);
@@ -42,8 +42,8 @@ class ClaimingLog extends PassingLog {
   }
 
   #confirm(position: number): void {
-    if (position <= this.confirmed) return;
-    this.confirmed = position;
+    if (position <= this.#confirmed) return;
+    this.#confirmed = position;
     this.#handlers?.onDurable(position);
   }
 }
@@ -56,33 +56,6 @@ export const checkpointAhead = (): Disguise => ({
 class AheadCheckpoints extends PassingCheckpoints {
   override begin(through: number): ReturnType<CheckpointStore["begin"]> {
     return this.inner.begin(through + 1);
-  }
-}
-
-/** Records that belong to no instance, promises among them, are confirmed before they are synced. */
-export const promisesUnsynced = (): Disguise => ({
-  platform: (real): ReplicaPlatform => ({ ...real, log: new PromiseClaimingLog(real.log, real.scheduler) }),
-});
-
-class PromiseClaimingLog extends ClaimingLog {
-  #isVote = false;
-  /** The last record that belongs to an instance. */
-  #vote = 0;
-
-  override begin(instance: number): ReturnType<LogStorage["begin"]> {
-    this.#isVote = instance > 0;
-    return super.begin(instance);
-  }
-
-  override end(): number {
-    const position = super.end();
-    if (this.#isVote) this.#vote = position;
-    return position;
-  }
-
-  override flush(): void {
-    if (this.#vote > this.confirmed) this.inner.flush();
-    else super.flush();
   }
 }
 

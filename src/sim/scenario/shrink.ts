@@ -1,3 +1,4 @@
+import { SIM_LINK_DEFAULTS } from "../../platform/index.js";
 import type { Scenario, WorkloadScenario } from "./scenario.js";
 import type { Strike } from "./strike.js";
 
@@ -26,7 +27,7 @@ export type Attempt = (candidate: Scenario) => number | null;
 export function shrink(failing: Scenario, attempt: Attempt, runsMax = SHRINK_RUNS_MAX): Shrinking {
   const shrinker = new Shrinker(failing, attempt, runsMax);
   const complete = shrinker.run();
-  return { scenario: shrinker.best, runs: shrinker.runs, complete };
+  return { scenario: withoutDefaults(shrinker.best), runs: shrinker.runs, complete };
 }
 
 class Shrinker {
@@ -49,6 +50,7 @@ class Shrinker {
       this.#standingFaults();
       this.#sizes();
       this.#time();
+      this.#options();
       if (this.runs >= this.#runsMax) return false;
       if (this.best === before) return true;
     }
@@ -134,6 +136,15 @@ class Shrinker {
     }
   }
 
+  /** What replicas are told beside the defaults. The size of their memory's pieces stays: it only costs time. */
+  #options(): void {
+    for (const name of Object.keys(this.best.options)) {
+      if (name === "arenaChunkBytes") continue;
+      const options = Object.fromEntries(Object.entries(this.best.options).filter(([option]) => option !== name));
+      this.#keeps({ ...this.best, options });
+    }
+  }
+
   /** Halves the pauses between strikes, each with everything behind it moving up. */
   #time(): void {
     for (let index = 0; index < strikesOf(this.best).length; index++) {
@@ -145,6 +156,15 @@ class Shrinker {
       this.#keeps({ ...this.best, schedule, safetyMs: this.best.safetyMs - gained });
     }
   }
+}
+
+/** Links behave by default as they do without being told. */
+function withoutDefaults(scenario: Scenario): Scenario {
+  const told = Object.entries(scenario.network);
+  const network = Object.fromEntries(
+    told.filter(([name, value]) => SIM_LINK_DEFAULTS[name as keyof typeof SIM_LINK_DEFAULTS] !== value),
+  );
+  return { ...scenario, network };
 }
 
 function strikesOf(scenario: Scenario): readonly Strike[] {
