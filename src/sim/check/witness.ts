@@ -109,6 +109,8 @@ interface Place {
   readonly position: Position;
   /** Of a reply block, or which of all executed reads this is. */
   readonly mark: number;
+  /** The replies were compared with those of the model, or will be. */
+  readonly judged: boolean;
 }
 
 const VIOLATIONS_MAX = 100;
@@ -197,6 +199,7 @@ export class WitnessChecker {
       this.#blocks.set(nameOf(blockSession(view, at), blockSequence(view, at)), {
         position: positionOf(instance, index),
         mark,
+        judged: true,
       });
     }
     if (this.#forgetOldest(this.#blocks)) this.#blocksForgotten = true;
@@ -210,15 +213,14 @@ export class WitnessChecker {
   onRead(replica: ReplicaId, through: Instance, block: Uint8Array, reply: Uint8Array): void {
     const mark = ++this.#readsSeen;
     const key = readKeyOf(block, BLOCK_HEADER_BYTES, block.length, reply, 0, reply.length);
-    const place = { position: behind(through), mark };
+    const place = { position: behind(through), mark, judged: through >= this.#applied };
     const places = this.#readPlaces.get(key);
     if (places === undefined) this.#readPlaces.set(key, [place]);
     else places.push(place);
     if (this.#forgetOldest(this.#readPlaces)) this.#readsForgotten = true;
     const read = { replica, block, reply };
-    if (through < this.#applied) {
-      return this.#leaveOut(countOf(reply), "a read was answered from a state that the model had left behind");
-    }
+    // Perhaps nobody ever hears the answer, as when a replica goes on after a long pause.
+    if (through < this.#applied) return;
     if (through === this.#applied) return this.#judgeRead(through, read);
     const waiting = this.#reads.get(through);
     if (waiting === undefined) this.#reads.set(through, [read]);
@@ -304,12 +306,16 @@ export class WitnessChecker {
     start: number,
   ): Position | null {
     let best = Infinity;
+    let bestJudged = true;
     let latest = -1;
-    for (const { position, mark } of this.#readPlaces.get(key) ?? []) {
+    for (const { position, mark, judged } of this.#readPlaces.get(key) ?? []) {
       if (mark <= departure.reads) continue;
       latest = Math.max(latest, position);
-      if (position >= departure.floor && position < best) best = position;
+      if (position < departure.floor || position >= best) continue;
+      best = position;
+      bestJudged = judged;
     }
+    if (!bestJudged) this.#leaveOut(count, "a read was answered from a state that the model had left behind");
     if (best < Infinity) return best;
     if (latest >= 0) {
       const message = `${who}: a read was answered ${describeReply(firstReply(bytes, view, start))} from ${named(latest)}`;
