@@ -64,6 +64,14 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
   const prng = new Prng(options.seed);
   const directory = sandboxDirectory() ?? mkdtempSync(join(tmpdir(), "synod-nemesis-"));
   let members: Members | null = null;
+  const leave = (): void => {
+    void Promise.resolve(members?.close()).finally(() => {
+      if (sandboxDirectory() === null) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+      process.exit(3);
+    });
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.once(signal, leave);
   try {
     members =
       refusal === null
@@ -114,6 +122,7 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
       exitCode: await members.close(),
     };
   } finally {
+    for (const signal of signals) process.off(signal, leave);
     await members?.close();
     // A sandbox takes its files with it.
     if (sandboxDirectory() === null) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
