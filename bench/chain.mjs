@@ -97,9 +97,9 @@ else {
   }
   const quantile = (runs, q) => summary(runs.map((sorted) => sorted[Math.floor(sorted.length * q)]));
   console.log("| | p50 µs, median (min..max) | p99 µs |\n|---|---|---|");
-  for (const [name, runs] of [
-    ["echo", echoes],
-    ["chain", chains],
+  for (const { name, runs } of [
+    { name: "echo", runs: echoes },
+    { name: "chain", runs: chains },
   ]) {
     const p50 = quantile(runs, 0.5);
     const { median } = quantile(runs, 0.99);
