@@ -33,7 +33,7 @@ describe("the checker of queues", () => {
 describe("the simulated world", () => {
   test("watches every queue of every replica, and some come near their maximum", () => {
     const seen = new Map<string, number>();
-    for (let seed = 1; seed <= 6; seed++) {
+    for (let seed = 1; seed <= 12; seed++) {
       const world = new SimWorld(drawScenario({ seed, service: "kv", replicas: 3 }));
       world.start();
       world.run(2000);

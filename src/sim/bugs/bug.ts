@@ -241,7 +241,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "transfer-ahead",
-    invariant: "digest",
+    invariant: "order",
     description: "A checkpoint that comes from a peer is said to cover one instance more than it does.",
     seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["amnesia", "partition"] },
