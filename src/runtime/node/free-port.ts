@@ -6,6 +6,8 @@ import { ListenError } from "../../model/index.js";
 /** The lowest port that `freePorts` hands out; below it live the well-known services. */
 const PORT_MIN = 10_240;
 const ATTEMPTS_MAX = 2000;
+/** Ports are taken one after the other from a random multiple of this on. */
+const BLOCK_PORTS = 16;
 
 export interface HostPort {
   readonly host: string;
@@ -17,16 +19,19 @@ export interface HostPort {
  *
  * They lie below the range from which the operating system takes the source ports of outgoing connections: a port of that
  * range can be lost to any connection while its replica is down, and a peer that dials it again and again would in the end
- * connect to itself. Every port is held open until all are found, so two of them are never the same.
+ * connect to itself. Every port is held open until all are found, so two of them are never the same. They are neighbours, so
+ * that of two clusters one finds a port taken, which the other drew while the first was stopped, only if both drew one block.
  */
 export async function freePorts(count: number, avoid: ReadonlySet<number> = new Set()): Promise<number[]> {
   const limit = outgoingPortMin();
   const held: Server[] = [];
   const ports: number[] = [];
+  let next = PORT_MIN + BLOCK_PORTS * randomInt(Math.floor((limit - PORT_MIN) / BLOCK_PORTS));
   try {
     for (let attempt = 0; ports.length < count; attempt++) {
       if (attempt === ATTEMPTS_MAX) throw new ListenError(`no ${count} free ports below ${limit}`);
-      const port = randomInt(PORT_MIN, limit);
+      const port = next;
+      next = port + 1 < limit ? port + 1 : PORT_MIN;
       if (avoid.has(port) || ports.includes(port)) continue;
       const server = await listenOn("127.0.0.1", port).catch(() => null);
       if (server === null) continue;
