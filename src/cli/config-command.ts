@@ -23,7 +23,7 @@ interface ConfigFlags extends UpFlags {
 
 /** `synod config check|print`: what `synod up` would run with, and where each value comes from. */
 export function configCommand(): Command {
-  const config = new Command("config").description("Validates and prints the configuration.");
+  const config = new Command("config").description("Makes, validates and prints the configuration of a cluster.");
   config.addCommand(
     shaped("check", "Says whether flags, environment and file make a cluster that can run.").action(
       async (flags: ConfigFlags, command: Command) => {

@@ -22,7 +22,10 @@ function onEarlySignal(signal: NodeJS.Signals): void {
 
 for (const signal of signals) process.on(signal, onEarlySignal);
 
-/** From now on a command answers for signals itself; it has its own handlers by the end of this turn. */
+/**
+ * From now on a command answers for signals itself. It has added its own handlers before: a signal that arrived in this
+ * turn and has not been handed out yet would be lost with the last handler for it.
+ */
 export function takeOverSignals(): void {
   for (const signal of signals) process.off(signal, onEarlySignal);
 }

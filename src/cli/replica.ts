@@ -115,11 +115,11 @@ export function runReplica(id: number, flags: ReplicaFlags): Promise<number> {
     }
 
     if (supervised) {
-      takeOverSignals();
       // Ctrl-C on a terminal reaches the whole process group; the supervisor decides what it means.
       process.on("SIGINT", () => undefined);
       process.on("SIGHUP", () => undefined);
       process.on("SIGTERM", () => stop("SIGTERM"));
+      takeOverSignals();
       process.on("disconnect", () => stop("supervisor gone", ORPHAN_STOP_MS_MAX));
       if (process.connected !== true) stop("supervisor gone", ORPHAN_STOP_MS_MAX);
     } else {

@@ -12,7 +12,6 @@ export function onStopSignal(
   abandon: () => void,
   signals: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"],
 ): void {
-  takeOverSignals();
   let firstMs = 0;
   const onSignal = (): void => {
     const nowMs = performance.now();
@@ -24,4 +23,5 @@ export function onStopSignal(
     }
   };
   for (const signal of signals) process.on(signal, onSignal);
+  takeOverSignals();
 }

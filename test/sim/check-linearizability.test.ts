@@ -267,21 +267,28 @@ describe("verdicts on histories of some size are those of trying every order", (
   for (const [names, values] of sets.flatMap((set) => [[set, 1000] as const, [set, 2] as const])) {
     test(`${names.join(" ")}, ${values} values`, () => {
       let cut = 0;
+      let untried = 0;
       fc.assert(
         fc.property(fc.integer({ min: 0 }), fc.integer({ min: 0 }), (seed, change) => {
           const operations = mutated(
             mutated(linearizableHistory(seed, { ...some, names, values }), change),
             change + 1,
           );
+          const expected = bruteForce(operations);
+          if (expected === null) {
+            untried++;
+            return;
+          }
           const verdict = checkHistory(operations);
-          assert.equal(verdict.verdict, bruteForce(operations) ? "linearizable" : "violation");
+          assert.equal(verdict.verdict, expected ? "linearizable" : "violation");
           if (verdict.violation === null) return;
           const { part } = verdict.violation;
           if (part.some(({ process }) => process === BEFORE_PROCESS)) cut++;
-          assert.equal(bruteForce(part), false, "the part is no contradiction");
+          assert.notEqual(bruteForce(part), true, "the part is no contradiction");
         }),
         { numRuns: 100 },
       );
+      assert.ok(untried <= 20, `${untried} of 100 histories had too many orders`);
       if (names.includes("incr")) assert.ok(cut > 0, "no part began in the middle of its history");
     });
   }

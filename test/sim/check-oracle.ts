@@ -124,8 +124,8 @@ const same = (a: unknown, b: unknown): boolean => {
   return JSON.stringify(plain(a)) === JSON.stringify(plain(b));
 };
 
-/** Tries every order of a few operations, directly by the definition. */
-export function bruteForce(operations: readonly Operation[]): boolean {
+/** Tries every order of a few operations, directly by the definition. Null when there are too many orders to try. */
+export function bruteForce(operations: readonly Operation[]): boolean | null {
   return explore(operations, () => true);
 }
 
@@ -143,8 +143,11 @@ function nameOf(state: State): string {
   return JSON.stringify([...state].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Visits the end of every order until `enough` says so, and tells whether it did. */
-function explore(operations: readonly Operation[], enough: (state: State) => boolean): boolean {
+/** Of a random history nobody knows in advance how many there are. */
+const VISITS_MAX = 50_000;
+
+/** Visits the end of every order until `enough` says so, and tells whether it did; null when that took too many visits. */
+function explore(operations: readonly Operation[], enough: (state: State) => boolean): boolean | null {
   const relevant = operations.filter((operation) => operation.outcome !== "fail");
   const precedes = (a: number, b: number): boolean => {
     const [first, second] = [relevant[a] as Operation, relevant[b] as Operation];
@@ -155,7 +158,7 @@ function explore(operations: readonly Operation[], enough: (state: State) => boo
   const visited = new Set<string>();
   const visit = (left: readonly number[], state: State): boolean => {
     const name = `${left.join()} ${nameOf(state)}`;
-    if (visited.has(name)) return false;
+    if (visited.has(name) || visited.size === VISITS_MAX) return false;
     visited.add(name);
     if (left.every((index) => (relevant[index] as Operation).outcome === "info") && enough(state)) return true;
     return left.some((index) => {
@@ -171,10 +174,11 @@ function explore(operations: readonly Operation[], enough: (state: State) => boo
       );
     });
   };
-  return visit(
+  const found = visit(
     relevant.map((_, index) => index),
     new Map(),
   );
+  return found || visited.size < VISITS_MAX ? found : null;
 }
 
 export interface Shape {

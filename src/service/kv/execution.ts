@@ -4,7 +4,7 @@ import { ByteWriter, mix32 } from "../../base/index.js";
 import { REPLIES_BYTES_MAX, type UndoLog } from "../../model/index.js";
 import { replyBulk, replyError, replyNil, REPLY_VALUE_HEADER_BYTES } from "../command/index.js";
 import { ARGUMENTS_MAX, BATCH_VISITED_KEYS_MAX, VISITED_KEYS_MAX } from "./command.js";
-import type { EntryStore } from "./entry-store.js";
+import type { EntryStore } from "../byte-store/index.js";
 import { WatchTable } from "./watch-table.js";
 
 export const SYNTAX = "ERR syntax error";

@@ -11,7 +11,6 @@ import { createByteStore, STORE_LIMITS, type StoreLimits } from "../byte-store/i
 import { Kv } from "./service.js";
 
 export * from "./command.js";
-export type { EntryStore } from "./entry-store.js";
 export { globFits } from "./glob.js";
 
 /** The service for the registry. */

@@ -22,7 +22,7 @@ import {
 } from "../command/index.js";
 import { BATCH_VISITED_KEYS_MAX, KEY_BYTES_MAX, KvOperation, VALUE_BYTES_MAX, VISITED_KEYS_MAX } from "./command.js";
 import { READ_AHEAD_MAX } from "../byte-store/index.js";
-import type { EntryStore } from "./entry-store.js";
+import type { EntryStore } from "../byte-store/index.js";
 import { BATCH_SPENT, Execution, REPLIES_TOO_LONG, SYNTAX } from "./execution.js";
 import { Keys, type Operation, operations } from "./operation.js";
 import { KvSink, KvSource } from "./snapshot.js";
