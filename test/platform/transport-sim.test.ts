@@ -147,6 +147,82 @@ describe("the simulated network", () => {
     assert.equal(at(recorders, 0).count("drain"), 1);
   });
 
+  for (const mode of ["stream", "datagram"] as const) {
+    test(`a clogged link (${mode}) takes what it is given, delivers nothing, and then everything`, () => {
+      const { kernel, network, ports, recorders } = world(11, 2, { mode, inFlightBytesMax: 2000, resetProbability: 1 });
+      network.clog("r1", "r2");
+      const taken = sendAll(at(ports, 0), 2, 500);
+      assert.ok(taken > 20 && taken < 100 && at(ports, 0).inFlightBytes(2) < 2200, `${taken} taken`);
+      sendAll(at(ports, 1), 1, 10);
+      kernel.run(kernel.now + 10_000);
+      assert.deepEqual([at(recorders, 0).frames.length, at(recorders, 1).frames.length], [10, 0]);
+      assert.equal(at(recorders, 0).count("down") + at(recorders, 1).count("down"), 0, "nobody sees it break");
+      network.unclog("r1", "r2");
+      kernel.run(kernel.now + 1000);
+      assert.equal(at(recorders, 1).frames.length, taken);
+      assert.equal(at(recorders, 0).count("drain"), 1);
+      assert.equal(network.counts.clogged, taken);
+    });
+  }
+
+  test("what a cut holds back waits for the clog of the same link, and the other way round", () => {
+    for (const [first, second] of [
+      ["unclog", "healLink"],
+      ["healLink", "unclog"],
+    ] as const) {
+      const { kernel, network, ports, recorders } = world(12, 2, { resetProbability: 0 });
+      network.cut("r1", "r2");
+      sendAll(at(ports, 0), 2, 5);
+      network.clog("r1", "r2");
+      sendAll(at(ports, 0), 2, 5, 5);
+      network[first]("r1", "r2");
+      kernel.run(kernel.now + 1000);
+      assert.equal(at(recorders, 1).frames.length, 0, `after ${first} alone`);
+      network[second]("r1", "r2");
+      kernel.run(kernel.now + 1000);
+      assert.equal(at(recorders, 1).frames.length, 10);
+    }
+  });
+
+  test("a partial partition: two replicas don't reach each other, and the third reaches both", () => {
+    const { kernel, network, ports, recorders } = world(13, 3);
+    network.cut("r1", "r2");
+    network.cut("r2", "r1");
+    for (const [index, port] of ports.entries()) {
+      for (let to = 1; to <= 3; to++) if (to !== index + 1) sendAll(port, to, 1);
+    }
+    kernel.run(kernel.now + 1000);
+    assert.deepEqual(
+      recorders.map(({ frames }) => frames.length),
+      [1, 1, 2],
+    );
+  });
+
+  test("the end of a connection is heard of when the way of that connection is free, not another's", () => {
+    const { kernel, network, processes, recorders } = world(14, 3);
+    network.cut("r1", "r2");
+    network.cut("r3", "r2");
+    network.crash(at(processes, 0));
+    network.healLink("r3", "r2");
+    kernel.run(kernel.now + 1000);
+    assert.equal(at(recorders, 1).count("down"), 0);
+    network.healLink("r1", "r2");
+    kernel.run(kernel.now + 1000);
+    assert.equal(at(recorders, 1).count("down"), 1);
+  });
+
+  test("bytes of a stream that are lost again and again wait twice as long each time", () => {
+    const { kernel, network, ports, recorders } = world(15, 2, { retransmitMs: 100 });
+    network.setLink("r1", "r2", { lossProbability: 1 });
+    const before = kernel.now;
+    sendAll(at(ports, 0), 2, 1);
+    kernel.run(before + 6299);
+    assert.equal(at(recorders, 1).frames.length, 0, "six losses take 100 (1 + 2 + 4 + 8 + 16 + 32) ms");
+    kernel.run(before + 6302);
+    assert.equal(at(recorders, 1).frames.length, 1);
+    assert.equal(network.counts.retransmitted, 6);
+  });
+
   test("a crash takes the links down and the next incarnation brings them up; the dead hear nothing", () => {
     const made = world(7, 3);
     const { kernel, network, processes, ports, recorders } = made;

@@ -50,7 +50,7 @@ export {
 } from "./hello.js";
 export { MemoryBytePort, type MemoryByteClient, type MemoryBytePortOptions } from "./memory-byte-port.js";
 export { createMemoryLink, MEMORY_LINK_DEFAULTS, type MemoryLinkOptions } from "./memory-link.js";
-export { SimNetwork, SIM_LINK_DEFAULTS, type SimLinkSettings } from "./sim-network.js";
+export { SimNetwork, SIM_LINK_DEFAULTS, type SimLinkSettings, type SimNetworkCounts } from "./sim-network.js";
 export { TCP_BYTE_PORT_DEFAULTS, TcpBytePort, type TcpBytePortInit, type TcpBytePortOptions } from "./tcp-byte-port.js";
 export { TCP_DIALLER_DEFAULTS, TcpDialler, type TcpDiallerInit } from "./tcp-dialler.js";
 export { type TcpFramePortComponents, type TcpFramePortOptions } from "./tcp-frame-port.js";

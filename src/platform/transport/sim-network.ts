@@ -32,7 +32,7 @@ export interface SimLinkSettings {
   readonly spikeProbability: number;
   readonly spikeMaxMs: number;
   readonly lossProbability: number;
-  /** stream: what a loss costs, in ms. */
+  /** stream: what a loss costs, in ms; each further loss of the same bytes costs twice as much as the one before. */
   readonly retransmitMs: number;
   /** datagram: the frame arrives twice, each copy after a delay of its own. */
   readonly duplicateProbability: number;
@@ -55,6 +55,9 @@ export const SIM_LINK_DEFAULTS: SimLinkSettings = Object.freeze({
   inFlightBytesMax: 32 * MiB,
 });
 
+/** The losses that one send meets at most, so that no wait is endless: the last doubling is the fifth. */
+const LOSSES_OF_A_SEND_MAX = 6;
+
 /** Wait before a broken connection is attempted again. */
 const RECONNECT_MIN_MS = 10;
 const RECONNECT_MAX_MS = 1000;
@@ -65,6 +68,25 @@ const CLUSTER = clusterKey("53594e4f44303031");
 interface Route {
   settings: SimLinkSettings;
   cut: boolean;
+  clogged: boolean;
+}
+
+/** What has happened to sends (stream) or frames (datagram) so far. */
+export interface SimNetworkCounts {
+  delivered: number;
+  /** Datagrams that were lost, cuts included. */
+  lost: number;
+  /** Losses that a stream has made good for. */
+  retransmitted: number;
+  /** Sends that were unlucky and took longer. */
+  spiked: number;
+  doubled: number;
+  /** Datagrams that were scheduled to arrive before one that had been sent earlier. */
+  overtaken: number;
+  /** Sends that met a cut, or a clog. */
+  cut: number;
+  clogged: number;
+  resets: number;
 }
 
 /** A pair of ports that want to be connected, as long as both live. */
@@ -90,8 +112,17 @@ export class SimNetwork {
   readonly #pairings = new Set<Pairing>();
   /** Ends that could not be told that their connection is gone, since the way to them is cut. */
   readonly #untold = new Set<SimEnd>();
-  /** Sends (stream) or frames (datagram) delivered, lost and doubled so far. */
-  readonly counts = { delivered: 0, lost: 0, doubled: 0, resets: 0 };
+  readonly counts: SimNetworkCounts = {
+    delivered: 0,
+    lost: 0,
+    retransmitted: 0,
+    spiked: 0,
+    doubled: 0,
+    overtaken: 0,
+    cut: 0,
+    clogged: 0,
+    resets: 0,
+  };
 
   constructor(kernel: SimKernel, defaults: Partial<SimLinkSettings> = {}) {
     this.kernel = kernel;
@@ -130,6 +161,24 @@ export class SimNetwork {
     this.route(from, to).cut = true;
   }
 
+  /**
+   * Clogs one direction: it takes what is sent, up to its bound, and delivers nothing of it until it is unclogged; then
+   * everything arrives, in streams in order. No connection is made over it meanwhile, and none is seen to break.
+   */
+  clog(from: string, to: string): void {
+    this.route(from, to).clogged = true;
+  }
+
+  /** Ends a clog. What a cut of the same direction holds back stays where it is. */
+  unclog(from: string, to: string): void {
+    const route = this.route(from, to);
+    if (!route.clogged) return;
+    route.clogged = false;
+    if (route.cut) return;
+    this.#tellUntold(to);
+    for (const end of this.#holdingBack(from, to)) end.releaseHeld();
+  }
+
   /** Cuts both directions between hosts of different groups. Hosts in no group are not touched. */
   partition(groups: readonly (readonly string[])[]): void {
     for (const [index, group] of groups.entries()) {
@@ -149,28 +198,41 @@ export class SimNetwork {
     const route = this.route(from, to);
     if (!route.cut) return;
     route.cut = false;
-    for (const end of this.#untold) {
-      if (end.port.host !== to) continue;
-      this.#untold.delete(end);
-      end.tellDown();
-    }
-    for (const { connection } of this.#pairings) {
-      if (connection === null || !connection.open) continue;
-      for (const end of connection.ends) {
-        if (end.port.host !== from || end.other.port.host !== to || !end.holdsBack) continue;
-        if (this.#prng.chance(route.settings.resetProbability)) this.#reset(connection);
-        else end.releaseHeld();
-      }
+    if (route.clogged) return;
+    this.#tellUntold(to);
+    for (const end of this.#holdingBack(from, to)) {
+      if (this.#prng.chance(route.settings.resetProbability)) this.#reset(end.connection);
+      else end.releaseHeld();
     }
   }
 
   /** Heals everything. */
   heal(): void {
     for (const [name, route] of this.#routes) {
-      if (!route.cut) continue;
       const [from, to] = name.split(">") as [string, string];
-      this.healLink(from, to);
+      if (route.cut) this.healLink(from, to);
+      if (route.clogged) this.unclog(from, to);
     }
+  }
+
+  /** The way to this host is free: ends there hear of connections that are gone. */
+  #tellUntold(host: string): void {
+    for (const end of this.#untold) {
+      if (end.port.host !== host || isBlocked(end.other.out)) continue;
+      this.#untold.delete(end);
+      end.tellDown();
+    }
+  }
+
+  #holdingBack(from: string, to: string): SimEnd[] {
+    const found: SimEnd[] = [];
+    for (const { connection } of this.#pairings) {
+      if (connection === null || !connection.open) continue;
+      for (const end of connection.ends) {
+        if (end.port.host === from && end.other.port.host === to && end.holdsBack) found.push(end);
+      }
+    }
+    return found;
   }
 
   /** Breaks the connections between two hosts: what is under way is lost, both sides are told, and they connect anew. */
@@ -198,7 +260,7 @@ export class SimNetwork {
     const name = `${from}>${to}`;
     let route = this.#routes.get(name);
     if (route === undefined) {
-      route = { settings: this.#defaults, cut: false };
+      route = { settings: this.#defaults, cut: false, clogged: false };
       this.#routes.set(name, route);
     }
     return route;
@@ -251,7 +313,10 @@ export class SimNetwork {
   delayOf(route: Route): number {
     const { settings } = route;
     let delay = this.#prng.between(settings.delayMinMs, settings.delayMaxMs);
-    if (this.#prng.chance(settings.spikeProbability)) delay += this.#prng.between(0, settings.spikeMaxMs);
+    if (this.#prng.chance(settings.spikeProbability)) {
+      this.counts.spiked++;
+      delay += this.#prng.between(0, settings.spikeMaxMs);
+    }
     return delay;
   }
 
@@ -285,7 +350,7 @@ export class SimNetwork {
     const there = this.route(pairing.a.host, pairing.b.host);
     const back = this.route(pairing.b.host, pairing.a.host);
     // A paused process's kernel would shake hands for it, but nobody says HELLO.
-    if (there.cut || back.cut || pairing.a.process.paused || pairing.b.process.paused) {
+    if (isBlocked(there) || isBlocked(back) || pairing.a.process.paused || pairing.b.process.paused) {
       const cap = Math.min(RECONNECT_MIN_MS * 2 ** Math.min(pairing.failures++, 10), RECONNECT_MAX_MS);
       this.#connectAfter(pairing, cap * this.#prng.between(0.5, 1));
       return;
@@ -309,9 +374,14 @@ export class SimNetwork {
 
   #tellDown(end: SimEnd): void {
     if (!end.port.running) return;
-    if (end.other.out.cut) this.#untold.add(end);
+    if (isBlocked(end.other.out)) this.#untold.add(end);
     else end.tellDown();
   }
+}
+
+/** Nothing gets through now, whether it is lost or held back. */
+function isBlocked({ cut, clogged }: Route): boolean {
+  return cut || clogged;
 }
 
 class SimConnection {
@@ -356,10 +426,12 @@ class SimEnd implements FrameSink {
   readonly #wire: Uint8Array[] = [];
   /** Arrived while the port had paused the link. */
   readonly #unread: Uint8Array[] = [];
-  /** Sent by this end while the way was cut, oldest first. */
+  /** Sent by this end while the way was cut (streams) or clogged, oldest first. */
   readonly #heldBack: Uint8Array[] = [];
   /** Nothing may arrive at this end before this time. */
   #lastArrival = 0;
+  /** The latest arrival at this end that is scheduled, of datagrams. */
+  #latestFrame = 0;
   #downTold = false;
 
   constructor(network: SimNetwork, connection: SimConnection, port: SimFramePort, link: number | null, out: Route) {
@@ -410,14 +482,22 @@ class SimEnd implements FrameSink {
     this.collecting.clear();
     this.inFlightBytes += length;
     if (this.inFlightBytes * 2 > route.settings.inFlightBytesMax) this.overfull = true;
-    if (route.settings.mode === "datagram") this.#sendFrames(bytes, route);
-    else if (route.cut || this.holdsBack) this.#heldBack.push(bytes);
-    else this.#sendStream(bytes, route);
+    const datagram = route.settings.mode === "datagram";
+    if (route.cut) this.#network.counts.cut++;
+    else if (route.clogged) this.#network.counts.clogged++;
+    // A clog holds back datagrams too; a cut loses them. A stream keeps its order behind what is held back.
+    const waits = datagram ? route.clogged && !route.cut : isBlocked(route) || this.holdsBack;
+    if (waits) this.#heldBack.push(bytes);
+    else this.#put(bytes, route);
   }
 
   releaseHeld(): void {
-    const route = this.out;
-    for (const bytes of this.#heldBack.splice(0)) this.#sendStream(bytes, route);
+    for (const bytes of this.#heldBack.splice(0)) this.#put(bytes, this.out);
+  }
+
+  #put(bytes: Uint8Array, route: Route): void {
+    if (route.settings.mode === "datagram") this.#sendFrames(bytes, route);
+    else this.#sendStream(bytes, route);
   }
 
   setPaused(paused: boolean): void {
@@ -433,9 +513,13 @@ class SimEnd implements FrameSink {
   }
 
   #sendStream(bytes: Uint8Array, route: Route): void {
-    const { kernel, prng } = this.#network;
+    const { kernel, prng, counts } = this.#network;
+    const { lossProbability, retransmitMs } = route.settings;
     let at = kernel.now + this.#network.delayOf(route);
-    if (prng.chance(route.settings.lossProbability)) at += route.settings.retransmitMs;
+    for (let losses = 0; losses < LOSSES_OF_A_SEND_MAX && prng.chance(lossProbability); losses++) {
+      counts.retransmitted++;
+      at += retransmitMs * (1 << losses);
+    }
     const { other } = this;
     other.#lastArrival = Math.max(other.#lastArrival, at);
     other.#wire.push(bytes);
@@ -455,7 +539,12 @@ class SimEnd implements FrameSink {
         this.#delivered(length);
         continue;
       }
-      const at = (): number => Math.max(kernel.now + this.#network.delayOf(route), other.#lastArrival);
+      const at = (): number => {
+        const arrival = Math.max(kernel.now + this.#network.delayOf(route), other.#lastArrival);
+        if (arrival < other.#latestFrame) counts.overtaken++;
+        else other.#latestFrame = arrival;
+        return arrival;
+      };
       other.port.process.at(at(), () => other.#arrive(frame, length));
       if (!prng.chance(route.settings.duplicateProbability)) continue;
       counts.doubled++;
