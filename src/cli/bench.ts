@@ -7,7 +7,7 @@ import {
   builtNames,
   type ClientAddress,
   type ClientSecurity,
-  connectBlockClient,
+  connectCluster,
   directorySecurity,
   kvLoadCommands,
   loadCluster,
@@ -134,12 +134,14 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
   const scheduler = new SystemScheduler();
   const addresses = target.replicas.map((replica) => replica.client);
   const readings = new Map<LoadPhase, Reading>();
+  // The sessions of one process share its connections, as those of any program would.
+  const connection = await connectCluster({ ...target.security, addresses, scheduler });
   const result = await runLoad({
     scheduler,
     options,
     commands,
-    async open(handlers) {
-      const client = await connectBlockClient({ ...target.security, addresses, handlers, scheduler });
+    open(handlers) {
+      const client = connection.openClient({ handlers });
       return target.config?.reads === "ordered" ? orderedReads(client) : client;
     },
     onPhase: (phase) => readings.set(phase, read(target)),

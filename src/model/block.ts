@@ -10,7 +10,7 @@ import { REPLIES_BYTES_MAX } from "./service.js";
  * |---|---|---|
  * | 0 | u32 | byte length of the whole block, this header included |
  * | 4 | u32 | number of commands |
- * | 8 | f64 | session id, 0 for blocks that belong to none |
+ * | 8 | f64 | session id, 0 for blocks that belong to none; of reads whatever their sender likes (see `stampReader`) |
  * | 16 | f64 | sequence number of the first command (dense per session and stream, from 1) |
  * | 24 | f64 | the client has every reply through this sequence number |
  * | 32 | u8 | kind, see `BlockKind` |
@@ -33,6 +33,13 @@ export const BlockKind = {
   digest: 3,
   /** Unordered reads; never in a log. The sequence number is the client's own ticket. */
   read: 4,
+  /**
+   * The coordinator's own mark at the head of a batch of group g_i: in the place of a sequence number, the prefix of g_all
+   * that goes before this batch (DESIGN safety rule 6). At least 1.
+   */
+  mergePoint: 5,
+  /** The coordinator's own mark: in the place of a sequence number, how many empty logical instances the batch stands for. */
+  skip: 6,
 } as const;
 export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind];
 
@@ -94,6 +101,14 @@ export function stampBlock(
   view.setFloat64(at + 24, acknowledged, true);
 }
 
+/**
+ * Gives a block of unordered reads a number of its sender's choice, a whole number below 2^53, which its reply repeats in the
+ * session field: reads belong to no session, and clients that share a connection tell their replies apart by it.
+ */
+export function stampReader(view: DataView, at: number, reader: number): void {
+  view.setFloat64(at + 8, reader, true);
+}
+
 /** Completes the block begun at `at` with `commands` commands. */
 export function endBlock(writer: ByteWriter, at: number, commands: number): void {
   writer.view.setUint32(at, writer.length - at, true);
@@ -109,7 +124,7 @@ export function checkBlock(view: DataView, at: number, end: number): number {
   const length = blockLength(view, at);
   if (length < BLOCK_HEADER_BYTES || length > BLOCK_BYTES_MAX || length > end - at) return -1;
   const kind = blockKind(view, at);
-  if (kind > BlockKind.read || view.getUint16(at + 34, true) !== 0 || view.getUint32(at + 36, true) !== 0) return -1;
+  if (kind > BlockKind.skip || view.getUint16(at + 34, true) !== 0 || view.getUint32(at + 36, true) !== 0) return -1;
   const session = blockSession(view, at);
   const sequence = blockSequence(view, at);
   const acknowledged = blockAcknowledged(view, at);
@@ -121,6 +136,10 @@ export function checkBlock(view: DataView, at: number, end: number): number {
   }
   if (kind === BlockKind.closeSession)
     return commands === 0 && length === BLOCK_HEADER_BYTES && session > 0 ? length : -1;
+  if (kind === BlockKind.mergePoint || kind === BlockKind.skip) {
+    const bare = commands === 0 && session === 0 && acknowledged === 0;
+    return bare && length === BLOCK_HEADER_BYTES && sequence >= 1 ? length : -1;
+  }
   if (commands < 1 || commands > BLOCK_COMMANDS_MAX || sequence < 1) return -1;
   if (kind === BlockKind.commands && session === 0) return -1;
   if (acknowledged >= sequence && kind === BlockKind.commands) return -1;
@@ -146,7 +165,7 @@ function isCount(value: number): boolean {
  * |---|---|---|
  * | 0 | u32 | byte length of the whole reply block |
  * | 4 | u32 | number of replies that follow (0 unless status is `ok` or `split`) |
- * | 8 | f64 | session id |
+ * | 8 | f64 | session id; of reads the number that their sender gave them |
  * | 16 | f64 | sequence number of the first command answered; for `retry` the next one the service expects |
  * | 24 | u8 | status, see `ReplyStatus` |
  * | 25 | u8 | kind of the block that is answered |

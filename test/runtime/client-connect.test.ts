@@ -9,6 +9,7 @@ import {
   connect,
   kvLoadCommands,
   connectBlockClient,
+  connectCluster,
   loadOptions,
   NoAnswerError,
   runLoad,
@@ -22,6 +23,8 @@ const events = { info: () => {}, warn: () => {}, error: () => {} };
 class Ports {
   readonly cluster: FakeCluster;
   readonly addresses: string[] = [];
+  /** Connections that ever came up, of all replicas. */
+  connections = 0;
   readonly #listeners: TcpListener[] = [];
 
   constructor(cluster: FakeCluster) {
@@ -63,6 +66,7 @@ class Ports {
     listener.start({
       onLink: (link, up) => {
         if (!up) return;
+        this.connections++;
         const list = JSON.stringify(this.addresses.map((client, i) => ({ id: replicas[i], client })));
         const { kind, body } = this.cluster.welcome(replica, list);
         send(link, kind, body);
@@ -107,6 +111,30 @@ describe("connect", () => {
     });
     assert.equal(result.errors, 0);
     assert.ok(result.commands > 0);
+  });
+
+  test("a load whose clients share a connection has one to each replica, and no errors", async () => {
+    const scheduler = new SystemScheduler();
+    const before = ports.connections;
+    const connection = await connectCluster({ addresses: ports.addresses, scheduler });
+    const result = await runLoad({
+      scheduler,
+      open: (handlers) => connection.openClient({ handlers }),
+      commands: kvLoadCommands({ keys: 1000, valueSize: 8, unique: 7 }),
+      options: loadOptions({ clients: 8, workload: "mixed", keys: 1000, seconds: 0.3, warmupSeconds: 0.1 }),
+    });
+    assert.equal(result.errors, 0);
+    assert.ok(result.commands > 0);
+    assert.equal(ports.connections - before, replicas.length);
+    assert.equal(ports.cluster.malformed, 0);
+  });
+
+  test("a client refused for its configuration leaves no connection behind", async () => {
+    const connection = await connectCluster({ addresses: ports.addresses });
+    const handlers = { resolve: () => {}, fail: () => {}, opened: () => {} };
+    assert.throws(() => connection.openClient({ handlers, session: { blocksMax: 0 } }), ConfigError);
+    // It closed with its last client, so nothing keeps this process alive.
+    assert.throws(() => connection.openClient({ handlers }), /last client/);
   });
 
   test("rejects when nobody answers, and for what is no address", async () => {

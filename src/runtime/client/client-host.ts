@@ -12,13 +12,14 @@ import {
   type SessionId,
   type Span,
 } from "../../model/index.js";
-import type { EventLog, FramePort, Scheduler, Timer, Turn } from "../../platform/index.js";
+import type { EventLog, Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
+import type { ClientPort } from "./shared-links.js";
 
 export interface BlockClientInit {
   readonly scheduler: Scheduler;
   /** Link numbers are replica ids. The client starts it and closes it. */
-  readonly port: FramePort;
+  readonly port: ClientPort;
   /** All replicas of the cluster. */
   readonly replicas: readonly ReplicaId[];
   /** 16 random bytes that no other client has. */
@@ -45,7 +46,7 @@ export function createBlockClient(init: BlockClientInit): BlockClient {
 
 class ClientHost implements BlockClient, ClientSink {
   readonly #model: ClientModel;
-  readonly #port: FramePort;
+  readonly #port: ClientPort;
   readonly #scheduler: Scheduler;
   readonly #handlers: BlockClientHandlers;
   readonly #events: EventLog;

@@ -1,6 +1,6 @@
 import { fnv1a } from "../../base/index.js";
 import type { SessionClientConfig } from "../../client/index.js";
-import { AuthenticationError, ConfigError, parseAddress } from "../../model/index.js";
+import { AuthenticationError, ConfigError, parseAddress, type ReplicaId } from "../../model/index.js";
 import { type EventLog, type Scheduler, SystemScheduler, TcpDialler } from "../../platform/index.js";
 import type { ServiceDefinition } from "../../service/index.js";
 import { suspendedInReplica } from "../user-service/announcement.js";
@@ -12,6 +12,7 @@ import { PromiseClient } from "./promise-client.js";
 import { type ClientAddress, ReplicaLinks } from "./replica-links.js";
 import { NoAnswerError } from "./replica-query.js";
 import { checkDefinition, createServiceClient, type ServiceClient } from "./service-client.js";
+import { type ClientPort, SharedLinks } from "./shared-links.js";
 
 export interface ConnectOptions extends ClientSecurity {
   /** Client addresses of replicas, `host:port` each. One that answers is enough: it names the others. */
@@ -28,15 +29,65 @@ const silence: EventLog = { info: () => {}, warn: () => {}, error: () => {} };
 /** Addresses dialled at most, given and learnt together. */
 const ADDRESSES_MAX = 63;
 
+/** What a client on a connection may be told of its own. */
+export interface OpenClientOptions {
+  readonly handlers: BlockClientHandlers;
+  /** By default the connection's. */
+  readonly deadlineMs?: number;
+  readonly session?: Partial<SessionClientConfig>;
+}
+
 /**
- * Connects a block client to a cluster over TCP. Resolves when a replica has answered and said who the others are; those
- * that are missing from `addresses` are dialled too. Rejects with `ConfigError` for a malformed address or certificate, with
- * `NoAnswerError` when no replica answers within `deadlineMs`, and with `AuthenticationError` if all that answered refused the
- * client.
+ * One connection to each replica of a cluster, for any number of block clients up to `SHARING_CLIENTS_MAX`, each with a
+ * session of its own. What they submit in one turn leaves in one write. It closes with the last of its clients.
  */
-export async function connectBlockClient(
-  options: ConnectOptions & { readonly handlers: BlockClientHandlers },
-): Promise<BlockClient> {
+export class ClusterConnection {
+  readonly #options: ConnectOptions;
+  readonly #scheduler: Scheduler;
+  readonly #links: SharedLinks;
+  readonly #replicas: readonly ReplicaId[];
+
+  /** Made by `connectCluster`. */
+  constructor(options: ConnectOptions, scheduler: Scheduler, links: ReplicaLinks, replicas: readonly ReplicaId[]) {
+    this.#options = options;
+    this.#scheduler = scheduler;
+    this.#links = new SharedLinks(links, scheduler);
+    this.#replicas = replicas;
+  }
+
+  /** One more client. Throws `ConfigError` when there are too many, or for a session's configuration out of bounds. */
+  openClient(options: OpenClientOptions): BlockClient {
+    const port = this.#links.seat();
+    try {
+      return this.#createClient(port, options);
+    } catch (error) {
+      port.close(() => undefined);
+      throw error;
+    }
+  }
+
+  #createClient(port: ClientPort, options: OpenClientOptions): BlockClient {
+    const { deadlineMs = 5000, events = silence } = this.#options;
+    const session = options.session ?? this.#options.session;
+    return createBlockClient({
+      scheduler: this.#scheduler,
+      port,
+      replicas: this.#replicas,
+      nonce: crypto.getRandomValues(new Uint8Array(16)),
+      deadlineMs: options.deadlineMs ?? deadlineMs,
+      handlers: options.handlers,
+      events,
+      ...(session === undefined ? {} : { config: session }),
+    });
+  }
+}
+
+/**
+ * Connects to a cluster over TCP. Resolves when a replica has answered and said who the others are; those that are missing
+ * from `addresses` are dialled too. Rejects with `ConfigError` for a malformed address or certificate, with `NoAnswerError`
+ * when no replica answers within `deadlineMs`, and with `AuthenticationError` if all that answered refused the client.
+ */
+export async function connectCluster(options: ConnectOptions): Promise<ClusterConnection> {
   // People call this from JavaScript too, where no compiler has looked at what they pass.
   const given = options as Partial<ConnectOptions> | undefined;
   if (!Array.isArray(given?.addresses)) {
@@ -47,8 +98,6 @@ export async function connectBlockClient(
     throw new ConfigError(`a client takes 1 to ${ADDRESSES_MAX} addresses, got ${addresses.length}`);
   }
   for (const address of addresses) parseAddress(address);
-  const nonce = crypto.getRandomValues(new Uint8Array(16));
-  const seed = fnv1a(String.fromCharCode(...nonce));
   const refusals: Refusals = { refused: new Set(), onRefused: () => undefined };
   const dialler = new TcpDialler({
     ...accessOf(options),
@@ -56,7 +105,7 @@ export async function connectBlockClient(
     events,
     clusterId: null,
     addresses,
-    seed,
+    seed: fnv1a(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16)))),
     onRefused: (link) => {
       refusals.refused.add(link);
       refusals.onRefused();
@@ -66,16 +115,16 @@ export async function connectBlockClient(
   const replicas = await firstWelcome(links, scheduler, deadlineMs, addresses, refusals);
   const missing = replicas.map((replica) => replica.client).filter((address) => !addresses.includes(address));
   if (missing.length > 0) dialler.setAddresses([...addresses, ...missing].slice(0, ADDRESSES_MAX));
-  return createBlockClient({
-    scheduler,
-    port: links,
-    replicas: replicas.map((replica) => replica.id),
-    nonce,
-    deadlineMs,
-    handlers: options.handlers,
-    events,
-    ...(options.session === undefined ? {} : { config: options.session }),
-  });
+  const ids = replicas.map((replica) => replica.id);
+  return new ClusterConnection(options, scheduler, links, ids);
+}
+
+/** Connects one block client on a connection of its own, which closes with it. Rejects as `connectCluster` does. */
+export async function connectBlockClient(
+  options: ConnectOptions & { readonly handlers: BlockClientHandlers },
+): Promise<BlockClient> {
+  const connection = await connectCluster(options);
+  return connection.openClient({ handlers: options.handlers });
 }
 
 /**

@@ -6,7 +6,14 @@ export { BackupRefusedError, type BackupSink, fetchBackup } from "./backup-fetch
 export * from "./block-client.js";
 export { createBlockClient, type BlockClientInit } from "./client-host.js";
 export { accessOf, type ClientSecurity, type ClientTls } from "./client-access.js";
-export { connect, connectBlockClient, type ConnectOptions } from "./connect.js";
+export {
+  ClusterConnection,
+  connect,
+  connectBlockClient,
+  connectCluster,
+  type ConnectOptions,
+  type OpenClientOptions,
+} from "./connect.js";
 export { KvClient, type KvBytes, type KvSetOptions } from "./kv-client.js";
 export { LatencyHistogram } from "./latency-histogram.js";
 export { ArrivalSchedule } from "./load-arrivals.js";
@@ -30,4 +37,5 @@ export { orderedReads } from "./ordered-reads.js";
 export { PromiseClient, type DecodeReply, type PromiseClientInit } from "./promise-client.js";
 export { ReplicaLinks, type AddressPort, type ClientAddress } from "./replica-links.js";
 export { createServiceClient, type ServiceClient } from "./service-client.js";
+export { type ClientPort, SHARING_CLIENTS_MAX, SharedLinks } from "./shared-links.js";
 export { NoAnswerError, ReplicaQuery, type Welcome } from "./replica-query.js";

@@ -36,7 +36,7 @@ export interface LoadProgress {
 export interface LoadInit {
   readonly scheduler: Scheduler;
   /** Opens client `index`. */
-  open(handlers: BlockClientHandlers, index: number): Promise<BlockClient>;
+  open(handlers: BlockClientHandlers, index: number): BlockClient | Promise<BlockClient>;
   readonly commands: LoadCommands;
   readonly options: LoadOptions;
   /** Once per second. */
