@@ -39,6 +39,7 @@ export const shared: ReadonlySet<string> = new Set([
   "execution/conflict-graph",
   "execution/barrier",
   "execution/replicated-state",
+  "multicast/merge",
   "service/command",
   "service/byte-store",
   "service/tree",

@@ -112,7 +112,7 @@ export class ReplicatedState {
     visit("reply bytes", this.#table.replyBytes, Math.max(replyBytesMax, REPLY_BYTES_MAX));
   }
 
-  /** Executes a decided batch; returns how many commands it executed. Every block is answered exactly once. */
+  /** Executes a decided batch; returns how many commands it executed. Every block of a client is answered exactly once. */
   apply(instance: Instance, batch: Batch, out: ExecutionSink): number {
     const { view } = batch;
     const before = this.commands;
@@ -198,6 +198,10 @@ export class ReplicatedState {
         return this.#openSession(bytes, view, at, position, out);
       case BlockKind.closeSession:
         return this.#closeSession(view, at, position, out);
+      case BlockKind.mergePoint:
+      case BlockKind.skip:
+        // Marks of a coordinator for the merge; nobody waits for an answer.
+        return;
       default:
         assert(blockKind(view, at) === BlockKind.digest, "a block of a kind that is never ordered was ordered");
         this.digest(this.#digest);

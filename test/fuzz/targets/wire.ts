@@ -62,6 +62,8 @@ const blocks = [
   written((writer) => writeBlock(writer, { kind: BlockKind.openSession, nonce: new Uint8Array(16).fill(5) })),
   written((writer) => writeBlock(writer, { kind: BlockKind.closeSession, session: 12 })),
   written((writer) => writeBlock(writer, { kind: BlockKind.digest, nonce: new Uint8Array(16).fill(9) })),
+  written((writer) => writeBlock(writer, { kind: BlockKind.mergePoint, sequence: 77 })),
+  written((writer) => writeBlock(writer, { kind: BlockKind.skip, sequence: 2 ** 40 })),
   written((writer) => writeBlock(writer, { kind: BlockKind.read, sequence: 4, commands: [get("a"), get("b")] })),
 ];
 
