@@ -55,8 +55,8 @@ export const SIM_LINK_DEFAULTS: SimLinkSettings = Object.freeze({
   inFlightBytesMax: 32 * MiB,
 });
 
-/** The losses that one send meets at most, so that no wait is endless: the last doubling is the fifth. */
-const LOSSES_OF_A_SEND_MAX = 6;
+/** The losses that one send meets at most, so that no wait is endless: four cost 15 times `retransmitMs`. */
+const LOSSES_OF_A_SEND_MAX = 4;
 
 /** Wait before a broken connection is attempted again. */
 const RECONNECT_MIN_MS = 10;
@@ -74,7 +74,7 @@ interface Route {
 /** What has happened to sends (stream) or frames (datagram) so far. */
 export interface SimNetworkCounts {
   delivered: number;
-  /** Datagrams that were lost, cuts included. */
+  /** Datagrams that were lost by chance. */
   lost: number;
   /** Losses that a stream has made good for. */
   retransmitted: number;
@@ -535,7 +535,7 @@ class SimEnd implements FrameSink {
       const frame = bytes.slice(start, start + length);
       start += length;
       if (route.cut || prng.chance(route.settings.lossProbability)) {
-        counts.lost++;
+        if (!route.cut) counts.lost++;
         this.#delivered(length);
         continue;
       }

@@ -1,7 +1,16 @@
 import { Prng } from "../../base/index.js";
-import { SIM_LINK_DEFAULTS } from "../../platform/index.js";
 import type { FaultName, Strike } from "../scenario/index.js";
 import type { SimReplica, SimWorld } from "../world/index.js";
+import { LinkFaults } from "./link-faults.js";
+
+/** A pause lasts as long as one of these, in ms, or up to three times that: from 0.1 to 30 s, short ones and long ones alike. */
+const PAUSES_MS = [100, 300, 1000, 3000, 10_000] as const;
+/** How much a wall clock gains or loses each ms: what oscillators do, what broken ones do, and one that all but stops. */
+const DRIFTS = [0, 0.0002, -0.0002, 0.05, -0.05, 1, -0.9] as const;
+/** A client stands still for so many times the idle time of its session, and for this many ms at most. */
+const EXPIRY_SHARE_MIN = 1.05;
+const EXPIRY_SHARE_MAX = 1.6;
+const EXPIRY_MS_MAX = 30_000;
 
 /**
  * Strikes a world with the faults of its scenario, each at its own rate or all by an explicit schedule, until it is told to
@@ -13,8 +22,7 @@ export class Nemesis {
   /** That of the present strike: each has its own, so that leaving one out of a schedule changes no other. */
   #prng: Prng;
   #active = false;
-  /** How often each fault struck. */
-  readonly strikes = new Map<FaultName, number>();
+  readonly #links: LinkFaults;
   /** Every strike so far: as the schedule of a scenario they strike again, without being drawn. */
   readonly struck: Strike[] = [];
 
@@ -22,6 +30,7 @@ export class Nemesis {
     this.#world = world;
     this.#plans = world.kernel.prng.fork("nemesis");
     this.#prng = this.#plans.fork("strikes");
+    this.#links = new LinkFaults(world);
     world.onDown = (replica) => this.#startLater(replica);
   }
 
@@ -30,25 +39,25 @@ export class Nemesis {
     const { schedule, faults } = this.#world.scenario;
     if (schedule === null) for (const [fault, meanMs] of faults) if (meanMs > 0) this.#plan(fault, meanMs);
     for (const strike of schedule ?? []) this.#world.kernel.at(strike.atMs, () => this.#carryOut(strike));
-    if (this.#world.scenario.faults.has("clock")) this.#jumpClocks();
+    if (faults.has("clock")) this.#jumpClocks();
+    if (faults.has("drift")) this.#driftClocks();
   }
 
   /** Ends all faults: links heal and behave, disks are fast, and every replica runs. */
   stop(): void {
-    const { kernel, network, replicas, config, scenario } = this.#world;
+    const { kernel, replicas, clients, scenario } = this.#world;
     this.#active = false;
     this.#world.note("nemesis", "ends all faults");
-    network.heal();
-    // Calm is what real connections are: streams that keep their order.
-    const hosts = [...config.replicas.map(({ id }) => `r${id}`), ...this.#clientHosts()];
-    for (const from of hosts) for (const to of hosts) if (from !== to) network.setLink(from, to, SIM_LINK_DEFAULTS);
+    this.#links.heal();
     for (const replica of replicas) {
       replica.disarmCrashPoint();
       replica.resume();
       this.#world.repairDisk(replica);
       this.#speedUp(replica);
     }
+    for (const client of clients) client.resume();
     if (scenario.faults.has("clock")) this.#jumpClocks();
+    for (const { wall } of replicas) wall.run(0);
     for (const replica of replicas) {
       if (!replica.running) kernel.after(this.#prng.between(0, 50), () => this.#startNow(replica));
     }
@@ -69,40 +78,42 @@ export class Nemesis {
     const { fault, draw } = strike;
     this.struck.push(strike);
     this.#prng = new Prng(draw);
-    this.strikes.set(fault, (this.strikes.get(fault) ?? 0) + 1);
     this.#world.kernel.trace.text(fault);
     this.#world.note("nemesis", fault);
-    this.#strike(fault);
+    if (this.#strike(fault)) this.#world.fired(fault);
   }
 
-  #strike(fault: FaultName): void {
+  /** True if there was something to strike. What strikes later, or perhaps not, is counted by the world when it does. */
+  #strike(fault: FaultName): boolean {
     const world = this.#world;
     const prng = this.#prng;
     const replica = this.#victim();
     switch (fault) {
       case "reset":
-        return this.#reset();
+        return this.#links.reset(prng);
       case "partition":
-        return this.#partition();
+        return this.#links.partition(prng);
+      case "one-way":
+        return this.#links.oneWay(prng, replica);
+      case "partial":
+        return this.#links.partial(prng, replica);
       case "isolate":
-        return this.#isolate();
+        return this.#links.isolate(prng);
+      case "clog":
+        return this.#links.clog(prng, replica);
       case "crash":
         return this.#crash(replica);
       case "crash-point":
         if (replica.running && this.#mayGoDown(replica)) replica.armCrashPoint();
-        return;
+        return false;
       case "crash-all":
         for (const each of world.replicas) {
           world.crash(each, "power");
           this.#startLater(each);
         }
-        return;
+        return true;
       case "pause":
-        if (replica.running && !replica.paused) {
-          replica.pause();
-          world.kernel.after(prng.between(20, 2500), () => replica.resume());
-        }
-        return;
+        return this.#pause(replica);
       case "amnesia":
         return this.#amnesia(replica);
       case "damage":
@@ -110,24 +121,31 @@ export class Nemesis {
       case "slow-disk":
         replica.disk.syncLatencyMs = { min: 1, max: prng.pick([5, 50, 400]) };
         world.kernel.after(prng.between(200, 3000), () => this.#speedUp(replica));
-        return;
+        return true;
       case "disk-error":
         if (replica.running) world.failDisk(replica, prng);
-        return;
+        return false;
       case "stop":
         return this.#stop(replica);
       case "transfer": {
         const leader = world.leader();
-        if (leader !== null) world.operator.transferLeadership(leader.id);
-        return;
+        return leader !== null && world.operator.transferLeadership(leader.id);
       }
       case "clock":
         return this.#jumpClocks();
+      case "drift":
+        return this.#driftClocks();
       case "client":
-        if (world.clients.length > 0) prng.pick(world.clients).restart();
-        return;
-      default:
-        return;
+        if (world.clients.length === 0) return false;
+        prng.pick(world.clients).restart();
+        return true;
+      case "expire":
+        return this.#standStill();
+      case "loss":
+      case "delay":
+      case "duplicate":
+      case "reorder":
+        throw new Error(`${fault} holds all the time and does not strike`);
     }
   }
 
@@ -141,22 +159,42 @@ export class Nemesis {
     return !this.#world.forgetsBy("process") || this.#world.mayForget(replica);
   }
 
-  #crash(replica: SimReplica): void {
-    if (!replica.running || !this.#mayGoDown(replica)) return;
+  #crash(replica: SimReplica): boolean {
+    if (!replica.running || !this.#mayGoDown(replica)) return false;
     const power = this.#prng.chance(0.6) && (!this.#world.forgetsBy("power") || this.#world.mayForget(replica));
     this.#world.crash(replica, power ? "power" : "process");
     this.#startLater(replica);
+    return true;
   }
 
-  #amnesia(replica: SimReplica): void {
-    if (!this.#world.mayForget(replica)) return;
+  #pause(replica: SimReplica): boolean {
+    if (!replica.running || replica.paused) return false;
+    replica.pause();
+    this.#world.kernel.after(this.#prng.pick(PAUSES_MS) * this.#prng.between(1, 3), () => replica.resume());
+    return true;
+  }
+
+  /** A client stops in the middle of what it does, and when it goes on its session is gone. */
+  #standStill(): boolean {
+    const { clients, scenario, kernel } = this.#world;
+    if (clients.length === 0) return false;
+    const client = this.#prng.pick(clients);
+    const share = this.#prng.between(EXPIRY_SHARE_MIN, EXPIRY_SHARE_MAX);
+    if (!client.pause()) return false;
+    kernel.after(Math.min(scenario.limits.sessionIdleMs * share, EXPIRY_MS_MAX), () => client.resume());
+    return true;
+  }
+
+  #amnesia(replica: SimReplica): boolean {
+    if (!this.#world.mayForget(replica)) return false;
     this.#world.crash(replica, "process");
     this.#world.wipe(replica);
     this.#startLater(replica);
+    return true;
   }
 
-  #damage(replica: SimReplica): void {
-    if (!replica.running || replica.paused || replica.stopping || !this.#world.mayForget(replica)) return;
+  #damage(replica: SimReplica): boolean {
+    if (!replica.running || replica.paused || replica.stopping || !this.#world.mayForget(replica)) return false;
     this.#world.stop(replica, () => {
       if (this.#world.mayForget(replica)) {
         if (this.#prng.chance(0.3)) this.#world.damageCheckpoint(replica);
@@ -164,11 +202,13 @@ export class Nemesis {
       }
       this.#startLater(replica);
     });
+    return false;
   }
 
-  #stop(replica: SimReplica): void {
-    if (!replica.running || replica.paused || replica.stopping || !this.#mayGoDown(replica)) return;
+  #stop(replica: SimReplica): boolean {
+    if (!replica.running || replica.paused || replica.stopping || !this.#mayGoDown(replica)) return false;
     this.#world.stop(replica, () => this.#startLater(replica));
+    return true;
   }
 
   #startLater(replica: SimReplica): void {
@@ -186,80 +226,16 @@ export class Nemesis {
     replica.disk.syncLatencyMs = { min: 0.1, max: 0.3 };
   }
 
-  #clientHosts(): string[] {
-    return Array.from({ length: this.#world.scenario.workload.clients }, (_, index) => `c${index + 1}`);
-  }
-
-  #reset(): void {
-    const { network, replicas } = this.#world;
-    const a = this.#prng.pick(replicas);
-    const others = [...replicas.filter((other) => other !== a).map(({ id }) => `r${id}`), ...this.#clientHosts()];
-    network.reset(`r${a.id}`, this.#prng.pick(others));
-  }
-
-  /**
-   * Cuts between two groups of replicas, in both directions or one, for a while; clients may be on one side only. Or between
-   * two replicas alone, which a third still reaches both of.
-   */
-  #partition(): void {
-    const { replicas } = this.#world;
-    const prng = this.#prng;
-    if (prng.chance(0.3)) {
-      const a = `r${this.#victim().id}`;
-      const b = `r${prng.pick(replicas).id}`;
-      this.#cut(
-        a === b
-          ? []
-          : prng.pick([
-              [[a, b]],
-              [[b, a]],
-              [
-                [a, b],
-                [b, a],
-              ],
-            ]),
-      );
-      return;
-    }
-    const sides = new Map(replicas.map(({ id }) => [`r${id}`, prng.chance(0.5)]));
-    if (prng.chance(0.5)) for (const client of this.#clientHosts()) sides.set(client, prng.chance(0.5));
-    const direction = prng.below(3);
-    const cuts: [string, string][] = [];
-    for (const [a, left] of sides) {
-      for (const [b, right] of sides) {
-        if (left === right || (left && direction === 1) || (right && direction === 2)) continue;
-        cuts.push([a, b]);
-      }
-    }
-    this.#cut(cuts);
-  }
-
-  #isolate(): void {
-    const leader = this.#world.leader();
-    if (leader === null) return;
-    const name = `r${leader.id}`;
-    const direction = this.#prng.below(3);
-    const cuts: [string, string][] = [];
-    for (const { id } of this.#world.replicas) {
-      if (id === leader.id) continue;
-      if (direction !== 1) cuts.push([name, `r${id}`]);
-      if (direction !== 2) cuts.push([`r${id}`, name]);
-    }
-    this.#cut(cuts);
-  }
-
-  #cut(cuts: readonly (readonly [string, string])[]): void {
-    const { network, kernel } = this.#world;
-    for (const [from, to] of cuts) network.cut(from, to);
-    kernel.after(this.#prng.between(50, 3000), () => {
-      for (const [from, to] of cuts) network.healLink(from, to);
-    });
-  }
-
-  #jumpClocks(): void {
-    for (const replica of this.#world.replicas) {
+  #jumpClocks(): boolean {
+    for (const { wall } of this.#world.replicas) {
       const minutes = this.#prng.pick([0, 0, 0.01, -0.01, 1, -1, 60, -60]);
-      replica.setWallSkew(minutes * 60_000);
+      wall.jump(minutes * 60_000);
     }
+    return true;
+  }
+
+  #driftClocks(): boolean {
+    for (const { wall } of this.#world.replicas) wall.run(this.#prng.pick(DRIFTS));
+    return true;
   }
 }

@@ -71,7 +71,7 @@ export function runLong(wanted: LongRunArguments, disguise: Disguise = {}): Long
     operations: completed(world),
     virtualMs: Math.round(world.kernel.now),
     elections: world.traced.get(TraceCode.elected) ?? 0,
-    strikes: nemesis.strikes,
+    strikes: world.faultCounts(),
   };
 }
 

@@ -2,12 +2,19 @@ import { AssertionError } from "../../base/index.js";
 import { TraceCode } from "../../model/index.js";
 import { checkHistory } from "../check/index.js";
 import { Nemesis } from "../faults/index.js";
-import { drawScenario, type Scenario, type SimArguments, type Strike } from "../scenario/index.js";
-import { type CommandSource, DeterminismFinding } from "../workload/index.js";
+import { drawScenario, type FaultName, type Scenario, type SimArguments, type Strike } from "../scenario/index.js";
+import { type CommandSource, DeterminismFinding, type LoadClient } from "../workload/index.js";
 import { type Disguise, SimWorld, WorldViolation } from "../world/index.js";
 
 /** Steps of the search for a linear order; histories of a run need a few thousand. */
 const CHECK_STEPS_MAX = 100_000_000;
+
+/**
+ * Virtual time within which each client is answered something once the faults have ended. It is what the slowest healing
+ * takes: a connection that is tried again after a second, replicas that start, recover and rejoin, an election that collides,
+ * a client that asks around for the leader.
+ */
+const PROGRESS_MS = 10_000;
 
 /** What became of one seed. */
 export interface SeedResult {
@@ -28,6 +35,16 @@ export interface SeedResult {
   readonly rejoins: number;
   readonly installs: number;
   readonly checkpoints: number;
+  /** Sessions that a replica has let expire, counted once a replica and life. */
+  readonly sessionsExpired: number;
+  /** Commands answered over Redis connections; each reply was compared with what the order of its connection makes of it. */
+  readonly connectionReplies: number;
+  /** How often each enabled fault came about. */
+  readonly faultCounts: ReadonlyMap<FaultName, number>;
+  /** Virtual ms from the end of the faults until each client had been answered something; null if never. */
+  readonly progressMs: number | null;
+  /** Virtual ms from the end of the faults until clients had finished and replicas stood at one place; null if never. */
+  readonly healedMs: number | null;
   readonly scenario: Scenario;
   /** The strikes of the nemesis: with them as its schedule, the scenario runs without drawing any. */
   readonly schedule: readonly Strike[];
@@ -53,8 +70,9 @@ export function runScenario(
   world.source.begin?.(() => world.kernel.now);
   const nemesis = new Nemesis(world);
   let failure: WorldViolation | null = null;
+  const healing: Healing = { progressMs: null, healedMs: null };
   try {
-    live(world, nemesis);
+    live(world, nemesis, healing);
   } catch (error) {
     failure = violationOf(error);
   }
@@ -73,6 +91,10 @@ export function runScenario(
     rejoins: count(TraceCode.rejoined),
     installs: count(TraceCode.installed),
     checkpoints: count(TraceCode.checkpointed),
+    sessionsExpired: count(TraceCode.sessionExpired),
+    connectionReplies: world.connectionReplies(),
+    faultCounts: world.faultCounts(),
+    ...healing,
     scenario,
     schedule: nemesis.struck,
     notes: failure === null ? [] : world.notes,
@@ -87,34 +109,55 @@ function violationOf(error: unknown): WorldViolation {
   throw error;
 }
 
+/** What the liveness phase took, filled in as it goes. */
+interface Healing {
+  progressMs: number | null;
+  healedMs: number | null;
+}
+
+/** The part of a run without faults: it began at `sinceMs`, and everything in it has to come about within a bound. */
+interface Calm {
+  readonly world: SimWorld;
+  readonly sinceMs: number;
+}
+
 /** Safety phase, liveness phase, verdict. Throws `WorldViolation` for whatever does not hold. */
-function live(world: SimWorld, nemesis: Nemesis): void {
-  const { scenario } = world;
+function live(world: SimWorld, nemesis: Nemesis, healing: Healing): void {
+  const { scenario, kernel, clients } = world;
   world.start();
   nemesis.start();
   world.run(scenario.safetyMs);
   nemesis.stop();
-  for (const client of world.clients) client.finish(scenario.workload.lastCommands);
-  const bound = world.kernel.now + scenario.livenessMs;
+  for (const client of clients) client.finish(scenario.workload.lastCommands);
+  const calm = { world, sinceMs: kernel.now };
+  const before = clients.map(({ completed }) => completed);
+  const silent = (): LoadClient[] =>
+    clients.filter((client, index) => client.completed === before[index] && !client.idle);
+  const describe = (waiting: readonly LoadClient[]): string => waiting.map(({ waitsFor }) => waitsFor).join("; ");
   within(
-    world,
-    bound,
-    "clients-finish",
-    () => world.clients.every((client) => client.idle),
-    () =>
-      world.clients
-        .filter((client) => !client.idle)
-        .map((client) => client.waitsFor)
-        .join("; "),
+    calm,
+    Math.min(PROGRESS_MS, scenario.livenessMs),
+    "progress",
+    () => silent().length === 0,
+    () => describe(silent()),
   );
-  readEverything(world, bound);
+  healing.progressMs = kernel.now - calm.sinceMs;
   within(
-    world,
-    bound,
+    calm,
+    scenario.livenessMs,
+    "clients-finish",
+    () => clients.every((client) => client.idle),
+    () => describe(clients.filter((client) => !client.idle)),
+  );
+  readEverything(calm);
+  within(
+    calm,
+    scenario.livenessMs,
     "replicas-catch-up",
     () => caughtUp(world),
     () => "they stand apart",
   );
+  healing.healedMs = kernel.now - calm.sinceMs;
   world.finish();
   const objection = world.source.verdict?.() ?? null;
   if (objection !== null) throw new WorldViolation("service-check", objection);
@@ -124,17 +167,24 @@ function live(world: SimWorld, nemesis: Nemesis): void {
   throw new WorldViolation("linearizability", JSON.stringify(violation));
 }
 
-function within(world: SimWorld, bound: number, invariant: string, done: () => boolean, missing: () => string): void {
-  world.run(bound, done);
+function within(
+  { world, sinceMs }: Calm,
+  limitMs: number,
+  invariant: string,
+  done: () => boolean,
+  missing: () => string,
+): void {
+  world.run(sinceMs + limitMs, done);
   if (done()) return;
   throw new WorldViolation(
     invariant,
-    `not within ${world.scenario.livenessMs} ms after the faults had ended: ${missing()}; ${world.describe()}`,
+    `not within ${limitMs} ms after the faults had ended: ${missing()}; ${world.describe()}`,
   );
 }
 
 /** Ordered reads of every key by a client of its own: they show the state that all acknowledged commands left. */
-function readEverything(world: SimWorld, bound: number): void {
+function readEverything(calm: Calm): void {
+  const { world } = calm;
   let answered = false;
   const reader = world.client("reader");
   reader.finish(0);
@@ -142,8 +192,8 @@ function readEverything(world: SimWorld, bound: number): void {
     answered = true;
   });
   within(
-    world,
-    bound,
+    calm,
+    world.scenario.livenessMs,
     "clients-finish",
     () => answered,
     () => reader.waitsFor,

@@ -11,20 +11,25 @@ import { ConfigError } from "../../model/index.js";
  * | duplicate | messages arrive twice; connections are datagrams |
  * | reorder | messages overtake each other; connections are datagrams |
  * | reset | a connection breaks and what was under way on it is gone |
- * | partition | replicas fall apart into groups, wholly or in one direction; clients keep reaching all or some |
+ * | partition | replicas fall apart into two groups; clients keep reaching all or some |
+ * | one-way | the same in one direction only, or one replica no longer hears one other |
+ * | partial | two replicas don't reach each other, and every other reaches both |
+ * | clog | links take what is sent and deliver nothing for a while, and then everything |
  * | isolate | the leader is cut off from the other replicas, but not from the clients |
  * | crash | a process is killed, or its machine loses power, at any moment; it comes back |
  * | crash-point | the same, at a named point inside a turn |
  * | crash-all | all machines lose power at once |
- * | pause | a process stands still for a while and goes on as if nothing had happened |
+ * | pause | a replica stands still for 0.1 to 30 s and goes on as if nothing had happened |
  * | amnesia | a replica comes back with an empty directory |
  * | damage | a bit of a stopped replica's log, or of its newest checkpoint, flips |
  * | slow-disk | a disk takes long to sync |
  * | disk-error | a sync or write fails once: the replica stops, and comes back on the same machine or after a reboot |
  * | stop | a replica is stopped gracefully, handing leadership over, and started again |
  * | transfer | an operator asks the leader to hand over |
- * | clock | a machine's wall clock is wrong, and jumps |
- * | client | a client dies with its commands under way, and another takes its place |
+ * | clock | wall clocks of machines are wrong, and jump |
+ * | drift | wall clocks of machines run fast or slow |
+ * | client | a client, or the gateway of Redis connections, dies with its commands under way, and another takes its place |
+ * | expire | a client stands still with its commands under way for longer than its session lives |
  */
 export const faultNames = [
   "loss",
@@ -46,6 +51,12 @@ export const faultNames = [
   "transfer",
   "clock",
   "client",
+  // New names come last: what a seed draws for those before them stays as it is.
+  "one-way",
+  "partial",
+  "clog",
+  "drift",
+  "expire",
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 

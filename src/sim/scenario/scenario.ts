@@ -77,6 +77,9 @@ export interface Scenario {
 /** Faults whose place is the network's settings rather than a point in time. */
 const standing: ReadonlySet<FaultName> = new Set(["loss", "delay", "duplicate", "reorder"]);
 
+/** Share of the worlds with pauses whose safety phase is long. */
+const LONG_SHARE = 0.1;
+
 /** Virtual time that a cluster and its clients have for healing. Bounds everything that backs off, times out or rejoins. */
 const LIVENESS_MS = 40_000;
 
@@ -88,7 +91,7 @@ export function drawScenario(wanted: SimArguments): Scenario {
     execution: prng.chance(0.7) ? "pipelined" : "sequential",
     service: drawService(prng.chance(0.9), prng.fork("service")),
     durability: prng.pick<Durability>(["fsync", "fsync", "fsync", "fsync", "fsync", "fsync", "os", "memory"]),
-    replicas: prng.pick([3, 3, 3, 3, 3, 5, 5, 4, 2, 1]),
+    replicas: prng.pick([3, 3, 3, 3, 3, 5, 5, 7, 4, 2, 1]),
     faults: drawFaults(prng.fork("faults")),
   };
   const replicas = wanted.replicas ?? drawn.replicas;
@@ -106,19 +109,28 @@ export function drawScenario(wanted: SimArguments): Scenario {
     service: wanted.service ?? drawn.service,
     durability,
     replicas,
-    safetyMs: Math.floor(prng.between(3000, 9000)),
+    safetyMs: Math.floor(prng.between(3000, 9000) + drawLonger(wanted.seed, faults)),
     livenessMs: LIVENESS_MS,
     network: drawNetwork(prng.fork("network"), faults),
     faults,
     schedule: null,
     options,
     knobs: drawKnobs(prng.fork("knobs"), options.checkpointInstances),
-    limits: { sessionIdleMs: prng.pick([4000, 20_000, 600_000]), sessionRepliesMax: prng.pick([4, 64, 1024]) },
+    limits: {
+      sessionIdleMs: prng.pick(faults.has("expire") ? [2000, 2000, 4000] : [4000, 20_000, 600_000]),
+      sessionRepliesMax: prng.pick([4, 64, 1024]),
+    },
     segmentBytes: prng.pick([4, 8, 16, 16, 64]) * KiB,
     workload: drawWorkload(prng.fork("workload"), wanted.connections),
   };
   checkCombination({ ...scenario, reads: "quorum", groups: 1 });
   return scenario;
+}
+
+/** Pauses of up to 30 s need a phase that goes on behind them; in most worlds they are cut short by its end. */
+function drawLonger(seed: number, faults: ReadonlyMap<FaultName, number>): number {
+  const prng = new Prng(`longer ${seed}`);
+  return faults.has("pause") && prng.chance(LONG_SHARE) ? prng.between(10_000, 40_000) : 0;
 }
 
 function drawService(ordered: boolean, prng: Prng): string {
@@ -150,8 +162,8 @@ function drawNetwork(prng: Prng, faults: ReadonlyMap<FaultName, number>): Partia
   const reorder = faults.has("reorder") || faults.has("duplicate");
   const far = prng.chance(0.2);
   const spikes = { spikeProbability: prng.pick([0.01, 0.05, 0.2]), spikeMaxMs: prng.pick([20, 200, 1000]) };
-  const loss = prng.pick([0.005, 0.02, 0.1]);
-  const duplicates = prng.pick([0.01, 0.1]);
+  const loss = prng.pick([0.005, 0.02, 0.1, 0.3]);
+  const duplicates = prng.pick([0.01, 0.1, 0.5]);
   return {
     mode: reorder ? "datagram" : "stream",
     delayMinMs: far ? 5 : 0.05,
@@ -202,7 +214,7 @@ function drawWorkload(prng: Prng, connections: number | undefined): WorkloadScen
   const lanes = prng.pick([1, 1, 2, 3]);
   const blockCommandsMax = prng.pick([1, 1, 4]);
   const keys = prng.pick([2, 4, 6]);
-  return {
+  const drawn = {
     clients,
     lanes,
     // Everything open at a cut gets an unknown outcome; too many of these on one key can't be checked.
@@ -214,6 +226,7 @@ function drawWorkload(prng: Prng, connections: number | undefined): WorkloadScen
     valueBytesMax: prng.pick([0, 0, 0, 300, 5000]),
     deadlineMs: prng.pick([600, 2000, 5000]),
     lastCommands: 3,
-    connections: connections ?? 0,
+    connections: prng.pick([0, 0, 2, 4]),
   };
+  return connections === undefined ? drawn : { ...drawn, connections };
 }

@@ -105,6 +105,16 @@ export class SimClient implements LoadClient {
     this.#left.forEach((_, lane) => this.#later(lane));
   }
 
+  pause(): boolean {
+    if (this.#process.paused) return false;
+    this.#process.pause();
+    return true;
+  }
+
+  resume(): void {
+    if (this.#process.paused) this.#process.resume();
+  }
+
   /** From now on each lane completes this many commands and then rests. */
   finish(commands: number): void {
     this.#left.fill(commands);

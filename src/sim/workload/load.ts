@@ -10,4 +10,7 @@ export interface LoadClient {
   readonly completed: number;
   /** Dies with its commands under way, and lives again. */
   restart(): void;
+  /** Its process stands still, as if stopped by a signal, until it is told to go on. True if it did not stand still before. */
+  pause(): boolean;
+  resume(): void;
 }

@@ -63,6 +63,16 @@ export class RespClients implements LoadClient {
     [this.#process, this.#connections] = this.#start();
   }
 
+  pause(): boolean {
+    if (this.#process.paused) return false;
+    this.#process.pause();
+    return true;
+  }
+
+  resume(): void {
+    if (this.#process.paused) this.#process.resume();
+  }
+
   #start(): [SimProcess, RespConnection[]] {
     const { name, prng, scenario, replicas, connect, onDisorder } = this.#init;
     const life = `${name}/${++this.#lives}`;

@@ -130,7 +130,7 @@ class ObservingSink implements ExecutionSink {
   }
 }
 
-/** Blocks of reads that are remembered until they are answered; those that were dropped go when newer ones need the room. */
+/** Blocks of reads that are remembered, the newest: one that was answered may come again by another way, and is answered again. */
 const READS_MAX = 1024;
 
 /** Puts together what the witness wants to know: which blocks of an instance were executed, with what replies. */
@@ -190,7 +190,6 @@ class Reporter {
   onReadDone(route: number, { bytes, view, length }: ByteWriter, at: number): void {
     const name = `${route} ${replySequence(view, at)}`;
     const block = this.#reads.get(name);
-    this.#reads.delete(name);
     const status = replyStatus(view, at);
     if (block === undefined || (status !== ReplyStatus.ok && status !== ReplyStatus.split)) return;
     this.#witness.onRead(this.#replica, this.#inner.inspect().executed, block, bytes.slice(at, length));

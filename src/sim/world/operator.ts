@@ -23,13 +23,15 @@ export class Operator {
     );
   }
 
-  transferLeadership(replica: ReplicaId): void {
-    if (!this.#links.has(replica)) return;
+  /** True if the request was sent. */
+  transferLeadership(replica: ReplicaId): boolean {
+    if (!this.#links.has(replica)) return false;
     const body = this.#port.begin(replica, FrameKind.admin);
-    if (body === null) return;
+    if (body === null) return false;
     const request = encodeUtf8(JSON.stringify({ do: "transfer" }));
     body.copy(request, 0, request.length);
     this.#port.end();
     this.#port.flush();
+    return true;
   }
 }

@@ -17,6 +17,7 @@ import {
   type SimKernel,
   type SimNetwork,
   type SimProcess,
+  SimWallClock,
 } from "../../platform/index.js";
 import { createReplica, type Replica, type ReplicaOptions, type ReplicaSiblings } from "../../runtime/index.js";
 import type { WitnessChecker } from "../check/index.js";
@@ -69,12 +70,13 @@ export class SimReplica {
   readonly #prng: Prng;
   #life: Life | null = null;
   #lives = 0;
-  /** Error of the machine's wall clock in ms. */
-  wallSkewMs = 0;
+  /** The machine's wall clock: what is wrong with it outlives its processes. */
+  readonly wall: SimWallClock;
 
   constructor(init: SimReplicaInit) {
     this.#init = init;
     this.id = init.id;
+    this.wall = new SimWallClock(init.kernel);
     this.#prng = init.kernel.prng.fork(`replica ${init.id}`);
     const { clusterId, durability } = init.config;
     const { segmentBytes } = init;
@@ -140,7 +142,7 @@ export class SimReplica {
     const init = this.#init;
     const number = ++this.#lives;
     const process = init.kernel.spawn(`r${this.id}/${number}`);
-    process.wallSkewMs = this.wallSkewMs;
+    process.wall = this.wall;
     const points = new CrashPoints(this.id, () => init.mayDie(this));
     const storage = this.disk.attach(process);
     const real: ReplicaPlatform = {
@@ -238,11 +240,6 @@ export class SimReplica {
 
   disarmCrashPoint(): void {
     this.#life?.points.disarm();
-  }
-
-  setWallSkew(ms: number): void {
-    this.wallSkewMs = ms;
-    if (this.#life !== null) this.#life.process.wallSkewMs = ms;
   }
 }
 

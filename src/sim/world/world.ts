@@ -20,7 +20,7 @@ import {
   QueueBounds,
   WitnessChecker,
 } from "../check/index.js";
-import type { Scenario } from "../scenario/index.js";
+import type { FaultName, Scenario } from "../scenario/index.js";
 import { commandSource, type CommandSource, type LoadClient, RespClients, SimClient } from "../workload/index.js";
 import { ProcessKilled } from "./crash-point.js";
 import type { Disguise } from "./disguise.js";
@@ -76,6 +76,7 @@ export class SimWorld {
   #instantEvents = 0;
   /** How often each kind of trace event was seen, by its code: says whether a run met what it was meant to meet. */
   readonly traced = new Map<number, number>();
+  readonly #fired = new Map<FaultName, number>();
 
   /** `source`: what the clients ask, in place of what the scenario's service is asked by default. */
   constructor(scenario: Scenario, disguise: Disguise = {}, source: CommandSource | null = null) {
@@ -225,6 +226,7 @@ export class SimWorld {
       } catch (error) {
         if (!(error instanceof ProcessKilled)) throw error;
         this.note("world", error.message);
+        this.fired("crash-point");
         const replica = this.replica(error.replica);
         this.crash(replica, this.crashKind());
         this.onDown(replica);
@@ -316,11 +318,13 @@ export class SimWorld {
     this.#forgets(replica);
   }
 
-  /** A bit of the log of a replica that was stopped flips. The replica may find out, and then rejoins. */
+  /** A bit of the log of a replica that was stopped flips, if it has one. The replica may find out, and then rejoins. */
   damageLog(replica: SimReplica): void {
     const damaged = replica.disk.damageLog();
     this.note(`r${replica.id}`, `has a damaged log: ${JSON.stringify(damaged)}`);
-    if (damaged !== null) this.#forgetful.add(replica.id);
+    if (damaged === null) return;
+    this.fired("damage");
+    this.#forgetful.add(replica.id);
   }
 
   /**
@@ -331,6 +335,7 @@ export class SimWorld {
     const damaged = replica.disk.damageCheckpoint();
     this.note(`r${replica.id}`, `has ${damaged ? "a damaged" : "no"} checkpoint`);
     if (!damaged) return;
+    this.fired("damage");
     this.#forgetful.add(replica.id);
     this.#bereft.set(replica.id, this.#reached.get(replica.id) ?? 0);
   }
@@ -354,6 +359,33 @@ export class SimWorld {
   }
 
   // What is seen.
+
+  /** Commands that Redis connections were answered so far. */
+  connectionReplies(): number {
+    return this.clients.reduce((sum, client) => sum + (client instanceof RespClients ? client.completed : 0), 0);
+  }
+
+  /** A fault has struck something. */
+  fired(fault: FaultName): void {
+    this.#fired.set(fault, (this.#fired.get(fault) ?? 0) + 1);
+  }
+
+  /**
+   * How often each enabled fault has come about so far, 0 included: strikes that found something to strike, and for faults
+   * that hold all the time the sends they met.
+   */
+  faultCounts(): ReadonlyMap<FaultName, number> {
+    const { lost, retransmitted, spiked, doubled, overtaken } = this.network.counts;
+    const met = new Map<FaultName, number>([
+      ["loss", lost + retransmitted],
+      ["delay", spiked],
+      ["duplicate", doubled],
+      ["reorder", overtaken],
+    ]);
+    return new Map(
+      [...this.scenario.faults.keys()].map((fault) => [fault, met.get(fault) ?? this.#fired.get(fault) ?? 0]),
+    );
+  }
 
   #onTrace(replica: ReplicaId, life: number, code: TraceCode, a: number, b: number, c: number): void {
     this.kernel.trace
@@ -406,6 +438,7 @@ export class SimWorld {
     }
     const replica = this.replica(id);
     this.note(`r${id}`, `stops: ${error.message}`);
+    this.fired("disk-error");
     this.#failing.delete(id);
     // A process that starts again on the same machine reads from memory what the disk has refused, and loses it at the next
     // power cut. Its log finds out then, so until then it counts as one that may forget.
