@@ -111,6 +111,8 @@ export interface ProtocolView {
   readonly readable: boolean;
   /** Bytes of batches held in memory. */
   readonly logBytes: number;
+  /** How much of the room for the log is taken, in bytes or in instances, whichever is more: 1 is full. */
+  readonly logFill: number;
   /** Agreed time minus monotonic time, in ms: a coordinator stamps a batch of now with `now` plus this. */
   readonly timeOffsetMs: number;
 }

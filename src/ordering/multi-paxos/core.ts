@@ -157,6 +157,11 @@ export class Core {
     this.leader = ballotProposer(ballot);
   }
 
+  /** The share of its bytes or of its instances that the log holds, whichever is larger; above 1 it is full. */
+  get logFill(): number {
+    return Math.max(this.arena.bytesHeld / this.config.logBytesMax, this.log.size / this.config.logInstancesMax);
+  }
+
   get logFull(): boolean {
     return this.arena.bytesHeld > this.config.logBytesMax || this.log.size > this.config.logInstancesMax;
   }

@@ -34,6 +34,7 @@ interface View extends ProtocolView {
   proposable: boolean;
   readable: boolean;
   logBytes: number;
+  logFill: number;
   timeOffsetMs: number;
 }
 
@@ -75,6 +76,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       proposable: false,
       readable: false,
       logBytes: 0,
+      logFill: 0,
       timeOffsetMs: 0,
     };
   }
@@ -415,6 +417,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     view.proposable = coordinator.proposable;
     view.readable = coordinator.readable;
     view.logBytes = core.arena.bytesHeld;
+    view.logFill = core.logFill;
     view.timeOffsetMs = coordinator.timeOffsetMs;
   }
 }

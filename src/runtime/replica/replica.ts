@@ -753,7 +753,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (this.#backups.wanted > this.#checkpointing.through) return this.#startCheckpoint(executed);
     // A peer that is served a state should find the log above it; but a slow one must not fill this replica's log, which
     // would stop the cluster. What is being served can still be read to its end.
-    if (this.#transfer.serving && this.#protocol.inspect().logBytes < this.#options.logBytesMax / 2) return;
+    if (this.#transfer.serving && this.#protocol.inspect().logFill < 0.5) return;
     // Writing a large state more often than the log has grown by its size would cost more than it frees.
     const enough = Math.max(
       this.#options.checkpointBytes,
