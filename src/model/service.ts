@@ -137,6 +137,21 @@ export interface Service {
   size(): { readonly entries: number; readonly bytes: number };
 }
 
+/**
+ * A service whose state several threads of one process share, each by a view of its own (P-SMR). Between barriers the thread
+ * of group i executes commands whose mask is that group alone; at a barrier one thread executes for all that take part in it.
+ * `digest`, `snapshot` and `advance` are called only in the first thread, at a barrier over all threads.
+ */
+export interface SharedService extends Service {
+  /**
+   * Puts what this view has changed where the other views find it. Called before the thread arrives at a barrier; and with
+   * `alone` before the first thread lets all others go on, which have waited while it executed.
+   */
+  publish(alone: boolean): void;
+  /** Takes over what others have published; called first thing behind a barrier, and by who executes at it before that. */
+  adopt(): void;
+}
+
 /** A service as the registry makes it. */
 export interface ServiceModule {
   readonly name: string;

@@ -1,18 +1,18 @@
 // Hot file: every command of the service runs here. Nothing may be allocated per command, nothing may throw for bad input,
 // and nothing may wait. Watched by bench/btree.mjs.
-import { assert, type ByteWriter } from "../../base/index.js";
+import { assert, type ByteWriter, mix32 } from "../../base/index.js";
 import {
   type Digest,
   READ_REPLIES_BYTES_TARGET,
   REPLIES_BYTES_MAX,
   type Run,
-  type Service,
+  type SharedService,
   type SnapshotSink,
   type SnapshotSource,
   type UndoLog,
 } from "../../model/index.js";
 import { ReplyKind, replyError } from "../command/index.js";
-import { WordSink, WordSource, WordTree } from "../tree/index.js";
+import { SHARED_TREE_BYTES_MAX, type TreeDescription, WordSink, WordSource, WordTree } from "../tree/index.js";
 import { BTREE_COMMAND_BYTES, BtreeOperation, RANGE_PAIRS_MAX } from "./command.js";
 
 const MALFORMED = "ERR malformed command";
@@ -40,15 +40,23 @@ export interface BtreeOptions {
    * and clients have the same.
    */
   readonly bounds?: readonly (readonly [low: number, high: number])[];
+  /**
+   * Instead of bounds: so many groups, to which keys belong by a hash, 31 at most. A range then concerns all groups. Popular
+   * keys that lie near each other are spread; `safetyCheck` fails whatever may change the structure, since no leaf belongs to
+   * one group alone.
+   */
+  readonly hashedGroups?: number;
 }
 
 const BOUNDS_MAX = 30;
 
 /** The B+-tree as a replicated service; see `./command.ts` for its operations. */
-export class Btree implements Service {
+export class Btree implements SharedService {
   readonly name = "btree";
   #tree = new WordTree();
   readonly #bounds: Uint32Array;
+  readonly #hashed: number;
+  readonly #groups: number;
   // The commands of the present group.
   readonly #operations = new Uint8Array(GROUP);
   readonly #lows = new Uint32Array(GROUP);
@@ -60,6 +68,10 @@ export class Btree implements Service {
     const bounds = options.bounds ?? [];
     assert(bounds.length <= BOUNDS_MAX, `at most ${BOUNDS_MAX} bounds, got ${bounds.length}`);
     this.#bounds = Uint32Array.from(bounds.flat());
+    this.#hashed = options.hashedGroups ?? 0;
+    this.#groups = this.#hashed === 0 ? bounds.length + 1 : this.#hashed;
+    assert(this.#hashed === 0 || bounds.length === 0, "keys belong to groups by bounds or by a hash, not by both");
+    assert(this.#hashed >= 0 && this.#hashed <= BOUNDS_MAX + 1, `1 to ${BOUNDS_MAX + 1} groups, got ${this.#hashed}`);
     let before = 0;
     let beforeHigh = 0;
     for (const [low, high] of bounds) {
@@ -67,6 +79,26 @@ export class Btree implements Service {
       before = low;
       beforeHigh = high;
     }
+  }
+
+  /** Lets `threads` threads share the tree; this service is the view of thread 0. See `WordTree.share`. */
+  share(threads: number, bytesMax = SHARED_TREE_BYTES_MAX): TreeDescription {
+    return this.#tree.share(threads, bytesMax);
+  }
+
+  /** The view of another thread, with the same options. */
+  static attach(description: TreeDescription, thread: number, options: BtreeOptions = {}): Btree {
+    const service = new Btree(options);
+    service.#tree = WordTree.attach(description, thread);
+    return service;
+  }
+
+  publish(alone: boolean): void {
+    this.#tree.publish(alone);
+  }
+
+  adopt(): void {
+    this.#tree.adopt();
   }
 
   /** Nothing depends on the time alone. */
@@ -105,13 +137,17 @@ export class Btree implements Service {
    */
   groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
     const { view, offsets } = run;
-    const everybody = maskThrough(this.#bounds.length / 2);
+    const everybody = maskThrough(this.#groups - 1);
     for (let i = 0; i < run.count; i++) {
       const at = offsets[i] as number;
       const operation = operationAt(view, at);
       const group = operation === NONE ? 0 : this.#groupOf(view.getUint32(at + 8, true), view.getUint32(at + 12, true));
       masks[i] = 1 << group;
       if (operation === BtreeOperation.range) {
+        if (this.#hashed > 0) {
+          masks[i] = everybody;
+          continue;
+        }
         const last = this.#groupOf(view.getUint32(at + 16, true), view.getUint32(at + 20, true));
         if (last > group) masks[i] = maskThrough(last) & -(1 << group);
       } else if (mode === 0 && (operation === BtreeOperation.insert || operation === BtreeOperation.delete)) {
@@ -311,6 +347,7 @@ export class Btree implements Service {
 
   /** The group that a key belongs to. */
   #groupOf(low: number, high: number): number {
+    if (this.#hashed > 0) return mix32(low ^ mix32(high)) % this.#hashed;
     const bounds = this.#bounds;
     let group = 0;
     while (2 * group < bounds.length) {
@@ -325,7 +362,7 @@ export class Btree implements Service {
   #isWithin(thread: number): boolean {
     const tree = this.#tree;
     const bounds = this.#bounds;
-    const groups = bounds.length / 2 + 1;
+    if (this.#hashed > 1) return false;
     if (thread > 0) {
       const boundHigh = bounds[2 * thread - 1] as number;
       if (
@@ -335,7 +372,7 @@ export class Btree implements Service {
         return false;
       }
     }
-    if (thread >= groups - 1) return true;
+    if (thread >= this.#groups - 1) return true;
     if (!tree.bounded) return false;
     const boundHigh = bounds[2 * thread + 1] as number;
     return (

@@ -11,11 +11,14 @@ import {
   NODE_WORDS,
   STAMP,
 } from "./layout.js";
+import { RUN_NODES, type SharedMemory } from "./shared-memory.js";
 import { MARKS_MAX } from "./tails.js";
 
 const FIRST_NODES = 16;
 /** Nodes with copies that are looked through for one allocation, when copies that nobody needs any more may be among them. */
 const SWEPT_PER_ALLOCATION = 4;
+/** The same for each barrier over all threads. */
+const SWEPT_PER_BARRIER = 64;
 
 /**
  * The nodes of a tree, by number, in shared memory, and their content as of marks.
@@ -27,6 +30,12 @@ const SWEPT_PER_ALLOCATION = 4;
  * Marks: whoever writes a node calls `preserve` before. A node whose stamp is below the newest mark is copied then and
  * stamped with that mark. So from a node through its links stamps descend strictly, and what a mark m saw is the first
  * version whose stamp is below m.
+ *
+ * Threads may share the nodes: each has an arena of its own over the same memory. What frees and takes nodes of the tree, and
+ * opens marks, is thread 0's alone, at a barrier over all threads; `publish` and `adopt` carry it to the others. Between barriers any thread may preserve a node in front of a write to a part of it that is that thread's alone:
+ * copies come from nodes that the thread took for itself, and of two threads that copy one node the first to link its copy
+ * wins. A walk of a mark may go on in one thread meanwhile; `isIntact` tells it whether what it read was what the mark saw.
+ * Copies are given back when no mark is open.
  */
 export class Arena {
   readonly chunks: Uint32Array[] = [new Uint32Array(new SharedArrayBuffer(FIRST_NODES * NODE_BYTES))];
@@ -50,10 +59,59 @@ export class Arena {
   #copied: number[] = [];
   /** Nodes some of whose copies may not be needed any more, since a mark was closed. */
   #stale: number[] = [];
+  /** Set once threads share the nodes. */
+  #shared: SharedMemory | null = null;
+  /** What is left of the nodes that this thread has taken for itself. */
+  #run = 0;
+  #runEnd = 0;
+  /** No thread finds a mark open until the next barrier over all of them. */
+  #quiet = false;
 
-  /** Bytes of the nodes in use. */
+  /** Bytes of the nodes in use; of those that other threads use, as they have published it. */
   get bytes(): number {
-    return this.nodes * NODE_BYTES;
+    return (this.nodes + (this.#shared?.sumOfOthers(NODES_SUM) ?? 0)) * NODE_BYTES;
+  }
+
+  /** Moves the nodes to memory that other threads can have views of. Only without marks and former ones. */
+  share(memory: SharedMemory): void {
+    assert(this.#shared === null && this.newest === 0, "a tree is shared once, and while it has no mark");
+    while (this.#copied.length + this.#stale.length > 0) this.#sweep();
+    memory.unused = Math.ceil(this.#unused / RUN_NODES) * RUN_NODES;
+    for (const [i, words] of this.chunks.entries()) {
+      const shared = memory.chunk(i);
+      shared.set(words);
+      this.chunks[i] = shared;
+    }
+    this.#shared = memory;
+    this.#quiet = true;
+  }
+
+  /** Takes the nodes of another thread's tree in place of these, before there is a tree in them. `adopt` makes it complete. */
+  attach(memory: SharedMemory): void {
+    this.#shared = memory;
+    this.chunks.length = 0;
+    this.nodes = 0;
+    this.#unused = 0;
+  }
+
+  /** Writes what this thread has changed to where others find it; if it ran alone, also what only then may change. */
+  publish(memory: SharedMemory, alone: boolean): void {
+    memory.publishSum(NODES_SUM, this.nodes);
+    if (!alone) return;
+    assert(memory.thread === 0, "only the first thread changes the structure of a tree that threads share");
+    memory.publish(FREE_WORD, this.#free);
+    memory.publish(NEWEST_WORD, this.newest);
+    memory.publish(EPOCHS_WORD, this.#epochs);
+    this.#settle();
+  }
+
+  /** Takes over what the first thread has published, in another one. */
+  adopt(memory: SharedMemory): void {
+    this.#free = memory.published(FREE_WORD) >>> 0;
+    this.newest = memory.published(NEWEST_WORD) >>> 0;
+    this.#epochs = memory.published(EPOCHS_WORD) >>> 0;
+    this.#extend((memory.unused - 1) >>> CHUNK_SHIFT);
+    this.#settle();
   }
 
   /** The words of the chunk a node is in. */
@@ -96,6 +154,7 @@ export class Arena {
 
   mark(): number {
     assert(this.#marks.length < MARKS_MAX, `a tree has at most ${MARKS_MAX} marks at a time`);
+    assert((this.#shared?.thread ?? 0) === 0, "only the first thread opens marks of a tree that threads share");
     this.newest = ++this.#epochs;
     this.#marks.push(this.newest);
     return this.newest;
@@ -118,7 +177,7 @@ export class Arena {
   version(node: number, epoch: number): number {
     let version = node;
     for (;;) {
-      const words = this.words(version);
+      const words = this.#reach(version);
       const base = at(version);
       if ((words[base + STAMP] as number) < epoch) return version;
       version = words[base + LINK] as number;
@@ -126,9 +185,19 @@ export class Arena {
     }
   }
 
+  /**
+   * Whether the content of a version that `version` returned, which has been read since, is what the mark saw: another thread
+   * may have written the node meanwhile, but has linked a copy and stamped it before.
+   */
+  isIntact(version: number, epoch: number): boolean {
+    if (this.#shared === null) return true;
+    // Written by the addition of nothing, which no processor moves in front of the reads before.
+    return Atomics.add(this.words(version), at(version) + STAMP, 0) < epoch;
+  }
+
   /** Says that a mark needs no more of a node: if it is the only one, the node is not copied for it, and a copy is freed. */
   passed(node: number, epoch: number): void {
-    if (this.#marks.length !== 1) return;
+    if (this.#marks.length !== 1 || this.#shared !== null) return;
     const words = this.words(node);
     const base = at(node);
     if ((words[base + STAMP] as number) < epoch) words[base + STAMP] = epoch;
@@ -138,10 +207,11 @@ export class Arena {
   }
 
   #allocateElsewhere(): number {
-    if (this.#freeCopies === 0 && this.#stale.length > 0) this.#sweep();
+    if (this.#freeCopies === 0 && this.#stale.length > 0 && (this.#shared === null || this.#quiet)) this.#sweep();
     this.nodes++;
     let node = this.#freeCopies;
     if (node !== 0) this.#freeCopies = this.words(node)[at(node) + LANE] as number;
+    else if (this.#shared !== null) node = this.#takeShared(this.#shared);
     else {
       node = this.#unused++;
       if (node >>> CHUNK_SHIFT === this.chunks.length) this.#addChunk();
@@ -158,6 +228,7 @@ export class Arena {
   }
 
   #copy(node: number): void {
+    if (this.#shared !== null) return this.#copyShared(node);
     const copy = this.#allocateElsewhere();
     const from = this.words(node);
     const into = this.words(copy);
@@ -166,6 +237,63 @@ export class Arena {
     if (from[source + LINK] === 0) this.#copied.push(node);
     from[source + LINK] = copy;
     from[source + STAMP] = this.newest;
+  }
+
+  /**
+   * The same when another thread may be copying the node. A link to a copy with the stamp that the node still has says that
+   * it has been copied, since stamps descend; who finds that stamps the node, too, rather than wait. The link is read before
+   * the stamp: the copy of a node that had been copied and written in between could not be linked in place of that link.
+   */
+  #copyShared(node: number): void {
+    const from = this.words(node);
+    const source = at(node);
+    const link = Atomics.load(from, source + LINK);
+    const stamp = Atomics.load(from, source + STAMP);
+    if (stamp >= this.newest) return;
+    if (link === 0 || this.#reach(link)[at(link) + STAMP] !== stamp) {
+      const copy = this.#allocateElsewhere();
+      const into = this.words(copy);
+      into.set(from.subarray(source, source + NODE_WORDS), at(copy));
+      into[at(copy) + STAMP] = stamp;
+      into[at(copy) + LINK] = link;
+      if (Atomics.compareExchange(from, source + LINK, link, copy) === link) {
+        if (link === 0) this.#copied.push(node);
+      } else {
+        into[at(copy) + LINK] = 0;
+        this.#releaseCopy(copy);
+      }
+    }
+    Atomics.exchange(from, source + STAMP, this.newest);
+  }
+
+  /** A node that no thread has used. */
+  #takeShared(memory: SharedMemory): number {
+    if (this.#run === this.#runEnd) {
+      this.#run = memory.takeRun();
+      this.#runEnd = this.#run + RUN_NODES;
+      this.#extend(this.#run >>> CHUNK_SHIFT);
+    }
+    return this.#run++;
+  }
+
+  /** The words of the chunk of a node that another thread may have taken since the last barrier. */
+  #reach(node: number): Uint32Array {
+    if (node >>> CHUNK_SHIFT >= this.chunks.length) this.#extend(node >>> CHUNK_SHIFT);
+    return this.words(node);
+  }
+
+  /** Makes views of the chunks through `chunk`. */
+  #extend(chunk: number): void {
+    const memory = this.#shared as SharedMemory;
+    while (this.chunks.length <= chunk) this.chunks.push(memory.chunk(this.chunks.length));
+  }
+
+  /** At a barrier over all threads: notes whether a mark is open, and if none is, gives some copies back. */
+  #settle(): void {
+    this.#quiet = this.newest === 0;
+    if (!this.#quiet) return;
+    if (this.#stale.length === 0) [this.#stale, this.#copied] = [this.#copied, this.#stale];
+    for (let i = 0; i < SWEPT_PER_BARRIER && this.#stale.length > 0; i += SWEPT_PER_ALLOCATION) this.#sweep();
   }
 
   /** Frees a copy and returns the next older one. */
@@ -218,6 +346,14 @@ export class Arena {
     this.chunks.push(new Uint32Array(new SharedArrayBuffer(CHUNK_NODES * NODE_BYTES)));
   }
 }
+
+/** What an arena publishes among the words of its tree, and its sum among those of its thread. */
+const FREE_WORD = 0;
+const NEWEST_WORD = 1;
+const EPOCHS_WORD = 2;
+export const ARENA_WORDS = 3;
+const NODES_SUM = 0;
+export const ARENA_SUMS = 1;
 
 /** Index of the first word of a node in its chunk. */
 export const at = (node: number): number => (node & CHUNK_MASK) << NODE_SHIFT;

@@ -55,6 +55,16 @@ export class MarkWalk {
     return 0;
   }
 
+  /** Whether what has been read of the node that `next` returned is what the mark saw, should other threads write nodes. */
+  isIntact(version: number): boolean {
+    return this.arena.isIntact(version, this.#epoch);
+  }
+
+  /** The node with the content of that one after all. Other threads write leaves only. */
+  again(): number {
+    return this.arena.version(this.#node, this.#epoch);
+  }
+
   /** Lets go of the mark; calling it again is harmless. */
   close(): void {
     if (!this.#open) return;

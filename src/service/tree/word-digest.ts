@@ -27,6 +27,11 @@ export class WordDigest {
     this.#fold(first, second, valueLow, valueHigh, 1);
   }
 
+  /** Lane i of the sums. */
+  lane(i: number): number {
+    return this.#lanes[i] as number;
+  }
+
   /** Writes the sums as four u32. */
   read(into: Digest): void {
     for (let i = 0; i < 4; i++) into[i] = this.#lanes[i] as number;

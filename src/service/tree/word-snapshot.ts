@@ -43,7 +43,14 @@ export class WordSource implements SnapshotSource {
       writer.u32(0);
     }
     for (let node = this.#walk.next(); node !== 0; node = this.#walk.next()) {
+      const start = writer.length;
       writeNode(writer, this.#walk.arena.words(node), at(node));
+      while (!this.#walk.isIntact(node)) {
+        // Another thread has written the node meanwhile, and linked a copy of it before.
+        writer.length = start;
+        node = this.#walk.again();
+        writeNode(writer, this.#walk.arena.words(node), at(node));
+      }
       if (writer.length >= stop) return true;
     }
     return false;

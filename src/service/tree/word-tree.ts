@@ -2,9 +2,10 @@
 // throws. Watched by bench/btree.mjs.
 import { type ByteWriter, mix32 } from "../../base/index.js";
 import type { Digest, UndoLog } from "../../model/index.js";
-import { at } from "./arena.js";
+import { ARENA_SUMS, ARENA_WORDS, at } from "./arena.js";
 import { capacityOf, CHUNK_SHIFT, COUNT, COUNT_MASK, KEY_HIGH, LANE, STAMP, UNIFORM } from "./layout.js";
 import { countBelow, countThrough } from "./search.js";
+import { SHARED_TREE_BYTES_MAX, SharedMemory, type TreeDescription } from "./shared-memory.js";
 import { Tree } from "./tree.js";
 import { WordDigest } from "./word-digest.js";
 
@@ -19,6 +20,14 @@ export const VALUE = LEAF_LOW + LEAF_CAPACITY;
 export const INNER_LOW = KEY_HIGH + INNER_CAPACITY;
 export const CHILD = INNER_LOW + INNER_CAPACITY;
 
+/** What a tree that threads share publishes behind the words of its arena, and the first of the sums of its digest. */
+const ROOT_WORD = ARENA_WORDS;
+const HEIGHT_WORD = ARENA_WORDS + 1;
+const STRUCTURE_WORD = ARENA_WORDS + 2;
+const COUNT_WORD = ARENA_WORDS + 3;
+const SHAPE_WORD = ARENA_WORDS + 4;
+const ENTRIES_SUM = ARENA_SUMS;
+
 const UPDATED = 8;
 const INSERTED = 9;
 const REMOVED = 10;
@@ -30,6 +39,11 @@ const REMOVED = 10;
  * `locate` overlaps their cache misses. A leaf found stays the right one until `structure` changes.
  *
  * The digest covers the entries and the shape: for each node its level, lower bound and number of items.
+ *
+ * Threads may share a tree: `share` gives a description, `attach` makes another thread's view of it. Between barriers each
+ * thread may read and update keys that no other thread does, without locks, since an update writes the words of one value. At
+ * a barrier over all threads thread 0 may do anything. Every thread calls `publish` before it arrives at a barrier, thread 0
+ * also before it lets the others go on, and those then call `adopt`. `digest`, and snapshots, are for thread 0 at such a barrier.
  */
 export class WordTree extends Tree {
   /** The value that `read` found: low and high word. */
@@ -45,10 +59,60 @@ export class WordTree extends Tree {
   readonly #shape = new Int32Array(2);
   /** Keeps the compiler from leaving out reads whose result nobody uses. */
   touched = 0;
+  #memory: SharedMemory | null = null;
 
   constructor() {
     super(LEAF_COLUMNS, INNER_COLUMNS);
     this.reset();
+  }
+
+  /**
+   * Lets `threads` threads share this tree, of which this one is number 0, and says what the others need to `attach`. Nodes
+   * get new numbers never, new memory now. Throws `RangeError` if the process may not have so much address space.
+   */
+  share(threads: number, bytesMax = SHARED_TREE_BYTES_MAX): TreeDescription {
+    const memory = SharedMemory.reserve(threads, bytesMax);
+    this.arena.share(memory);
+    this.#memory = memory;
+    this.publish(true);
+    return memory.description;
+  }
+
+  /** The view of thread `thread`, 1 or above, of a tree that another thread has shared. */
+  static attach(description: TreeDescription, thread: number): WordTree {
+    const tree = new WordTree();
+    tree.#memory = new SharedMemory(description, thread);
+    tree.arena.attach(tree.#memory);
+    tree.adopt();
+    return tree;
+  }
+
+  /** Puts what this thread has changed where the others find it; `alone` in thread 0 while all others wait at a barrier. */
+  publish(alone: boolean): void {
+    const memory = this.#memory;
+    if (memory === null) return;
+    this.arena.publish(memory, alone);
+    for (let i = 0; i < 4; i++) memory.publishSum(ENTRIES_SUM + i, this.#entries.lane(i));
+    if (!alone) return;
+    memory.publish(ROOT_WORD, this.root);
+    memory.publish(HEIGHT_WORD, this.height);
+    memory.publish(STRUCTURE_WORD, this.structure);
+    memory.publish(COUNT_WORD, this.count);
+    memory.publish(SHAPE_WORD, this.#shape[0] as number);
+    memory.publish(SHAPE_WORD + 1, this.#shape[1] as number);
+  }
+
+  /** Takes over what thread 0 has published; first thing behind a barrier. */
+  adopt(): void {
+    const memory = this.#memory;
+    if (memory === null || memory.thread === 0) return;
+    this.arena.adopt(memory);
+    this.root = memory.published(ROOT_WORD) >>> 0;
+    this.height = memory.published(HEIGHT_WORD);
+    this.structure = memory.published(STRUCTURE_WORD);
+    this.count = memory.published(COUNT_WORD) >>> 0;
+    this.#shape[0] = memory.published(SHAPE_WORD);
+    this.#shape[1] = memory.published(SHAPE_WORD + 1);
   }
 
   /** The leaf that a key belongs to. */
@@ -270,6 +334,10 @@ export class WordTree extends Tree {
   /** Writes the digest of entries and shape as four u32. */
   digest(into: Digest): void {
     this.#entries.read(into);
+    const memory = this.#memory;
+    if (memory !== null) {
+      for (let i = 0; i < 4; i++) into[i] = (into[i] as number) + memory.sumOfOthers(ENTRIES_SUM + i);
+    }
     for (let i = 0; i < 4; i++) into[i] = mix32((into[i] as number) ^ mix32((this.#shape[i & 1] as number) + i));
   }
 
