@@ -1,11 +1,21 @@
 import { availableParallelism } from "node:os";
 import { ConfigError, ExitCode } from "../model/index.js";
 import { isServiceModule } from "../runtime/index.js";
-import { type Bug, bugs, drawScenario, parseFaults, replayCommand, runSeeds, type SeedResult } from "../sim/index.js";
+import {
+  type Bug,
+  bugs,
+  drawScenario,
+  parseFaults,
+  replayCommand,
+  runSeeds,
+  RunTally,
+  type SeedResult,
+} from "../sim/index.js";
 import { sourceCommit } from "./commit.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import type { SimFlags } from "./sim-command.js";
 import { LAST_EVENTS, lastEvents, replayScenario, shrinkToFile } from "./sim-scenario.js";
+import { summaryFields, summaryLines } from "./sim-summary.js";
 import { onStopSignal } from "./stop-signal.js";
 
 const SEEDS_DEFAULT: readonly [number, number] = [1, 100];
@@ -41,16 +51,12 @@ export async function runSim(flags: SimFlags): Promise<number> {
   if (flags.out !== undefined) throw new ConfigError("--out says where --shrink writes its scenario");
   const commit = await sourceCommit();
   const startMs = performance.now();
-  const failed: number[] = [];
-  let ran = 0;
-  let operations = 0;
+  const tally = new RunTally();
   const onResult = (result: SeedResult): boolean => {
-    ran++;
-    operations += result.operations;
-    if (!result.passed) failed.push(result.seed);
+    tally.add(result);
     const replay = replayCommand({ ...wanted, seed: result.seed }, bug?.name ?? null);
     report(output, result, { replay, commit }, flags.verbose === true);
-    output.progress(`${ran} of ${seeds[1] - seeds[0] + 1} seeds, ${failed.length} failed`);
+    output.progress(`${tally.seeds} of ${seeds[1] - seeds[0] + 1} seeds, ${tally.failed.length} failed`);
     // A planted bug needs to be found once.
     return bug === null || result.passed;
   };
@@ -65,20 +71,18 @@ export async function runSim(flags: SimFlags): Promise<number> {
   const interrupted = await Promise.race([running, stopped]);
   output.progress("");
   const seconds = (performance.now() - startMs) / 1000;
+  const found = tally.failed.length > 0;
   output.event({
     event: "summary",
-    seeds: ran,
-    failed: failed.length,
-    failed_seeds: failed,
-    operations,
+    ...summaryFields(tally),
     seconds: Number(seconds.toFixed(3)),
-    ...(bug === null ? {} : { bug: bug.name, found: failed.length > 0 }),
+    ...(bug === null ? {} : { bug: bug.name, found }),
   });
   if (interrupted) output.line("interrupted");
-  if (bug === null) summarise(output, ran, failed.length, operations, seconds);
-  else output.line(failed.length > 0 ? `the bug ${bug.name} was found` : `the bug ${bug.name} was not found`);
+  if (bug === null) summarise(output, tally, seconds);
+  else output.line(`the bug ${bug.name} was ${found ? "found" : "not found"}`);
   if (interrupted) return ExitCode.interrupted;
-  if (failed.length > 0) return ExitCode.verdict;
+  if (found) return ExitCode.verdict;
   return bug === null ? ExitCode.ok : ExitCode.failed;
 }
 
@@ -124,6 +128,7 @@ function report(output: Output, result: SeedResult, { replay, commit }: Origin, 
     durability: scenario.durability,
     replicas: scenario.replicas,
     faults: [...scenario.faults.keys()],
+    fault_counts: Object.fromEntries(result.faultCounts),
     operations: result.operations,
     virtual_ms: result.virtualMs,
     events: result.events,
@@ -131,6 +136,10 @@ function report(output: Output, result: SeedResult, { replay, commit }: Origin, 
     rejoins: result.rejoins,
     installs: result.installs,
     checkpoints: result.checkpoints,
+    sessions_expired: result.sessionsExpired,
+    connection_replies: result.connectionReplies,
+    progress_ms: result.progressMs === null ? null : Math.round(result.progressMs),
+    healed_ms: result.healedMs === null ? null : Math.round(result.healedMs),
     ...(passed ? {} : { invariant, message, replay, commit, last_events: result.notes.slice(-LAST_EVENTS) }),
   });
   if (passed) return;
@@ -141,9 +150,12 @@ function report(output: Output, result: SeedResult, { replay, commit }: Origin, 
   output.line(`  replay: ${replay}`);
 }
 
-function summarise(output: Output, seeds: number, failed: number, operations: number, seconds: number): void {
+function summarise(output: Output, tally: RunTally, seconds: number): void {
+  const { seeds, operations } = tally;
+  const failed = tally.failed.length;
   const mark = failed === 0 ? painted(output, "green", "✔") : painted(output, "red", "✖");
   const rate = (seeds / Math.max(seconds, 0.001)).toFixed(1);
   const what = `${grouped(seeds)} seeds, ${failed} failed, ${grouped(operations)} operations checked`;
   output.line(`${mark} ${what} in ${seconds.toFixed(1)} s (${rate} seeds/s)`);
+  for (const line of summaryLines(tally)) output.line(line);
 }

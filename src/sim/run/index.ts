@@ -1,6 +1,7 @@
 /** Runs of the simulator: one seed from its creation to the verdict, a written scenario, and many seeds on several threads. */
 export { type LongRunArguments, type LongRunResult, runLong } from "./long-run.js";
 export { replayCommand } from "./replay.js";
+export { type FaultTally, RunTally, type Slowest } from "./run-tally.js";
 export { runServiceSeed } from "./run-service-seed.js";
 export { runScenario, runSeed, type SeedResult } from "./run-seed.js";
 export { runSeeds, type SeedRun } from "./seed-pool.js";

@@ -1,0 +1,56 @@
+import type { RunTally, Slowest } from "../sim/index.js";
+import { grouped } from "./output.js";
+
+/** What a run of seeds has met, as fields of the last JSON line. */
+export function summaryFields(tally: RunTally): object {
+  return {
+    seeds: tally.seeds,
+    failed: tally.failed.length,
+    failed_seeds: tally.failed,
+    operations: tally.operations,
+    virtual_seconds: Number((tally.virtualMs / 1000).toFixed(1)),
+    elections: tally.elections,
+    rejoins: tally.rejoins,
+    installs: tally.installs,
+    checkpoints: tally.checkpoints,
+    sessions_expired: tally.sessionsExpired,
+    connection_replies: tally.connectionReplies,
+    slowest_progress: tally.slowestProgress,
+    slowest_healing: tally.slowestHealing,
+    faults: Object.fromEntries(tally.faults),
+  };
+}
+
+/** The same in words: what was met, each fault with how often and in how many seeds, and how long healing took. */
+export function summaryLines(tally: RunTally): string[] {
+  const counts: [number, string][] = [
+    [tally.virtualMs / 1000, "virtual seconds"],
+    [tally.elections, "elections"],
+    [tally.checkpoints, "checkpoints"],
+    [tally.rejoins, "rejoins"],
+    [tally.installs, "states installed"],
+    [tally.sessionsExpired, "sessions expired"],
+    [tally.connectionReplies, "replies over Redis connections"],
+  ];
+  const lines = [`  ${counts.map(([count, what]) => `${grouped(count)} ${what}`).join(", ")}`];
+  const met = [...tally.faults].filter(([, { enabled }]) => enabled > 0);
+  if (met.length === 0) return [...lines, "  no faults"];
+  const table = met.map(([name, { enabled, seeds, times }]) => [name, grouped(times), `${seeds} of ${enabled}`]);
+  lines.push(...columns([["fault", "times", "in seeds"], ...table]).map((line) => `  ${line}`));
+  const slowest = (what: string, of: Slowest | null): string | null =>
+    of === null ? null : `${what} ${(of.ms / 1000).toFixed(1)} s at most (seed ${of.seed})`;
+  const healing = [slowest("all clients answered", tally.slowestProgress), slowest("all healed", tally.slowestHealing)];
+  const said = healing.filter((line) => line !== null);
+  if (said.length > 0) lines.push(`  after the end of the faults: ${said.join(", ")}`);
+  return lines;
+}
+
+/** The first column flush left, the others flush right. */
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join("  "),
+  );
+}

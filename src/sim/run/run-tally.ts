@@ -1,0 +1,65 @@
+import { type FaultName, faultNames } from "../scenario/index.js";
+import type { SeedResult } from "./run-seed.js";
+
+/** How one fault fared in a run of many seeds. */
+export interface FaultTally {
+  /** Seeds that had drawn it. */
+  enabled: number;
+  /** Seeds in which it came about, and how often it did in all of them. */
+  seeds: number;
+  times: number;
+}
+
+/** The slowest of the seeds in something. */
+export interface Slowest {
+  readonly ms: number;
+  readonly seed: number;
+}
+
+/** Adds up what many seeds have met, so that a run says what it has tried and not only that nothing broke. */
+export class RunTally {
+  seeds = 0;
+  readonly failed: number[] = [];
+  operations = 0;
+  virtualMs = 0;
+  elections = 0;
+  rejoins = 0;
+  installs = 0;
+  checkpoints = 0;
+  sessionsExpired = 0;
+  connectionReplies = 0;
+  /** Of the seeds that passed: the time from the end of the faults until all clients were answered, and until all was healed. */
+  slowestProgress: Slowest | null = null;
+  slowestHealing: Slowest | null = null;
+  /** Every fault there is, in the order of `faultNames`. */
+  readonly faults: ReadonlyMap<FaultName, FaultTally> = new Map(
+    faultNames.map((name) => [name, { enabled: 0, seeds: 0, times: 0 }]),
+  );
+
+  add(result: SeedResult): void {
+    this.seeds++;
+    if (!result.passed) this.failed.push(result.seed);
+    this.operations += result.operations;
+    this.virtualMs += result.virtualMs;
+    this.elections += result.elections;
+    this.rejoins += result.rejoins;
+    this.installs += result.installs;
+    this.checkpoints += result.checkpoints;
+    this.sessionsExpired += result.sessionsExpired;
+    this.connectionReplies += result.connectionReplies;
+    this.slowestProgress = slower(this.slowestProgress, result.progressMs, result.seed);
+    this.slowestHealing = slower(this.slowestHealing, result.healedMs, result.seed);
+    for (const [name, times] of result.faultCounts) {
+      const tally = this.faults.get(name);
+      if (tally === undefined) continue;
+      tally.enabled++;
+      tally.times += times;
+      if (times > 0) tally.seeds++;
+    }
+  }
+}
+
+function slower(known: Slowest | null, ms: number | null, seed: number): Slowest | null {
+  if (ms === null || (known !== null && known.ms >= ms)) return known;
+  return { ms: Math.round(ms), seed };
+}
