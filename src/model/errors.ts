@@ -118,3 +118,10 @@ export class LockedError extends SynodError {
     super("SYNOD_LOCKED", message);
   }
 }
+
+/** A thread of this process failed, or neither began nor ended in time. The cause has what it threw. */
+export class ThreadError extends SynodError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("SYNOD_THREAD", message, options);
+  }
+}

@@ -8,3 +8,4 @@ export * from "./scheduler/index.js";
 export * from "./sim-kernel/index.js";
 export * from "./storage/index.js";
 export * from "./transport/index.js";
+export * from "./worker/index.js";
