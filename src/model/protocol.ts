@@ -174,8 +174,13 @@ export interface ProtocolCodec<Message, Record> {
   ): Record | null;
   /** Gives back what `decodeRecord` took from the arena for a record that will not be used. */
   forget(record: Record, arena: BatchArena): void;
-  /** Instance a record belongs to (0: none), which decides when its log segment may go. */
+  /** Instance a record belongs to (0: none), which decides when its log segment may go, and what is lost with it. */
   recordInstance(record: Record): Instance;
+  /**
+   * A record that stands, among those a replica recovers, in the place of any number of damaged ones: all of them belonged to
+   * instances, and to none above `through`. A protocol without it goes on from no log with holes: its replica rejoins.
+   */
+  lost?(through: Instance): Record;
 }
 
 /** What a host gives a protocol when it makes one. */

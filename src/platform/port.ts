@@ -104,10 +104,23 @@ export interface ByteHandlers {
 export type LogCondition =
   /** Everything that was ever known to be synced is there; a torn last write may have been cut. */
   | "intact"
+  /**
+   * Records that had been synced are damaged or missing, and it is known what they can have been: of instances, in the
+   * places and up to the instances that `gaps` tells. Nothing else is lost.
+   */
+  | "holed"
   /** A record at or before the last position known to be synced is damaged or missing: votes may be lost. */
   | "damaged"
   /** There is no log: right for a replica that never ran, for no other. It stays so until it is reset. */
   | "missing";
+
+/** Records of a log that are lost, and what is known of them. */
+export interface LogGap {
+  /** They stood behind so many of the records that were visited, and in front of the next one. */
+  readonly behind: number;
+  /** None of them was of an instance above this one, or of none. */
+  readonly through: Instance;
+}
 
 /**
  * Append-only log of checksummed records, in segments. Positions are ordinal numbers of appended records since the log
@@ -118,11 +131,12 @@ export interface LogStorage {
    * Reads everything that is there, in order of writing, then calls `done`. Records of segments dropped by `trim` may or
    * may not appear. The span is valid only during the visit. A newer format version fails with `FormatVersionError`.
    *
-   * `extent` counts what was ever written to the log and is durable: as long as the log is whole it never falls.
+   * `extent` counts what was ever written to the log and is durable: as long as the log is whole it never falls. `gaps` is
+   * given with "holed", in order; whoever is told of no gaps then has to take the log for a damaged one.
    */
   recover(
     visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
-    done: (error: Error | null, condition: LogCondition, extent?: number) => void,
+    done: (error: Error | null, condition: LogCondition, extent?: number, gaps?: readonly LogGap[]) => void,
   ): void;
   /**
    * After `recover` and before `start`: discards all records durably and begins a new log, as a replica does that has none or
@@ -130,7 +144,10 @@ export interface LogStorage {
    */
   reset(done: (error: Error | null) => void): void;
   start(handlers: LogHandlers): void;
-  /** Begins a record; the host writes its bytes. `instance` (0: none) decides when its segment may be dropped. */
+  /**
+   * Begins a record; the host writes its bytes. `instance` (0: none) decides when its segment may be dropped, and what is
+   * forgotten if the record is damaged: one with an instance may say nothing that matters but what was accepted there.
+   */
   begin(instance: Instance): ByteWriter;
   end(): number;
   /** Starts writing and syncing what was appended; one sync is in flight at a time, later appends form the next group. */
@@ -148,7 +165,8 @@ export interface LogHandlers {
   /** A write or sync failed: nothing more will be confirmed; the replica must stop (StorageError). */
   onFatal(error: Error): void;
   /**
-   * A new segment begins: the host appends its prologue records now, synchronously; they come first in it. Called from
+   * A new segment begins: the host appends its prologue records now, synchronously; they come first in it, and say again
+   * what all records of no instance in front of them said. (At the start they may come until the first flush.) Called from
    * `start`, from `flush` and between calls, never while a record is being written. A log without segments never calls it.
    */
   onSegment(): void;

@@ -58,6 +58,11 @@ export class InstanceLog {
     return entry;
   }
 
+  /** Gives up what is held of an instance above the trim point; no reader may have been shown it. */
+  forget(instance: Instance): void {
+    this.#drop(instance);
+  }
+
   /** Releases everything at or below `through`. */
   trim(through: Instance): void {
     if (through <= this.trimmed) return;

@@ -125,7 +125,7 @@ export class Acceptor {
           kind: "rejoinReply",
           nonce: message.nonce,
           promised: core.promised,
-          highest: Math.max(core.log.highest, core.known, core.log.trimmed),
+          highest: Math.max(core.log.highest, core.known, core.log.trimmed, core.forgottenThrough),
           incarnations: core.incarnations,
         },
       },

@@ -16,7 +16,7 @@
  * Sources: Lamport, "Paxos Made Simple", section 3; "Paxos Made Live" (rejoin as a non-voter, epoch checks); PROTOCOLS
  * sections 5.1 and 5.3.
  */
-import { unreachable, type ByteWriter } from "../../base/index.js";
+import { assert, unreachable, type ByteWriter } from "../../base/index.js";
 import {
   type Ballot,
   type Batch,
@@ -196,7 +196,14 @@ export type MultiPaxosRecord =
       readonly floorBallot: Ballot;
       readonly floorInstance: Instance;
       readonly decided: Instance;
-    };
+    }
+  /** Values accepted at or below were lost with damaged records: the log can't say what this replica voted for there. */
+  | { readonly kind: "forgotten"; readonly through: Instance }
+  /**
+   * Never written: it stands where a damaged log has a hole, which may have held any number of accepted values at or below
+   * `through`, and nothing else.
+   */
+  | { readonly kind: "lost"; readonly through: Instance };
 
 const kinds = [
   "preVote",
@@ -443,6 +450,13 @@ export const multiPaxosCodec: ProtocolCodec<MultiPaxosMessage, MultiPaxosRecord>
         writer.f64(record.floorInstance);
         writer.f64(record.decided);
         return;
+      case "forgotten":
+        writer.u8(6);
+        writer.f64(record.through);
+        return;
+      case "lost":
+        assert(false, "what a log lacks is not written to it");
+        return;
       default:
         unreachable(record);
     }
@@ -459,6 +473,8 @@ export const multiPaxosCodec: ProtocolCodec<MultiPaxosMessage, MultiPaxosRecord>
   },
 
   recordInstance: (record) => (record.kind === "accepted" ? record.instance : 0),
+
+  lost: (through) => ({ kind: "lost", through }),
 };
 
 function decodeBody(kind: MultiPaxosMessage["kind"], r: Reader): MultiPaxosMessage {
@@ -568,6 +584,8 @@ function decodeRecordBody(r: Reader, arena: BatchArena, above: Instance): MultiP
         floorInstance: r.count(),
         decided: r.count(),
       };
+    case 6:
+      return { kind: "forgotten", through: r.count() };
     default:
       return null;
   }

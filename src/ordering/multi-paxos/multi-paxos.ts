@@ -91,6 +91,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       { kind: "promised", ballot: core.promised },
       { kind: "position", decided: core.decided, trimmed: core.log.trimmed },
     ];
+    if (core.forgottenThrough > core.log.trimmed) records.push({ kind: "forgotten", through: core.forgottenThrough });
     core.incarnations.forEach((incarnation, index) => {
       if (incarnation > 1) records.push({ kind: "incarnation", replica: index + 1, incarnation });
     });
@@ -206,6 +207,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     core.checkpointed = recovered.checkpointThrough;
     let hint = 0;
     let trimmed = 0;
+    let forgotten = 0;
     for (const record of recovered.records) {
       switch (record.kind) {
         case "promised":
@@ -232,6 +234,13 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
           if (record.floorBallot > core.promised) core.promised = record.floorBallot;
           this.#recoverIncarnation(core.self, record.incarnation);
           break;
+        case "forgotten":
+          if (record.through > forgotten) forgotten = record.through;
+          break;
+        case "lost":
+          if (record.through > forgotten) forgotten = record.through;
+          this.#doubt(hint, record.through);
+          break;
         default:
           unreachable(record);
       }
@@ -239,19 +248,35 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     this.#election.see(core.promised);
     // Everything through the hint was decided, and what this log holds there is what was decided: each value was either
     // accepted in the deciding ballot or later, or was written as chosen before the hint. That holds only above what was
-    // installed or trimmed: if the checkpoint that covered it is gone, state has to come from a peer.
+    // installed or trimmed: if the checkpoint that covered it is gone, state has to come from a peer. What is missing was
+    // lost with damaged records; behind it values wait until a peer has given the ones in front.
     core.known = Math.max(core.known, hint, trimmed);
-    core.forgottenThrough = trimmed;
-    for (let next = core.decided + 1; next <= hint && core.decided >= trimmed; next++) {
-      const entry = core.log.get(next);
-      if (entry === undefined) break;
-      core.deliver(next, entry);
+    core.forgottenThrough = Math.max(trimmed, forgotten);
+    if (core.decided >= trimmed) {
+      for (let next = core.decided + 1; next <= hint; next++) {
+        const entry = core.log.get(next);
+        if (entry === undefined) continue;
+        if (next === core.decided + 1) core.deliver(next, entry);
+        else entry.ballot = CHOSEN_BALLOT;
+      }
     }
     this.#coordinator.next = core.log.highest + 1;
     if (recovered.amnesiaNonce !== 0 && recovered.amnesiaNonce !== core.rejoinedNonce) {
       this.#rejoin.start(recovered.amnesiaNonce);
     }
     this.#election.start();
+  }
+
+  /**
+   * Drops the values that a lost one may have replaced. What was decided when the hint was written stands in the records in
+   * front of it, whatever was lost behind; above it, a value that is not known to be chosen may have been accepted anew in a
+   * later ballot, and that is the one which counts.
+   */
+  #doubt(hint: Instance, through: Instance): void {
+    const { log } = this.#core;
+    for (let instance = Math.max(hint, log.trimmed) + 1; instance <= Math.min(through, log.highest); instance++) {
+      if (log.get(instance)?.ballot !== CHOSEN_BALLOT) log.forget(instance);
+    }
   }
 
   #recoverIncarnation(replica: ReplicaId, incarnation: number): void {

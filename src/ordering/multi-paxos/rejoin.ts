@@ -42,9 +42,14 @@ export class Rejoin {
     this.#ask();
   }
 
-  /** Through which instance the log must become known before the replica may vote; 0 unless that is what it waits for. */
-  get wants(): Instance {
-    return this.#stage === "learn" ? this.#floorInstance : 0;
+  /**
+   * The instance whose decision lets this replica promise, if nobody may yet know of it: the floor of a rejoin, or what the
+   * damaged records of a voter's log may have reached; 0 for none.
+   */
+  get #awaited(): Instance {
+    const core = this.#core;
+    if (this.#stage === "learn") return this.#floorInstance;
+    return this.#stage === "idle" && core.known < core.forgottenThrough ? core.forgottenThrough : 0;
   }
 
   #ask(): void {
@@ -128,21 +133,19 @@ export class Rejoin {
 
   onTick(): void {
     const core = this.#core;
-    if (this.#stage !== "query" && this.#stage !== "request" && this.#stage !== "learn") return;
+    const awaited = this.#awaited;
+    if (this.#stage !== "query" && this.#stage !== "request" && awaited === 0) return;
     if (core.now < this.#askedAt + core.config.retransmitMs) return;
-    if (this.#stage === "learn") {
-      // In an idle group the floor may lie above what is decided: asking for it makes the coordinator open instances.
-      this.#askedAt = core.now;
-      if (core.leader !== 0 && core.leader !== core.self) {
-        core.out.send(core.leader, { kind: "catchUp", from: core.decided + 1, through: this.#floorInstance });
-      }
-    } else {
-      this.#ask();
+    if (awaited === 0) return this.#ask();
+    // In an idle group it may lie above what is decided: asking for it makes the coordinator open instances.
+    this.#askedAt = core.now;
+    if (core.leader !== 0 && core.leader !== core.self) {
+      core.out.send(core.leader, { kind: "catchUp", from: core.decided + 1, through: awaited });
     }
   }
 
   wakeAt(): number {
-    if (this.#stage === "idle" || this.#stage === "store") return Infinity;
-    return this.#askedAt + this.#core.config.retransmitMs;
+    if (this.#stage !== "query" && this.#stage !== "request" && this.#awaited === 0) return Infinity;
+    return Math.max(this.#core.now, this.#askedAt + this.#core.config.retransmitMs);
   }
 }

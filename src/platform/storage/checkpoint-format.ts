@@ -83,9 +83,11 @@ export interface CheckpointFooter {
   readonly bytes: number;
 }
 
+type PartRead = (error: Error | null, chunk: Uint8Array | null, footer: CheckpointFooter | null) => void;
+
 /**
  * Reads a checkpoint chunk by chunk and checks all of it on the way. With each chunk it reads the head of what follows, so
- * a chunk is one read.
+ * a chunk is one read. What fails its check is read a second time before it counts as damaged, since reading errs as well.
  */
 export class CheckpointDecoder {
   readonly #file: StoredFile;
@@ -110,18 +112,32 @@ export class CheckpointDecoder {
   }
 
   /** Calls back with the next chunk, or after the last one with the footer. The chunk's memory is the caller's. */
-  next(done: (error: Error | null, chunk: Uint8Array | null, footer: CheckpointFooter | null) => void): void {
+  next(done: PartRead): void {
     if (this.#offset === 0) {
-      this.#readHeader((error) => (error === null ? this.next(done) : done(error, null, null)));
-    } else if (this.#nextLength === 0) this.#readFooter(done);
-    else this.#readChunk(done);
+      this.#readHeader(false, (error) => (error === null ? this.next(done) : done(error, null, null)));
+    } else this.#readPart(false, done);
   }
 
-  #readHeader(done: (error: Error | null) => void): void {
-    this.#read(headerBytes + chunkHeadBytes, (error, bytes, view) => {
+  #readPart(again: boolean, done: PartRead): void {
+    const ended: PartRead = (error, chunk, footer) => {
+      if (again || !(error instanceof CheckpointDamagedError)) return done(error, chunk, footer);
+      // Length and checksum may be what was misread: they are read again too.
+      this.#read(this.#offset - chunkHeadBytes, chunkHeadBytes, (failure, _bytes, view) => {
+        if (failure !== null) return done(failure, null, null);
+        this.#loadHead(view, 0);
+        this.#readPart(true, done);
+      });
+    };
+    if (this.#nextLength === 0) this.#readFooter(ended);
+    else this.#readChunk(ended);
+  }
+
+  #readHeader(again: boolean, done: (error: Error | null) => void): void {
+    this.#read(0, headerBytes + chunkHeadBytes, (error, bytes, view) => {
       if (error !== null) return done(error);
       this.#crc = crc32(bytes.subarray(4, headerBytes));
       if (view.getUint32(0, true) !== this.#crc || view.getUint32(4, true) !== magic) {
+        if (!again) return this.#readHeader(true, done);
         return done(this.#damaged("its header is damaged"));
       }
       const version = view.getUint16(8, true);
@@ -139,32 +155,35 @@ export class CheckpointDecoder {
       const through = view.getFloat64(24, true);
       if (through !== this.#through) return done(this.#damaged(`it covers ${through}, not what its name says`));
       this.#offset = headerBytes + chunkHeadBytes;
-      done(this.#takeHead(view, headerBytes));
+      this.#loadHead(view, headerBytes);
+      done(null);
     });
   }
 
-  #readChunk(done: (error: Error | null, chunk: Uint8Array | null, footer: null) => void): void {
+  #readChunk(done: PartRead): void {
     const length = this.#nextLength;
-    this.#read(length + chunkHeadBytes, (error, bytes, view) => {
+    const impossible = this.#impossible();
+    if (impossible !== null) return done(impossible, null, null);
+    this.#read(this.#offset, length + chunkHeadBytes, (error, bytes, view) => {
       if (error !== null) return done(error, null, null);
       const chunk = bytes.subarray(0, length);
-      this.#crc = crc32(chunk, this.#crc);
-      if (this.#crc !== this.#nextCrc) return done(this.#damaged(`chunk ${this.#chunks} is damaged`), null, null);
+      const crc = crc32(chunk, this.#crc);
+      if (crc !== this.#nextCrc) return done(this.#damaged(`chunk ${this.#chunks} is damaged`), null, null);
+      this.#crc = crc;
       this.#chunks++;
       this.#bytes += length;
       this.#offset += length + chunkHeadBytes;
-      const failure = this.#takeHead(view, length);
-      if (failure === null) done(null, chunk, null);
-      else done(failure, null, null);
+      this.#loadHead(view, length);
+      done(null, chunk, null);
     });
   }
 
-  #readFooter(done: (error: Error | null, chunk: null, footer: CheckpointFooter | null) => void): void {
+  #readFooter(done: PartRead): void {
     const length = this.#fileBytes - this.#offset;
     if (length < footerBytesMin || length > footerBytesMin + digestLengthMax) {
       return done(this.#damaged("its end is damaged"), null, null);
     }
-    this.#read(length, (error, bytes, view) => {
+    this.#read(this.#offset, length, (error, bytes, view) => {
       if (error !== null) return done(error, null, null);
       const complete =
         crc32(bytes, this.#crc) === this.#nextCrc &&
@@ -176,19 +195,22 @@ export class CheckpointDecoder {
     });
   }
 
-  /** Reads the head of a chunk or of the footer, which stands before `#offset` in the file. */
-  #takeHead(view: DataView, at: number): Error | null {
+  /** Notes the head of a chunk or of the footer, which stands before `#offset` in the file. */
+  #loadHead(view: DataView, at: number): void {
     this.#nextLength = view.getUint32(at, true);
     this.#nextCrc = view.getUint32(at + 4, true);
+  }
+
+  #impossible(): Error | null {
     const left = this.#fileBytes - this.#offset;
     return this.#nextLength <= chunkBytesMax && this.#nextLength <= left
       ? null
       : this.#damaged(`chunk ${this.#chunks} has an impossible length, ${this.#nextLength}`);
   }
 
-  #read(count: number, done: (error: Error | null, bytes: Uint8Array, view: DataView) => void): void {
+  #read(offset: number, count: number, done: (error: Error | null, bytes: Uint8Array, view: DataView) => void): void {
     const bytes = new Uint8Array(count);
-    this.#file.read(bytes, 0, count, this.#offset, (error, read) => {
+    this.#file.read(bytes, 0, count, offset, (error, read) => {
       const view = new DataView(bytes.buffer);
       if (error !== null) done(storageError(`cannot read ${this.#path}`, error), bytes, view);
       else if (read < count) done(this.#damaged("it ends early"), bytes, view);

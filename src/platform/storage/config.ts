@@ -23,6 +23,8 @@ export const chunkBytesMax = 16 * MiB;
 /** While a checkpoint is written, it is synced whenever this many bytes have come together, so that the log's own syncs
  * never queue behind a whole checkpoint. */
 export const checkpointSyncBytes = 4 * MiB;
+/** A log that lacks more runs of batches than this counts as damaged as a whole. */
+export const logGapsMax = 1024;
 /** Complete checkpoints kept. */
 export const checkpointsMax = 2;
 

@@ -30,6 +30,11 @@ export class IdentityFile implements IdentityStore {
 
   /** Fails for one that can't be read (`StorageError`), a newer format and one of another cluster. */
   load(done: (error: Error | null, identity: Identity | "damaged" | null) => void): void {
+    // Reading errs as well as storing: what seems damaged is read a second time.
+    this.#load((error, found) => (found === "damaged" ? this.#load(done) : done(error, found)));
+  }
+
+  #load(done: (error: Error | null, identity: Identity | "damaged" | null) => void): void {
     this.#fs.open(this.#path, "read", (error, file, bytes) => {
       if (error !== null && errorCode(error) === "ENOENT") return done(null, null);
       if (error !== null || file === null) return done(this.#failure("read", error), null);

@@ -25,6 +25,8 @@ export interface SimDiskFaults {
   failWrite: string | null;
   /** Files may not grow beyond this many bytes together: then ENOSPC, after the part that fits. */
   capacityBytes: number;
+  /** After so many reads of files, so many are answered with a flipped bit; the disk still holds the right one. */
+  flipReads: { after: number; times: number } | null;
   /** Syncs are confirmed and make nothing durable: a disk with a volatile cache that ignores flushes. */
   liesAboutSync: boolean;
 }
@@ -53,6 +55,7 @@ export class SimDisk {
     failSync: null,
     failWrite: null,
     capacityBytes: Infinity,
+    flipReads: null,
     liesAboutSync: false,
   };
   /** Of syncs, and of everything else. A slow disk is one with longer ones. */
@@ -161,6 +164,16 @@ export class SimDisk {
     if (newest === undefined) return false;
     this.flipBit(newest.path, this.prng.below(newest.bytes.length), this.prng.below(8));
     return true;
+  }
+
+  /** What a read has put into memory may be wrong there. */
+  misread(into: Uint8Array, start: number, end: number): void {
+    const { flipReads } = this.faults;
+    if (flipReads === null || end === start || flipReads.after-- > 0) return;
+    const at = start + this.prng.below(end - start);
+    into[at] = (into[at] as number) ^ (1 << this.prng.below(8));
+    if (--flipReads.times === 0) this.faults.flipReads = null;
+    else flipReads.after = 0;
   }
 
   get bootId(): string {
@@ -369,6 +382,7 @@ class SimStoredFile implements StoredFile {
         const bytes = this.#file.bytes.subarray(offset, offset + end - start);
         into.set(bytes, start);
         count = bytes.length;
+        this.#disk.misread(into, start, start + count);
       },
       () => done(null, count),
     );

@@ -3,11 +3,13 @@
 
 import { assert, ByteWriter, KiB, MiB } from "../../base/index.js";
 import type { Instance, StorageError } from "../../model/index.js";
-import type { LogCondition, LogHandlers, LogStorage, Scheduler, Timer } from "../port.js";
+import type { LogCondition, LogGap, LogHandlers, LogStorage, Scheduler, Timer } from "../port.js";
 import {
   batchHeaderBytes,
   type BatchStamp,
   clusterIdBytes,
+  discardName,
+  emptyStamp,
   markerName,
   sealBatch,
   segmentName,
@@ -37,6 +39,8 @@ class Group {
   writer = new ByteWriter(64 * KiB, groupBytesMax);
   records = 0;
   instanceMax = 0;
+  /** It has a record of no instance. */
+  facts = false;
   /** Ordinal of its last record. */
   position = 0;
   /** What its records count for in `pendingBytes`. */
@@ -47,6 +51,7 @@ class Group {
     this.writer.clear();
     this.records = 0;
     this.instanceMax = 0;
+    this.facts = false;
     this.bytes = 0;
   }
 }
@@ -90,7 +95,7 @@ export class Wal implements LogStorage {
   #flushWanted = false;
   #underWay = false;
   /** Header of the batch written last. */
-  readonly #stamp: BatchStamp = { generation: 0, sequence: 0, confirmed: 0, front: 1, instanceMax: 0, records: 0 };
+  readonly #stamp: BatchStamp = emptyStamp();
 
   #generation = 0;
   #sequence = 0;
@@ -100,6 +105,9 @@ export class Wal implements LogStorage {
   /** What the last synced batch says about them: the log as a recovery would understand it now. */
   #confirmedOnDisk = 0;
   #frontOnDisk = 1;
+  /** What the next batch says of those in front of it, should they ever be lost: see `BatchStamp`. */
+  #reach = 0;
+  #facts = 0;
   /** The lowest sequence still needed. Invariant: files below it are dropped only when it is `#frontOnDisk`. */
   #front = 1;
 
@@ -140,7 +148,7 @@ export class Wal implements LogStorage {
 
   recover(
     visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
-    done: (error: Error | null, condition: LogCondition, extent?: number) => void,
+    done: (error: Error | null, condition: LogCondition, extent?: number, gaps?: readonly LogGap[]) => void,
   ): void {
     assert(this.#state === "new", `a log is recovered once, and first (${this.#state})`);
     this.#state = "recovering";
@@ -151,7 +159,7 @@ export class Wal implements LogStorage {
         this.#adopt(result);
         const end = (problem: Error | null): void => {
           this.#state = "recovered";
-          done(problem, result.condition, this.#sequence);
+          done(problem, result.condition, this.#sequence, result.gaps);
         };
         this.#syncUnconfirmed(result, (problem) => {
           // One from a version without the marker has it from now on; one that is missing must not seem to be there.
@@ -164,18 +172,22 @@ export class Wal implements LogStorage {
 
   /** Makes durable that there is a log, so that one that is missing later is missed. */
   #found(done: (error: Error | null) => void): void {
-    const fail = (error: Error): void => done(storageError(`cannot begin a log in ${this.#directory}`, error));
-    this.#fs.open(`${this.#directory}/${markerName}`, "create", (error, file) => {
-      if (error !== null || file === null) return fail(error ?? new Error("no file"));
-      file.close(() => {
-        this.#fs.syncDirectory(this.#directory, (failure) => (failure === null ? done(null) : fail(failure)));
-      });
+    this.#mark(markerName, (error) =>
+      done(error === null ? null : storageError(`cannot begin a log in ${this.#directory}`, error)),
+    );
+  }
+
+  /** Creates an empty file, durably. */
+  #mark(name: string, done: (error: Error | null) => void): void {
+    this.#fs.open(`${this.#directory}/${name}`, "create", (error, file) => {
+      if (error !== null || file === null) return done(error ?? new Error("no file"));
+      file.close(() => this.#fs.syncDirectory(this.#directory, done));
     });
   }
 
   /** Goes on from what a scan found. */
   #adopt(result: LogScanResult): void {
-    const intact = result.condition !== "damaged";
+    const intact = result.condition === "intact" || result.condition === "missing";
     let sequence = 0;
     for (const { path, bytes, firstSequence, lastSequence, instanceMax } of result.segments) {
       // A file without any batch was prepared ahead, or holds nothing but a torn one. A damaged log keeps it for analysis.
@@ -191,6 +203,9 @@ export class Wal implements LogStorage {
     this.#confirmedOnDisk = result.confirmed;
     this.#front = result.front;
     this.#frontOnDisk = result.front;
+    this.#reach = result.reach;
+    // Which batch said something last is not known for sure, and need not be: this run's prologue says it all again.
+    this.#facts = result.sequence;
   }
 
   /**
@@ -214,8 +229,8 @@ export class Wal implements LogStorage {
   }
 
   /**
-   * Removes one segment after the other, the oldest first, each durably: a crash on the way leaves a log whose front is
-   * missing, which the next recovery calls damaged, and never one that seems complete.
+   * Marks the log as discarded and removes one segment after the other, each durably: a crash on the way leaves a log that
+   * the next recovery calls damaged, and never one that seems complete or merely holed.
    */
   reset(done: (error: Error | null) => void): void {
     assert(this.#state === "recovered", `a log is reset between its recovery and its start (${this.#state})`);
@@ -226,17 +241,24 @@ export class Wal implements LogStorage {
     this.#confirmedOnDisk = 0;
     this.#front = 1;
     this.#frontOnDisk = 1;
-    const next = (index: number): void => {
-      const path = paths[index];
-      if (path === undefined) return this.#found(done);
-      this.#fs.remove(path, (error) => {
-        if (error !== null) return end(error);
-        this.#fs.syncDirectory(this.#directory, (failure) => (failure === null ? next(index + 1) : end(failure)));
-      });
-    };
+    this.#reach = 0;
+    this.#facts = 0;
     const end = (error: Error | null): void =>
       done(error === null ? null : storageError(`cannot empty ${this.#directory}`, error));
-    next(0);
+    const remove = (path: string, then: () => void): void =>
+      this.#fs.remove(path, (error) => {
+        if (error !== null) return end(error);
+        this.#fs.syncDirectory(this.#directory, (failure) => (failure === null ? then() : end(failure)));
+      });
+    const next = (index: number): void => {
+      const path = paths[index];
+      if (path !== undefined) return remove(path, () => next(index + 1));
+      this.#mark(markerName, (error) => {
+        if (error !== null) end(error);
+        else remove(`${this.#directory}/${discardName}`, () => end(null));
+      });
+    };
+    this.#mark(discardName, (error) => (error === null ? next(0) : end(error)));
   }
 
   start(handlers: LogHandlers): void {
@@ -260,6 +282,7 @@ export class Wal implements LogStorage {
       writer.skip(batchHeaderBytes);
     }
     if (instance > group.instanceMax) group.instanceMax = instance;
+    if (instance === 0) group.facts = true;
     this.#record = writer.skip(4);
     return writer;
   }
@@ -345,6 +368,12 @@ export class Wal implements LogStorage {
     stamp.front = this.#front;
     stamp.instanceMax = group.instanceMax;
     stamp.records = group.records;
+    stamp.place = active.used;
+    stamp.reach = this.#reach;
+    stamp.facts = this.#facts;
+    stamp.factual = group.facts;
+    if (group.instanceMax > this.#reach) this.#reach = group.instanceMax;
+    if (group.facts) this.#facts = stamp.sequence;
     sealBatch(group.writer, stamp, this.#clusterIdBytes);
     if (active.firstSequence === 0) active.firstSequence = stamp.sequence;
     if (group.instanceMax > active.instanceMax) active.instanceMax = group.instanceMax;

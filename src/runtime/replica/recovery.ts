@@ -1,6 +1,6 @@
 import type { BatchArena, ClusterConfig, ExecutionModel, ProtocolCodec, ReplicaId } from "../../model/index.js";
 import { clusterShape, ConfigError } from "../../model/index.js";
-import type { CheckpointInfo, Identity, LogCondition, ReplicaPlatform } from "../../platform/index.js";
+import type { CheckpointInfo, Identity, LogCondition, LogGap, ReplicaPlatform } from "../../platform/index.js";
 
 export interface RecoveryInit {
   readonly self: ReplicaId;
@@ -23,7 +23,9 @@ export interface Recovery {
  * whether it remembers every promise and vote it gave (DESIGN safety rule 1). It does not when its identity is missing or
  * damaged, when it ran with memory durability, when it ran with `os` durability under another boot of the machine, or when
  * its log is gone, ends before what it held when the replica last started, or is damaged at or before a position known
- * synced. Then a fresh nonce is stored first, so that a second crash on the way does
+ * synced, unless it is known what the
+ * damaged records can have been (`LogCondition` "holed"): then only votes for these instances are forgotten, which the protocol
+ * is told of in their place. Of a replica without memory a fresh nonce is stored first, so that a second crash on the way does
  * not make it forget that it forgot.
  */
 export function recover(init: RecoveryInit, done: (error: Error | null, recovery: Recovery) => void): void {
@@ -64,12 +66,12 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
             if (record === null) malformed = true;
             else records.push(record);
           },
-          (logError, condition, extent = 0) => {
+          (logError, judged, extent = 0, gaps = []) => {
             if (logError !== null) return fail(logError);
+            const repairable = judged !== "holed" || (init.codec.lost !== undefined && gaps.length > 0);
+            const condition = malformed || !repairable ? "damaged" : judged;
             const reason =
-              loaded === "damaged"
-                ? "its identity file is damaged"
-                : amnesia(init, found, malformed ? "damaged" : condition, extent);
+              loaded === "damaged" ? "its identity file is damaged" : amnesia(init, found, condition, extent);
             const identity: Identity = {
               format: 1,
               clusterId: init.config.clusterId,
@@ -84,7 +86,16 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
             };
             const saved = (saveError: Error | null): void => {
               if (saveError !== null) return fail(saveError);
-              if (reason === null) return done(null, { identity, checkpoint, records });
+              if (reason === null) {
+                if (condition === "holed") {
+                  const through = gaps.reduce((most, gap) => Math.max(most, gap.through), 0);
+                  init.platform.events.warn("damaged records are replaced by those of the others", {
+                    gaps: gaps.length,
+                    through,
+                  });
+                }
+                return done(null, { identity, checkpoint, records: withLost(records, gaps, init.codec) });
+              }
               init.platform.events.warn("this replica may have forgotten votes; it rejoins as a non-voter", { reason });
               // Facts from a log with holes can't be told from facts that later ones overrode: none is used. The nonce is
               // durable before the log is gone.
@@ -103,6 +114,22 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
       });
     });
   });
+}
+
+/** The records, with one that stands for what is lost in each place where some are. */
+function withLost(
+  records: readonly unknown[],
+  gaps: readonly LogGap[],
+  codec: ProtocolCodec<unknown, unknown>,
+): readonly unknown[] {
+  const all: unknown[] = [];
+  let taken = 0;
+  for (const { behind, through } of gaps) {
+    while (taken < behind) all.push(records[taken++]);
+    all.push(codec.lost?.(through));
+  }
+  while (taken < records.length) all.push(records[taken++]);
+  return all;
 }
 
 /** Why the replica may have forgotten promises or votes, or null. */

@@ -104,10 +104,10 @@ export class VoteWitness {
             if (vote !== null) found.push(vote);
             visit(bytes, view, from, to);
           },
-          (error, condition, extent) => {
+          (error, condition, extent, gaps) => {
             // What a log gives back after a crash it has made durable, even if the process before never heard so.
             if (error === null) for (const vote of found) this.#durable(replica, vote);
-            done(error, condition, extent);
+            done(error, condition, extent, gaps);
           },
         );
       },

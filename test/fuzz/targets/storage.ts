@@ -115,6 +115,10 @@ function logOf(groups: readonly (readonly Uint8Array[])[]): Uint8Array {
       front: 1,
       instanceMax: 11,
       records: records.length,
+      place: whole.length,
+      reach: 11,
+      facts: 0,
+      factual: index === 0,
     };
     sealBatch(writer, stamp, idBytes);
     whole.copy(writer.bytes, 0, writer.length);
