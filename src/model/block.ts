@@ -194,6 +194,11 @@ export const ReplyStatus = {
    * room (`READ_REPLIES_BYTES_TARGET`); its sender reads the rest by a block of its own.
    */
   split: 4,
+  /**
+   * The block came through a stream whose group is not the only one that its commands concern, or that takes no such block;
+   * nothing was executed, and the sequence number is free.
+   */
+  misrouted: 5,
 } as const;
 export type ReplyStatus = (typeof ReplyStatus)[keyof typeof ReplyStatus];
 
@@ -238,7 +243,7 @@ export function checkReply(view: DataView, at: number, end: number): number {
   if (end - at < REPLY_HEADER_BYTES) return -1;
   const length = replyLength(view, at);
   if (length < REPLY_HEADER_BYTES || length > REPLY_BYTES_MAX || length > end - at) return -1;
-  if (replyStatus(view, at) > ReplyStatus.split || replyKind(view, at) > BlockKind.read) return -1;
+  if (replyStatus(view, at) > ReplyStatus.misrouted || replyKind(view, at) > BlockKind.read) return -1;
   if (replyKind(view, at) === BlockKind.openSession) return length;
   let offset = at + REPLY_HEADER_BYTES;
   const stop = at + length;

@@ -9,6 +9,7 @@ export * from "./config.js";
 export * from "./errors.js";
 export * from "./execution.js";
 export * from "./frame-kind.js";
+export * from "./group-mapping.js";
 export * from "./ids.js";
 export * from "./protocol.js";
 export * from "./service.js";

@@ -5,5 +5,5 @@
  * the state they must see is there.
  */
 export { checkReplicatedStateOptions, replicatedStateDefaults, type ReplicatedStateOptions } from "./config.js";
-export { ReplicatedState } from "./state.js";
+export { ReplicatedState, Role, type StreamRules } from "./state.js";
 export { type WaitingRead, WaitingReads } from "./waiting-reads.js";

@@ -64,11 +64,14 @@ export class SessionTable {
     return { replies, bytes };
   }
 
-  /** Opens a session whose id is its log position. Only when the table is not full. */
-  open(id: SessionId, time: number): void {
+  /**
+   * Opens a session whose id is its log position. Only when the table is not full. `position` is that of the opening in the
+   * order by which this table counts activity, if that is another log.
+   */
+  open(id: SessionId, time: number, position: Position = id): void {
     assert(!this.full, `the session table is full at ${this.#options.sessionsMax}`);
     assert(!this.#sessions.has(id), `session ${id} is open already`);
-    this.#insert(new Session(id, this.#epoch, time, id));
+    this.#insert(new Session(id, this.#epoch, time, position));
   }
 
   /** Forgets a session and everything remembered for it. */

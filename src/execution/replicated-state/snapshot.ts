@@ -5,7 +5,6 @@ import {
   checkReply,
   REPLIES_BYTES_MAX,
   REPLY_HEADER_BYTES,
-  type Service,
   type SnapshotSink,
   type SnapshotSource,
 } from "../../model/index.js";
@@ -22,7 +21,7 @@ import { SessionTable } from "./session-table.js";
  * | 16 | four u32: digest of the session table |
  * | 40 a session | `f64 id`, `f64 last`, `f64 active at`, `f64 active position`, `u32 replies`, `u32 0`; least active first |
  * | 24 a reply, then its bytes | `f64 first`, `f64 position`, `u32 count`, `u32 length`; behind their session, ascending |
- * | rest | the snapshot of the service |
+ * | rest | the snapshot of the service, or whatever else the maker of the source puts behind |
  */
 const MAGIC = 0x54415453;
 const FORMAT = 1;
@@ -37,19 +36,19 @@ export class StateSource implements SnapshotSource {
   readonly #commands: number;
   readonly #lanes: Int32Array;
   #sessions: readonly Session[];
-  readonly #service: SnapshotSource;
+  readonly #rest: SnapshotSource;
   #begun = false;
   /** The next session, within it the next reply (-1: its header), and within that the next byte. */
   #session = 0;
   #reply = -1;
   #byte = 0;
 
-  constructor(time: number, commands: number, table: SessionTable, service: Service) {
+  constructor(time: number, commands: number, table: SessionTable, rest: SnapshotSource) {
     this.#time = time;
     this.#commands = commands;
     this.#lanes = table.lanes.slice();
     this.#sessions = table.mark();
-    this.#service = service.snapshot();
+    this.#rest = rest;
   }
 
   next(writer: ByteWriter, bytesTarget: number): boolean {
@@ -62,12 +61,12 @@ export class StateSource implements SnapshotSource {
       this.#writeSession(writer, stop);
       if (writer.length >= stop) return true;
     }
-    return this.#service.next(writer, stop - writer.length);
+    return this.#rest.next(writer, stop - writer.length);
   }
 
   close(): void {
     this.#sessions = [];
-    this.#service.close();
+    this.#rest.close();
   }
 
   #writeHeader(writer: ByteWriter): void {
@@ -121,10 +120,10 @@ export interface RestoredState {
   readonly table: SessionTable;
 }
 
-/** Rebuilds time and sessions beside the old ones and passes the rest to the service's own sink. */
+/** Rebuilds time and sessions beside the old ones and passes the rest to another sink. */
 export class StateSink implements SnapshotSink {
   readonly #options: ReplicatedStateOptions;
-  readonly #service: SnapshotSink;
+  readonly #rest: SnapshotSink;
   readonly #install: (state: RestoredState) => void;
   readonly #input = new ByteQueue();
   readonly #lanes = new Int32Array(4);
@@ -139,14 +138,14 @@ export class StateSink implements SnapshotSink {
   #replyBytes = 0;
   #table: SessionTable | null = null;
 
-  constructor(options: ReplicatedStateOptions, service: Service, install: (state: RestoredState) => void) {
+  constructor(options: ReplicatedStateOptions, rest: SnapshotSink, install: (state: RestoredState) => void) {
     this.#options = options;
-    this.#service = service.restore();
+    this.#rest = rest;
     this.#install = install;
   }
 
   write(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#table !== null) return this.#service.write(bytes, start, end);
+    if (this.#table !== null) return this.#rest.write(bytes, start, end);
     const input = this.#input;
     input.push(bytes, start, end);
     if (this.#announced < 0) {
@@ -157,13 +156,13 @@ export class StateSink implements SnapshotSink {
       if (!(this.#repliesLeft > 0 ? this.#readReply() : this.#readSession())) return;
     }
     this.#completeSessions();
-    if (input.size > 0) this.#service.write(input.bytes, input.at, input.at + input.size);
+    if (input.size > 0) this.#rest.write(input.bytes, input.at, input.at + input.size);
   }
 
   finish(): void {
     const table = this.#table;
     if (table === null) throw damaged("it ends before the service's part");
-    this.#service.finish();
+    this.#rest.finish();
     this.#install({ time: this.#time, commands: this.#commands, table });
   }
 

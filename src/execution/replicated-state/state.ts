@@ -1,6 +1,6 @@
 // Hot file: every ordered block and every read block executes here. One reused run; nothing is allocated per command, and
 // nothing throws for what a client sent. Watched by bench/execution.mjs.
-import { assert, type ByteWriter, mix32 } from "../../base/index.js";
+import { assert, ByteWriter, mix32 } from "../../base/index.js";
 import {
   type Batch,
   BATCH_HEADER_BYTES,
@@ -45,6 +45,35 @@ const COST_REPLY_SHIFT = 11;
 /** Idle sessions removed per batch at most, so that many of them falling due together stop nothing. */
 const EXPIRED_PER_BATCH_MAX = 256;
 const NONCE_BYTES = 16;
+const EMPTY = new Uint8Array(0);
+
+/**
+ * How a state takes the blocks of a batch. In the execution models with several threads, each keeps the sessions of a stream
+ * that all of them see, but one executes.
+ */
+export const Role = {
+  /** Nobody else executes meanwhile: the service may do what is due by time. */
+  alone: 0,
+  /** Others execute other commands meanwhile. */
+  among: 1,
+  /** Another thread executes the blocks and answers them, except that who remembers a reply repeats it. */
+  follow: 2,
+} as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** What a state answers for. The default is the one stream of a group that is alone. */
+export interface StreamRules {
+  /** The stream whose blocks of commands it executes, by the number in their headers. */
+  readonly stream: number;
+  /** Whether sessions are opened and closed, and digests taken, through this stream. */
+  readonly control: boolean;
+  /** Whether a block of these commands may execute in this stream; null if any may. */
+  readonly admits: ((run: Run) => boolean) | null;
+  /** Takes the digest that an ordered command asks for; null for that of this state alone. */
+  readonly digest: ((into: Digest) => void) | null;
+}
+
+const WHOLE: StreamRules = { stream: 0, control: true, admits: null, digest: null };
 
 /**
  * The replicated state: agreed time, session table and service. It changes only by whole decided batches, in log order.
@@ -57,7 +86,8 @@ const NONCE_BYTES = 16;
  * | first > last + 1 | none | `retry` with last + 1 |
  * | wholly at or below last, remembered under the same first number and count | none | the remembered reply block |
  * | any other at or below last | none | `stale` |
- * | of an unknown or expired session, or of a stream other than 0 | none | `sessionExpired` |
+ * | of an unknown or expired session, or of a stream other than this one | none | `sessionExpired` |
+ * | not admitted to this stream | none | `misrouted` |
  *
  * A block that begins at or below `last` and ends above it is `stale` as well: blocks are retransmitted byte-identical, so
  * no correct client sends one, and executing its tail would be a guess. Every block of a known session counts as activity
@@ -66,20 +96,36 @@ const NONCE_BYTES = 16;
 export class ReplicatedState {
   readonly #options: ReplicatedStateOptions;
   readonly #service: Service;
+  readonly #rules: StreamRules;
   readonly #run: Run = emptyRun();
   readonly #digest: Digest = new Uint32Array(4);
   #table: SessionTable;
   #time = 0;
+  /** What `time` is at least for commands, see `observe`. */
+  #clock = 0;
   /** Ordered commands executed in the life of the cluster, as far as snapshots tell. */
   #ordered = 0;
+  /** The batch that has begun, its next block, and how blocks are taken. */
+  #batch: Batch | null = null;
+  #instance = 0;
+  #block = 0;
+  #at = 0;
+  #role: Role = Role.alone;
+  #before = 0;
+  /** A block that executes one command at a time: commands left, where the next one is, and the replies so far. */
+  #left = 0;
+  #offset = 0;
+  #session: Session | null = null;
+  #partial: ByteWriter | null = null;
   /** Commands executed by this object, reads included. */
   commands = 0;
   /** What they cost, roughly in time: a command counts 1, and so do each 2 KiB of reply; some cost more by their own account. */
   cost = 0;
 
-  constructor(service: Service, options: ReplicatedStateOptions) {
+  constructor(service: Service, options: ReplicatedStateOptions, rules: StreamRules = WHOLE) {
     this.#options = options;
     this.#service = service;
+    this.#rules = rules;
     this.#table = new SessionTable(options);
   }
 
@@ -112,24 +158,106 @@ export class ReplicatedState {
     visit("reply bytes", this.#table.replyBytes, Math.max(replyBytesMax, REPLY_BYTES_MAX));
   }
 
+  /** Four signed lanes of digest over sessions and what is remembered for them. */
+  get lanes(): Int32Array {
+    return this.#table.lanes;
+  }
+
   /** Executes a decided batch; returns how many commands it executed. Every block of a client is answered exactly once. */
-  apply(instance: Instance, batch: Batch, out: ExecutionSink): number {
+  apply(instance: Instance, batch: Batch, out: ExecutionSink, role: Role = Role.alone): number {
+    this.begin(instance, batch, out, role);
+    while (this.#block < batch.blocks) this.#next(out);
+    return this.end(out);
+  }
+
+  /** Begins a decided batch that executes in units; as many `unit`s as `unitsOf` says follow, then `end`. */
+  begin(instance: Instance, batch: Batch, out: ExecutionSink, role: Role): void {
     const { view } = batch;
-    const before = this.commands;
+    this.#before = this.commands;
     const time = batchTime(view, batch.start);
     if (time > this.#time) this.#time = time;
+    if (this.#time > this.#clock) this.#clock = this.#time;
+    this.#role = role;
     this.#expire(out);
-    this.#service.advance(this.#time, null);
+    if (role === Role.alone) this.#service.advance(this.#clock, null);
+    this.#batch = batch;
+    this.#instance = instance;
+    this.#block = 0;
+    this.#at = batch.start + BATCH_HEADER_BYTES;
+  }
+
+  end(out: ExecutionSink): number {
+    const batch = this.#batch as Batch;
+    assert(this.#at === batch.end, "a batch has other blocks than its header says");
+    this.#batch = null;
+    const executed = this.commands - this.#before;
+    this.#ordered += executed;
+    if (this.#role !== Role.follow) out.trace(TraceCode.executed, this.#instance, executed, 0);
+    return executed;
+  }
+
+  /**
+   * The units of a batch: its commands, executed or not, and its other blocks, but not the marks of coordinators. A unit is
+   * what a barrier per command has between two barriers.
+   */
+  static unitsOf(batch: Batch): number {
+    const { view } = batch;
+    let units = 0;
     let at = batch.start + BATCH_HEADER_BYTES;
     for (let i = 0; i < batch.blocks; i++) {
-      this.#block(batch.bytes, view, at, positionOf(instance, i), out);
+      units += unitsAt(view, at);
       at += blockLength(view, at);
     }
-    assert(at === batch.end, "a batch has other blocks than its header says");
-    const executed = this.commands - before;
-    this.#ordered += executed;
-    out.trace(TraceCode.executed, instance, executed, 0);
-    return executed;
+    return units;
+  }
+
+  /** Takes the next unit. Who executes a block answers it with its last unit. */
+  unit(out: ExecutionSink): void {
+    const { bytes, view, blocks } = this.#batch as Batch;
+    if (this.#left === 0) {
+      this.#skipMarks(out);
+      assert(this.#block < blocks, "a batch has no more units");
+      this.#left = unitsAt(view, this.#at);
+      if (!this.#beginBlock(bytes, view, this.#at)) {
+        // Not executed: all its units but the first are empty.
+        this.#take(bytes, view, this.#at, positionOf(this.#instance, this.#block), this.#role, out);
+      }
+    }
+    if (this.#session !== null) this.#executeUnit(bytes, view);
+    this.#left--;
+    if (this.#left > 0) return;
+    if (this.#session !== null) this.#finishBlock(view, out);
+    this.#at += blockLength(view, this.#at);
+    this.#block++;
+    this.#skipMarks(out);
+  }
+
+  /** The commands to come have at least this agreed time, which another stream has told. */
+  observe(time: number): void {
+    if (time > this.#clock) this.#clock = time;
+  }
+
+  /** The same, and it counts for the idle time of sessions. */
+  advanceTo(time: number): void {
+    if (time > this.#time) this.#time = time;
+    this.observe(time);
+  }
+
+  /**
+   * Takes from a batch of another stream what concerns the sessions of this one: that one is opened or closed, and which have
+   * been active. `instance` is the batch's, `order` its place in the order by which this state counts activity.
+   */
+  mirror(instance: Instance, order: Instance, batch: Batch): void {
+    const { view } = batch;
+    let at = batch.start + BATCH_HEADER_BYTES;
+    for (let i = 0; i < batch.blocks; i++) {
+      const kind = blockKind(view, at);
+      const session = this.#table.find(blockSession(view, at));
+      if (kind === BlockKind.openSession) this.#admit(positionOf(instance, i), positionOf(order, i), null);
+      else if (session !== undefined && kind === BlockKind.closeSession) this.#table.remove(session);
+      else if (session !== undefined) this.#table.advance(session, session.last, 0, this.#time, positionOf(order, i));
+      at += blockLength(view, at);
+    }
   }
 
   /** Executes a block of unordered reads on the present state, if its reply is wanted; returns how many commands it answered. */
@@ -145,7 +273,8 @@ export class ReplicatedState {
       ReplyStatus.ok,
       BlockKind.read,
     );
-    const answered = this.#execute(block.bytes, view, start, count, mix32(this.#ordered), true, writer);
+    this.#load(block.bytes, view, start, count);
+    const answered = this.#execute(mix32(this.#ordered), true, writer);
     if (answered < count) stampReplyStatus(writer.view, at, ReplyStatus.split);
     endReply(writer, at, answered);
     out.readDone(route, at);
@@ -176,94 +305,139 @@ export class ReplicatedState {
     }
   }
 
-  snapshot(): SnapshotSource {
-    return new StateSource(this.#time, this.#ordered, this.#table, this.#service);
+  /** A snapshot, with that of the service or whatever else behind it. */
+  snapshot(rest: SnapshotSource = this.#service.snapshot()): SnapshotSource {
+    return new StateSource(this.#time, this.#ordered, this.#table, rest);
   }
 
   /** `installed` is called when the state has been replaced. */
-  restore(installed: () => void): SnapshotSink {
-    return new StateSink(this.#options, this.#service, ({ time, commands, table }) => {
+  restore(installed: () => void, rest: SnapshotSink = this.#service.restore()): SnapshotSink {
+    return new StateSink(this.#options, rest, ({ time, commands, table }) => {
       this.#time = time;
+      this.#clock = time;
       this.#ordered = commands;
       this.#table = table;
       installed();
     });
   }
 
-  #block(bytes: Uint8Array, view: DataView, at: number, position: Position, out: ExecutionSink): void {
+  #next(out: ExecutionSink): void {
+    const { bytes, view } = this.#batch as Batch;
+    const at = this.#at;
+    this.#take(bytes, view, at, positionOf(this.#instance, this.#block), this.#role, out);
+    this.#at = at + blockLength(view, at);
+    this.#block++;
+  }
+
+  #skipMarks(out: ExecutionSink): void {
+    const { view, blocks } = this.#batch as Batch;
+    while (this.#block < blocks && unitsAt(view, this.#at) === 0) this.#next(out);
+  }
+
+  #take(bytes: Uint8Array, view: DataView, at: number, position: Position, role: Role, out: ExecutionSink): void {
     switch (blockKind(view, at)) {
       case BlockKind.commands:
-        return this.#commands(bytes, view, at, position, out);
-      case BlockKind.openSession:
-        return this.#openSession(bytes, view, at, position, out);
-      case BlockKind.closeSession:
-        return this.#closeSession(view, at, position, out);
+        return this.#commands(bytes, view, at, position, role, out);
       case BlockKind.mergePoint:
       case BlockKind.skip:
         // Marks of a coordinator for the merge; nobody waits for an answer.
         return;
+      case BlockKind.openSession:
+        if (!this.#rules.control) break;
+        return this.#openSession(bytes, view, at, position, role, out);
+      case BlockKind.closeSession:
+        if (!this.#rules.control) break;
+        return this.#closeSession(view, at, position, role, out);
       default:
         assert(blockKind(view, at) === BlockKind.digest, "a block of a kind that is never ordered was ordered");
-        this.digest(this.#digest);
+        if (!this.#rules.control) break;
+        if (role === Role.follow) return;
+        if (this.#rules.digest === null) this.digest(this.#digest);
+        else this.#rules.digest(this.#digest);
         out.digestTaken(blockNonceHigh(view, at), blockNonceLow(view, at), position, this.#digest);
         return this.#answer(view, at, position, ReplyStatus.ok, blockSequence(view, at), out);
     }
+    this.#answer(view, at, position, ReplyStatus.misrouted, blockSequence(view, at), out);
   }
 
-  #commands(bytes: Uint8Array, view: DataView, at: number, position: Position, out: ExecutionSink): void {
+  #commands(bytes: Uint8Array, view: DataView, at: number, position: Position, role: Role, out: ExecutionSink): void {
     const first = blockSequence(view, at);
-    const session = blockStream(view, at) === 0 ? this.#table.find(blockSession(view, at)) : undefined;
+    const session = blockStream(view, at) === this.#rules.stream ? this.#table.find(blockSession(view, at)) : undefined;
     if (session === undefined) {
+      if (role === Role.follow) return;
       out.trace(TraceCode.commandsSkipped, blockSession(view, at), first, 0);
       return this.#answer(view, at, position, ReplyStatus.sessionExpired, first, out);
     }
-    if (first === session.last + 1) return this.#executeBlock(bytes, view, at, session, position, out);
-    this.#skip(view, at, session, position, out);
+    if (first !== session.last + 1) return this.#skip(view, at, session, position, role, out);
+    if (role === Role.follow) return this.#record(view, at, session, position, EMPTY, 0, 0);
+    this.#load(bytes, view, at, blockCommands(view, at));
+    if (this.#rules.admits !== null && !this.#rules.admits(this.#run)) {
+      out.trace(TraceCode.commandsSkipped, session.id, first, first);
+      return this.#answer(view, at, position, ReplyStatus.misrouted, first, out);
+    }
+    this.#executeBlock(view, at, session, position, out);
   }
 
-  #executeBlock(
-    bytes: Uint8Array,
-    view: DataView,
-    at: number,
-    session: Session,
-    position: Position,
-    out: ExecutionSink,
-  ): void {
+  #executeBlock(view: DataView, at: number, session: Session, position: Position, out: ExecutionSink): void {
     const first = session.last + 1;
     const count = blockCommands(view, at);
     const writer = out.replies();
     const reply = beginReply(writer, session.id, first, ReplyStatus.ok, BlockKind.commands);
-    this.#execute(bytes, view, at, count, seedOf(position), false, writer);
+    this.#execute(seedOf(position), false, writer);
     endReply(writer, reply, count);
+    this.#record(view, at, session, position, writer.bytes, reply, writer.length);
+    out.trace(TraceCode.commandsExecuted, session.id, first, count);
+    out.replied(session.id, position, reply);
+  }
+
+  /** Notes that the next block of a session was executed, with its reply block, which is empty if another thread has it. */
+  #record(
+    view: DataView,
+    at: number,
+    session: Session,
+    position: Position,
+    bytes: Uint8Array,
+    reply: number,
+    end: number,
+  ): void {
+    const first = session.last + 1;
+    const count = blockCommands(view, at);
     const own = this.#table.advance(session, first + count - 1, blockAcknowledged(view, at), this.#time, position);
-    this.#table.remember(own, first, count, position, writer.bytes, reply, writer.length);
-    out.trace(TraceCode.commandsExecuted, own.id, first, count);
-    out.replied(own.id, position, reply);
+    this.#table.remember(own, first, count, position, bytes, reply, end);
   }
 
   /** Answers a block that is not the next of its session. */
-  #skip(view: DataView, at: number, session: Session, position: Position, out: ExecutionSink): void {
+  #skip(view: DataView, at: number, session: Session, position: Position, role: Role, out: ExecutionSink): void {
     const first = blockSequence(view, at);
     const count = blockCommands(view, at);
     const { last } = session;
-    out.trace(TraceCode.commandsSkipped, session.id, first, last + 1);
+    if (role !== Role.follow) out.trace(TraceCode.commandsSkipped, session.id, first, last + 1);
     // A retransmission may be acknowledged in the very block: its own reply is looked up before replies are freed.
     const remembered = first + count - 1 <= last ? session.replyTo(first, count) : null;
     this.#table.advance(session, last, blockAcknowledged(view, at), this.#time, position);
     if (remembered !== null) {
+      // An empty one is a reply that another thread remembers, and repeats.
+      if (remembered.bytes.length === 0) return;
       const writer = out.replies();
       const reply = writer.length;
       writer.copy(remembered.bytes, 0, remembered.bytes.length);
       return out.replied(session.id, position, reply);
     }
+    if (role === Role.follow) return;
     if (first > last) this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
     else this.#answer(view, at, position, ReplyStatus.stale, first, out);
   }
 
-  #openSession(bytes: Uint8Array, view: DataView, at: number, position: Position, out: ExecutionSink): void {
-    const { idlest } = this.#table;
-    if (this.#table.full && idlest !== null) this.#remove(idlest, out);
-    this.#table.open(position, this.#time);
+  #openSession(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    position: Position,
+    role: Role,
+    out: ExecutionSink,
+  ): void {
+    this.#admit(position, position, role === Role.follow ? null : out);
+    if (role === Role.follow) return;
     out.trace(TraceCode.sessionOpened, position, 0, 0);
     const writer = out.replies();
     const reply = beginReply(writer, position, blockSequence(view, at), ReplyStatus.ok, BlockKind.openSession);
@@ -272,11 +446,61 @@ export class ReplicatedState {
     out.replied(position, position, reply);
   }
 
-  #closeSession(view: DataView, at: number, position: Position, out: ExecutionSink): void {
+  #closeSession(view: DataView, at: number, position: Position, role: Role, out: ExecutionSink): void {
     const session = this.#table.find(blockSession(view, at));
     if (session !== undefined) this.#table.remove(session);
+    if (role === Role.follow) return;
     const status = session === undefined ? ReplyStatus.sessionExpired : ReplyStatus.ok;
     this.#answer(view, at, position, status, blockSequence(view, at), out);
+  }
+
+  /** Opens a session, in place of the one that has been idle for longest if there is no room. */
+  #admit(id: Position, position: Position, out: ExecutionSink | null): void {
+    const { idlest } = this.#table;
+    if (this.#table.full && idlest !== null) this.#remove(idlest, out);
+    this.#table.open(id, this.#time, position);
+  }
+
+  /** Begins to execute the block at `at` one command at a time; false if it is not one to be executed. */
+  #beginBlock(bytes: Uint8Array, view: DataView, at: number): boolean {
+    if (blockKind(view, at) !== BlockKind.commands || blockStream(view, at) !== this.#rules.stream) return false;
+    const session = this.#table.find(blockSession(view, at));
+    if (session === undefined || blockSequence(view, at) !== session.last + 1) return false;
+    this.#load(bytes, view, at, blockCommands(view, at));
+    if (this.#rules.admits !== null && !this.#rules.admits(this.#run)) return false;
+    this.#session = session;
+    this.#offset = at + BLOCK_HEADER_BYTES;
+    const writer = (this.#partial ??= new ByteWriter(4096, REPLY_BYTES_MAX));
+    writer.clear();
+    beginReply(writer, session.id, session.last + 1, ReplyStatus.ok, BlockKind.commands);
+    return true;
+  }
+
+  #executeUnit(bytes: Uint8Array, view: DataView): void {
+    const run = this.#run;
+    run.bytes = bytes;
+    run.view = view;
+    run.count = 1;
+    run.offsets[0] = this.#offset;
+    this.#offset += view.getUint32(this.#offset, true);
+    const seed = mix32(seedOf(positionOf(this.#instance, this.#block)) + this.#left);
+    this.#execute(seed, false, this.#partial as ByteWriter);
+  }
+
+  #finishBlock(view: DataView, out: ExecutionSink): void {
+    const session = this.#session as Session;
+    const partial = this.#partial as ByteWriter;
+    const position = positionOf(this.#instance, this.#block);
+    const first = session.last + 1;
+    const count = blockCommands(view, this.#at);
+    this.#session = null;
+    endReply(partial, 0, count);
+    this.#record(view, this.#at, session, position, partial.bytes, 0, partial.length);
+    const writer = out.replies();
+    const reply = writer.length;
+    writer.copy(partial.bytes, 0, partial.length);
+    out.trace(TraceCode.commandsExecuted, session.id, first, count);
+    out.replied(session.id, position, reply);
   }
 
   /** Answers a block by a reply block without replies. */
@@ -295,16 +519,8 @@ export class ReplicatedState {
     out.replied(session, position, reply);
   }
 
-  /** Runs the commands of the block at `at`, verifies that there is one reply each, and returns how many were answered. */
-  #execute(
-    bytes: Uint8Array,
-    view: DataView,
-    at: number,
-    count: number,
-    seed: number,
-    readOnly: boolean,
-    writer: ByteWriter,
-  ): number {
+  /** Makes a run of the commands of the block at `at`. */
+  #load(bytes: Uint8Array, view: DataView, at: number, count: number): void {
     const run = this.#run;
     if (run.offsets.length < count) run.offsets = new Uint32Array(Math.max(count, 2 * run.offsets.length));
     const { offsets } = run;
@@ -316,7 +532,13 @@ export class ReplicatedState {
     run.bytes = bytes;
     run.view = view;
     run.count = count;
-    run.time = this.#time;
+  }
+
+  /** Executes the run that is loaded, verifies that there is one reply each, and returns how many commands were answered. */
+  #execute(seed: number, readOnly: boolean, writer: ByteWriter): number {
+    const run = this.#run;
+    const { count } = run;
+    run.time = this.#clock;
     run.seed = seed;
     run.readOnly = readOnly;
     run.answered = count;
@@ -339,14 +561,21 @@ export class ReplicatedState {
     for (let i = 0; i < EXPIRED_PER_BATCH_MAX; i++) {
       const { idlest } = this.#table;
       if (idlest === null || idlest.activeAt >= due) return;
-      this.#remove(idlest, out);
+      this.#remove(idlest, this.#role === Role.follow ? null : out);
     }
   }
 
-  #remove(session: Session, out: ExecutionSink): void {
+  #remove(session: Session, out: ExecutionSink | null): void {
     this.#table.remove(session);
-    out.trace(TraceCode.sessionExpired, session.id, 0, 0);
+    if (out !== null) out.trace(TraceCode.sessionExpired, session.id, 0, 0);
   }
+}
+
+/** The units of the block at `at`, see `unitsOf`. */
+function unitsAt(view: DataView, at: number): number {
+  const kind = blockKind(view, at);
+  if (kind === BlockKind.commands) return blockCommands(view, at);
+  return kind === BlockKind.mergePoint || kind === BlockKind.skip ? 0 : 1;
 }
 
 /** Randomness that all replicas agree on: a function of the log position. */
