@@ -49,7 +49,8 @@ export class Member {
   /** While true nothing is confirmed durable. */
   diskStalled = false;
   unsynced: Unsynced[] = [];
-  durable: Uint8Array[] = [];
+  /** A number stands where damaged records are known to have been of instances up to that one. */
+  durable: (Uint8Array | number)[] = [];
   /** Decided values in order, as text; index 0 is instance `decidedFrom + 1`. */
   decided: string[] = [];
   readable: { ticket: number; after: Instance }[] = [];
@@ -74,6 +75,10 @@ export class Member {
   start(amnesiaNonce = 0): void {
     const records: MultiPaxosRecord[] = [];
     for (const bytes of this.durable) {
+      if (typeof bytes === "number") {
+        records.push({ kind: "lost", through: bytes });
+        continue;
+      }
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const record = multiPaxos.codec.decodeRecord(bytes, view, 0, bytes.length, this.arena, this.checkpoint);
       assert(record !== null, "a record that was written is read back");
@@ -157,6 +162,15 @@ export class Member {
 
   read(ticket: number): void {
     this.step({ kind: "read", now: this.group.now, ticket });
+  }
+
+  /** Writes what stands at the head of a new segment of its log. */
+  prologue(): void {
+    for (const record of this.protocol.prologue()) {
+      const writer = new ByteWriter();
+      multiPaxos.codec.encodeRecord(record, writer);
+      this.durable.push(writer.toBytes());
+    }
   }
 
   /** The process dies; what was not synced is lost. */
