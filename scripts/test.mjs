@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 /** Clusters of several processes run in these tests; more than two files at a time would starve their timeouts. */
 const concurrentFilesMax = 2;
 /** A test that takes longer than this hangs. Long searches belong to `npm run soak`. */
-const testTimeoutMs = 180_000;
+const testTimeoutMs = 300_000;
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "dist", "test");

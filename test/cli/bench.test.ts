@@ -1,7 +1,9 @@
 /** `synod bench` as programs use it: the JSON of its contract to the letter, what it refuses, what it warns of. */
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
-import { finished, type JsonLine } from "./synod-process.js";
+import { finished, type JsonLine, synod, temporaryDirectory } from "./synod-process.js";
 
 const quick = ["--seconds", "0.5", "--keys", "500", "--durability", "memory"];
 
@@ -76,4 +78,49 @@ describe("bench refuses before it starts anything", () => {
       assert.equal(code, 4);
     });
   }
+});
+
+describe("bench", () => {
+  test("on its own cluster: figures, equal digests, nothing left running", async (t) => {
+    const load = ["--workload", "mixed", "--seconds", "1", "--keys", "500", "--clients", "2", "--window", "16"];
+    const { code, lines, stderr } = await finished(t, ["bench", ...load, "--durability", "memory", "--json"]);
+    assert.equal(code, 0, stderr);
+    const [report] = lines as [JsonLine];
+    assert.equal(report["digests_equal"], true);
+    assert.equal(report["errors"], 0);
+    assert.ok(Number(report["commands"]) > 0);
+    assert.equal((report["executed"] as number[]).length, 3);
+    const latency = report["latency_ms"] as Record<string, number>;
+    const figures = ["p50", "p95", "p99", "p999", "max"].map((name) => latency[name] ?? Number.NaN);
+    assert.deepEqual(
+      figures,
+      figures.toSorted((a, b) => a - b),
+    );
+    assert.equal((report["config"] as JsonLine)["durability"], "memory");
+  });
+
+  test("interrupted while its cluster starts, it leaves nothing behind", async (t) => {
+    const temporary = temporaryDirectory(t);
+    const load = ["--durability", "memory", "--seconds", "60"];
+    const bench = synod(t, ["bench", ...load], { TMPDIR: temporary });
+    while (readdirSync(temporary).length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    bench.kill("SIGTERM");
+    assert.equal(await bench.exit(), 3, bench.stderr);
+    assert.deepEqual(readdirSync(temporary), []);
+  });
+
+  test("on a running cluster", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const up = synod(t, ["up", "--data", data, "--port", "0", "--json"]);
+    const [first] = await up.ready();
+    const load = ["--seconds", "1", "--keys", "200", "--rate", "200", "--json"];
+    for (const where of [
+      ["--data", data],
+      ["--address", first?.client ?? ""],
+    ]) {
+      const { code, lines, stderr } = await finished(t, ["bench", ...where, ...load]);
+      assert.equal(code, 0, stderr);
+      assert.equal(lines[0]?.["digests_equal"], true);
+    }
+  });
 });

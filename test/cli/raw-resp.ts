@@ -1,5 +1,7 @@
 /** The Redis protocol as bytes, so that these tests trust no client of anybody's. */
+import assert from "node:assert/strict";
 import { connect } from "node:net";
+import type { ReplicaEntry } from "./synod-process.js";
 
 /** Sends requests over a new connection and resolves with as many bytes of replies as `expected` has, as text. */
 export function ask(address: string, requests: string, expected: string): Promise<string> {
@@ -28,4 +30,14 @@ export function request(...parts: readonly string[]): string {
 /** A bulk reply. */
 export function bulk(text: string): string {
   return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+}
+
+/** Sets a key through a replica's port; fails unless it was acknowledged. */
+export async function set(replica: ReplicaEntry, key: string, value: string): Promise<void> {
+  assert.equal(await ask(replica.resp, request("SET", key, value), "+OK\r\n"), "+OK\r\n");
+}
+
+/** The reply to a GET through a replica's port, as long as that of "value". */
+export async function get(replica: ReplicaEntry, key: string): Promise<string> {
+  return ask(replica.resp, request("GET", key), bulk("value"));
 }
