@@ -46,6 +46,11 @@ export interface BtreeOptions {
    * one group alone.
    */
   readonly hashedGroups?: number;
+  /**
+   * Whether the leaves of several commands are looked for together, which is what makes runs fast; `true` by default. The lab
+   * compares execution models without it, since what a command costs then does not depend on how many come at once.
+   */
+  readonly groupDescent?: boolean;
 }
 
 const BOUNDS_MAX = 30;
@@ -57,6 +62,8 @@ export class Btree implements SharedService {
   readonly #bounds: Uint32Array;
   readonly #hashed: number;
   readonly #groups: number;
+  /** Commands whose leaves are looked for together. */
+  readonly #together: number;
   // The commands of the present group.
   readonly #operations = new Uint8Array(GROUP);
   readonly #lows = new Uint32Array(GROUP);
@@ -68,6 +75,7 @@ export class Btree implements SharedService {
     const bounds = options.bounds ?? [];
     assert(bounds.length <= BOUNDS_MAX, `at most ${BOUNDS_MAX} bounds, got ${bounds.length}`);
     this.#bounds = Uint32Array.from(bounds.flat());
+    this.#together = options.groupDescent === false ? 1 : GROUP;
     this.#hashed = options.hashedGroups ?? 0;
     this.#groups = this.#hashed === 0 ? bounds.length + 1 : this.#hashed;
     assert(this.#hashed === 0 || bounds.length === 0, "keys belong to groups by bounds or by a hash, not by both");
@@ -93,6 +101,16 @@ export class Btree implements SharedService {
     return service;
   }
 
+  /**
+   * A service over the same tree in the same thread, with other options: the lab compares mappings without filling a tree for
+   * each. One of the two is used at a time, and neither restores a snapshot.
+   */
+  regrouped(options: BtreeOptions): Btree {
+    const service = new Btree(options);
+    service.#tree = this.#tree;
+    return service;
+  }
+
   publish(alone: boolean): void {
     this.#tree.publish(alone);
   }
@@ -110,8 +128,9 @@ export class Btree implements SharedService {
 
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     const start = replies.length;
-    for (let first = 0; first < run.count; first += GROUP) {
-      const count = Math.min(GROUP, run.count - first);
+    const together = this.#together;
+    for (let first = 0; first < run.count; first += together) {
+      const count = Math.min(together, run.count - first);
       this.#decode(run, first, count);
       this.#tree.locate(this.#lows, this.#highs, this.#leaves, count);
       const done = this.#executeGroup(run, first, count, start, replies, undo);
