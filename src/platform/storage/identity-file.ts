@@ -94,37 +94,50 @@ export class IdentityFile implements IdentityStore {
       return "damaged";
     }
     if (typeof value !== "object" || value === null) return "damaged";
-    const stored = value as Partial<Record<keyof Identity | "checksum", unknown>>;
-    const { format, clusterId, replica, durability, bootId, started, amnesiaNonce, shape, logExtent, checksum } =
-      stored;
-    if (typeof format === "number" && format > identityFormat) {
+    const stored = value as Stored;
+    const identity = identityOf(stored);
+    const holds = identity !== null && stored.checksum === checksumOf(identity);
+    const { format } = stored;
+    if (format === identityFormat && holds) {
+      if (identity.clusterId === this.#clusterId) return identity;
+      return new ConfigError(`${this.#path} belongs to cluster ${identity.clusterId}, not to ${this.#clusterId}`);
+    }
+    // A newer format has a checksum of its own: one that holds for this format is that of a damaged digit.
+    if (typeof format === "number" && format > identityFormat && !holds) {
       return new FormatVersionError(`${this.#path} has format ${format}; this program reads up to ${identityFormat}`);
     }
-    if (
-      format !== identityFormat ||
-      typeof clusterId !== "string" ||
-      typeof replica !== "number" ||
-      typeof durability !== "string" ||
-      typeof bootId !== "string" ||
-      typeof started !== "boolean" ||
-      typeof amnesiaNonce !== "number" ||
-      (shape !== undefined && typeof shape !== "string") ||
-      (logExtent !== undefined && typeof logExtent !== "number")
-    ) {
-      return "damaged";
-    }
-    const known = { format, clusterId, replica, durability, bootId, started, amnesiaNonce } as const;
-    const identity: Identity = {
-      ...known,
-      ...(shape === undefined ? {} : { shape }),
-      ...(logExtent === undefined ? {} : { logExtent }),
-    };
-    if (checksum !== checksumOf(identity)) return "damaged";
-    if (clusterId !== this.#clusterId) {
-      return new ConfigError(`${this.#path} belongs to cluster ${clusterId}, not to ${this.#clusterId}`);
-    }
-    return identity;
+    return "damaged";
   }
+}
+
+type Stored = Partial<Record<keyof Identity | "checksum", unknown>>;
+
+/** The fields of this format, whatever format they say that they are of; null if any is missing or of a wrong type. */
+function identityOf(stored: Stored): Identity | null {
+  const { clusterId, replica, durability, bootId, started, amnesiaNonce, shape, logExtent } = stored;
+  if (
+    typeof clusterId !== "string" ||
+    typeof replica !== "number" ||
+    typeof durability !== "string" ||
+    typeof bootId !== "string" ||
+    typeof started !== "boolean" ||
+    typeof amnesiaNonce !== "number" ||
+    (shape !== undefined && typeof shape !== "string") ||
+    (logExtent !== undefined && typeof logExtent !== "number")
+  ) {
+    return null;
+  }
+  return {
+    format: identityFormat,
+    clusterId,
+    replica,
+    durability,
+    bootId,
+    started,
+    amnesiaNonce,
+    ...(shape === undefined ? {} : { shape }),
+    ...(logExtent === undefined ? {} : { logExtent }),
+  };
 }
 
 function checksumOf(identity: Identity): string {

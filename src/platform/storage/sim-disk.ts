@@ -1,6 +1,6 @@
 import { assert, KiB, type Prng } from "../../base/index.js";
 import type { SimKernel, SimProcess } from "../sim-kernel/index.js";
-import { batchHeaderBytes, beginsBatch, parseName, sectorBytes } from "./batch-format.js";
+import { batchHeaderBytes, batchHeaderBytesMin, beginsBatch, paddedLength, parseName, sectorBytes } from "./batch-format.js";
 import type { StorageInit } from "./config.js";
 import type { Done, FileSystem, OpenMode, StoredFile } from "./file-system.js";
 import { openStorage, type ReplicaStorage } from "./replica-storage.js";
@@ -23,12 +23,25 @@ export interface SimDiskFaults {
   failSync: string | null;
   /** The next write to a file fails with this code, once, after a part of it. */
   failWrite: string | null;
+  /** The next batch that is written to the log lands where an older one stands, in its own segment or in another; once. */
+  misdirectWrite: boolean;
   /** Files may not grow beyond this many bytes together: then ENOSPC, after the part that fits. */
   capacityBytes: number;
   /** After so many reads of files, so many are answered with a flipped bit; the disk still holds the right one. */
   flipReads: { after: number; times: number } | null;
   /** Syncs are confirmed and make nothing durable: a disk with a volatile cache that ignores flushes. */
   liesAboutSync: boolean;
+}
+
+/** Where a batch stands on the disk. */
+interface BatchPlace {
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+function isSegment(path: string): boolean {
+  return parseName(path.slice(path.lastIndexOf("/") + 1))?.kind === "segment";
 }
 
 const directory = "/replica";
@@ -54,6 +67,7 @@ export class SimDisk {
   readonly faults: SimDiskFaults = {
     failSync: null,
     failWrite: null,
+    misdirectWrite: false,
     capacityBytes: Infinity,
     flipReads: null,
     liesAboutSync: false,
@@ -63,6 +77,9 @@ export class SimDisk {
   operationLatencyMs: LatencyRange = { min: 0.01, max: 0.05 };
   /** Syncs confirmed so far. */
   syncs = 0;
+  /** Writes that have landed in a wrong place, and reads that were answered wrongly. */
+  misdirected = 0;
+  misreads = 0;
 
   readonly #entries = new Map<string, SimFile>();
   readonly #durableEntries = new Map<string, SimFile>();
@@ -135,23 +152,69 @@ export class SimDisk {
   }
 
   /**
-   * Flips a random bit in the header of a random batch in the log's present segments, and says where; null if there is
-   * none. The batch may be one of a recycled file's earlier life, or the last one: then nothing of value is damaged.
+   * Flips a random bit of a random batch in the log's present segments, in its header as often as behind it, and says where;
+   * null if there is none. The batch may be one of a recycled file's earlier life, or the last one: then nothing of value is
+   * damaged.
    */
-  damageLog(): { readonly path: string; readonly offset: number } | null {
-    const found: { path: string; offset: number }[] = [];
+  damageLog(): BatchPlace | null {
+    const found = this.#batches();
+    if (found.length === 0) return null;
+    const { path, offset, length } = this.prng.pick(found);
+    const at = offset + this.prng.below(this.prng.chance(0.5) ? Math.min(batchHeaderBytes, length) : length);
+    this.flipBit(path, at, this.prng.below(8));
+    return { path, offset: at, length: 1 };
+  }
+
+  /** What looks like a batch in the log's present segments, in order of place. */
+  #batches(): BatchPlace[] {
+    const found: BatchPlace[] = [];
     for (const { path, bytes } of this.files()) {
-      if (parseName(path.slice(path.lastIndexOf("/") + 1))?.kind !== "segment") continue;
+      if (!isSegment(path)) continue;
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      for (let offset = 0; offset + batchHeaderBytes <= bytes.length; offset += sectorBytes) {
-        if (beginsBatch(view, offset)) found.push({ path, offset });
+      for (let offset = 0; offset + batchHeaderBytesMin <= bytes.length; offset += sectorBytes) {
+        if (!beginsBatch(view, offset)) continue;
+        found.push({ path, offset, length: Math.min(view.getUint32(offset + 12, true), bytes.length - offset) });
       }
     }
-    if (found.length === 0) return null;
-    const target = this.prng.pick(found);
-    const offset = target.offset + this.prng.below(batchHeaderBytes);
-    this.flipBit(target.path, offset, this.prng.below(8));
-    return { path: target.path, offset };
+    return found;
+  }
+
+  /**
+   * Where a write of a batch goes that should go elsewhere, and there it is at once as durable as it gets; false if there is no
+   * place for it, or it is none of a batch.
+   */
+  misdirect(path: string, offset: number, bytes: Uint8Array): boolean {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (!this.faults.misdirectWrite || !isSegment(path) || !beginsBatch(view, 0)) return false;
+    const length = paddedLength(bytes.length);
+    const places = this.#batches().filter(
+      (place) =>
+        (place.path !== path || place.offset + length <= offset || offset + length <= place.offset) &&
+        this.#entries.get(place.path)?.accepts(place.offset, length) === true,
+    );
+    if (places.length === 0) return false;
+    const place = this.prng.pick(places);
+    this.#entries.get(place.path)?.overwrite(place.offset, bytes);
+    this.faults.misdirectWrite = false;
+    this.misdirected++;
+    return true;
+  }
+
+  /** Everything in one directory is gone, between two processes. */
+  loseDirectory(name: "log" | "checkpoint"): void {
+    assert(this.#process?.alive !== true, "a directory is lost while no process uses the disk");
+    for (const entries of [this.#entries, this.#durableEntries]) {
+      for (const path of [...entries.keys()]) if (path.startsWith(`${directory}/${name}/`)) entries.delete(path);
+    }
+    this.#changes = [];
+  }
+
+  /** Flips a random bit of the identity; false if there is none. */
+  damageIdentity(): boolean {
+    const file = this.#entries.get(`${directory}/identity`);
+    if (file === undefined || file.bytes.length === 0) return false;
+    file.flip(this.prng.below(file.bytes.length), this.prng.below(8));
+    return true;
   }
 
   /** Flips a random bit of the newest checkpoint; false if there is none. */
@@ -172,6 +235,7 @@ export class SimDisk {
     if (flipReads === null || end === start || flipReads.after-- > 0) return;
     const at = start + this.prng.below(end - start);
     into[at] = (into[at] as number) ^ (1 << this.prng.below(8));
+    this.misreads++;
     if (--flipReads.times === 0) this.faults.flipReads = null;
     else flipReads.after = 0;
   }
@@ -355,6 +419,13 @@ class SimStoredFile implements StoredFile {
       stop = start + this.#disk.prng.below(end - start + 1);
       error = failure(faults.failWrite, this.#path);
       faults.failWrite = null;
+    }
+    if (error === null && this.#disk.misdirect(this.#path, offset, bytes.subarray(start, end))) {
+      this.#fs.operate(
+        () => {},
+        () => (this.#synced ? this.sync(done) : done(null)),
+      );
+      return;
     }
     // What the file holds from now on is the bytes as they are now; changing them before `done` would be a bug elsewhere.
     const write = this.#file.write(offset, new Uint8Array(bytes.subarray(start, stop)));

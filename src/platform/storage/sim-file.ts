@@ -93,6 +93,20 @@ export class SimFile {
     for (const write of this.#unsynced) this.#live.put(write.offset, write.bytes);
   }
 
+  /** Whether something can be put here from outside: the file is long enough, and no write is under way to the place. */
+  accepts(offset: number, length: number): boolean {
+    return (
+      offset + length <= this.#live.size &&
+      this.#unsynced.every((write) => write.offset + write.bytes.length <= offset || offset + length <= write.offset)
+    );
+  }
+
+  /** Puts bytes in place that nobody meant for it, durably. */
+  overwrite(offset: number, bytes: Uint8Array): void {
+    this.#live.put(offset, bytes);
+    this.#durable.put(offset, bytes);
+  }
+
   /** Flips one bit wherever the byte is held. */
   flip(offset: number, bit: number): void {
     for (const bytes of [this.#live.bytes, this.#durable.bytes]) {
