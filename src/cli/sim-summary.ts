@@ -17,7 +17,7 @@ export function summaryFields(tally: RunTally): object {
     connection_replies: tally.connectionReplies,
     slowest_progress: tally.slowestProgress,
     slowest_healing: tally.slowestHealing,
-    faults: Object.fromEntries(tally.faults),
+    faults: Object.fromEntries([...tally.faults].filter(([, { enabled }]) => enabled > 0)),
   };
 }
 

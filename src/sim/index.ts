@@ -13,4 +13,5 @@ export { type Bug, bugs } from "./bugs/index.js";
 export * from "./check/index.js";
 export * from "./run/index.js";
 export * from "./scenario/index.js";
-export { WorldViolation } from "./world/index.js";
+export { Nemesis } from "./faults/index.js";
+export { SimWorld, WorldViolation } from "./world/index.js";

@@ -6,6 +6,7 @@ import {
   acceptedWithheld,
   amnesiaUnnoticed,
   gapSkipped,
+  leadsOnce,
   prologueEmpty,
   promiseCutShort,
   promisesForgotten,
@@ -316,6 +317,14 @@ export const bugs: readonly Bug[] = [
     seeds: [1, 40],
     arguments: { service: "kv", replicas: 3, faults: ["delay", "isolate", "transfer"], connections: 3 },
     plant: blocksOvertake,
+  },
+  {
+    name: "leads-once",
+    invariant: "progress",
+    description: "A replica that has led and been deposed never stands for election again. Nothing unsafe comes of it.",
+    seeds: [1, 20],
+    arguments: { replicas: 3, durability: "fsync", faults: ["isolate", "transfer", "pause"] },
+    plant: leadsOnce,
   },
   {
     name: "trim-before-checkpoint",

@@ -1,4 +1,11 @@
-import { type Ballot, ballotProposer, type Batch, type HeldSend, type Instance } from "../../model/index.js";
+import {
+  type Ballot,
+  ballotProposer,
+  type Batch,
+  type HeldSend,
+  type Instance,
+  type ReplicaId,
+} from "../../model/index.js";
 import type { Disguise } from "../world/index.js";
 import { type AnyEvent, PassingSink, throughSink } from "./passing-sink.js";
 
@@ -127,6 +134,21 @@ class EagerTrim extends PassingSink {
   }
 }
 export const trimBeforeCheckpoint = (): Disguise => inOrdering(() => new EagerTrim());
+
+/** A replica that has led, and does not any more, asks nobody whether it may stand for election again. */
+class LeadsOnce extends PassingSink {
+  #led = false;
+
+  override before(event: AnyEvent): AnyEvent {
+    if (this.view.role === "leader") this.#led = true;
+    return event;
+  }
+
+  override send(to: ReplicaId, message: unknown): void {
+    if (!this.#led || (message as Kinded).kind !== "preVote") this.out.send(to, message);
+  }
+}
+export const leadsOnce = (): Disguise => inOrdering(() => new LeadsOnce());
 
 interface Message extends Kinded {
   readonly ballot: Ballot;

@@ -1,10 +1,12 @@
 import { Prng } from "../../base/index.js";
+import { majority } from "../../model/index.js";
 import type { FaultName, Strike } from "../scenario/index.js";
 import type { SimReplica, SimWorld } from "../world/index.js";
 import { LinkFaults } from "./link-faults.js";
 
 /** A pause lasts as long as one of these, in ms, or up to three times that: from 0.1 to 30 s, short ones and long ones alike. */
 const PAUSES_MS = [100, 300, 1000, 3000, 10_000] as const;
+const NO_MAJORITY_MS_MAX = 1000;
 /** How much a wall clock gains or loses each ms: what oscillators do, what broken ones do, and one that all but stops. */
 const DRIFTS = [0, 0.0002, -0.0002, 0.05, -0.05, 1, -0.9] as const;
 /** A client stands still for so many times the idle time of its session, and for this many ms at most. */
@@ -169,8 +171,14 @@ export class Nemesis {
 
   #pause(replica: SimReplica): boolean {
     if (!replica.running || replica.paused) return false;
+    const drawnMs = this.#prng.pick(PAUSES_MS) * this.#prng.between(1, 3);
+    // A cluster without a majority does nothing: that is tried too, but not for most of a run.
+    const { replicas } = this.#world;
+    const awake = replicas.filter((other) => other !== replica && other.running && !other.paused).length;
+    const lengthMs = awake >= majority(replicas.length) ? drawnMs : Math.min(drawnMs, NO_MAJORITY_MS_MAX);
+    this.#world.note(`r${replica.id}`, `stands still for ${Math.round(lengthMs)} ms`);
     replica.pause();
-    this.#world.kernel.after(this.#prng.pick(PAUSES_MS) * this.#prng.between(1, 3), () => replica.resume());
+    this.#world.kernel.after(lengthMs, () => replica.resume());
     return true;
   }
 
@@ -181,7 +189,9 @@ export class Nemesis {
     const client = this.#prng.pick(clients);
     const share = this.#prng.between(EXPIRY_SHARE_MIN, EXPIRY_SHARE_MAX);
     if (!client.pause()) return false;
-    kernel.after(Math.min(scenario.limits.sessionIdleMs * share, EXPIRY_MS_MAX), () => client.resume());
+    const lengthMs = Math.min(scenario.limits.sessionIdleMs * share, EXPIRY_MS_MAX);
+    this.#world.note("a client", `stands still for ${Math.round(lengthMs)} ms`);
+    kernel.after(lengthMs, () => client.resume());
     return true;
   }
 
