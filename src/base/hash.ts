@@ -66,6 +66,17 @@ export class Hash64 {
     return this.u32(hashBytes(bytes, start, end, 2));
   }
 
+  /** Back to where a new one begins. */
+  reset(): void {
+    this.high = 0x9e3779b9;
+    this.low = 0x7f4a7c15;
+  }
+
+  /** 53 bits of it as a whole number, for comparisons that need no text. */
+  number(): number {
+    return ((this.high >>> 11) & 0x1fffff) * 4294967296 + (this.low >>> 0);
+  }
+
   hex(): string {
     return (this.high >>> 0).toString(16).padStart(8, "0") + (this.low >>> 0).toString(16).padStart(8, "0");
   }

@@ -32,7 +32,8 @@ export class WaitingReads {
   readonly #bytesMax: number;
   readonly #heap = new Heap<WaitingRead>((a, b) => a.after < b.after || (a.after === b.after && a.arrival < b.arrival));
   readonly #free: Chunk[] = [];
-  #open: Chunk = makeChunk(CHUNK_BYTES);
+  /** Empty until a read has to wait. */
+  #open: Chunk = makeChunk(0);
   #arrivals = 0;
   /** Bytes of waiting blocks. */
   bytes = 0;
@@ -87,7 +88,7 @@ export class WaitingReads {
     const open = this.#open;
     if (open.bytes.length - open.used >= length) return open;
     // An open chunk without live blocks is empty, so that it is too small for this block; it is kept for the next ones.
-    if (open.live === 0 || length > CHUNK_BYTES) return makeChunk(length);
+    if (length > CHUNK_BYTES || (open.live === 0 && open.bytes.length === CHUNK_BYTES)) return makeChunk(length);
     this.#open = this.#free.pop() ?? makeChunk(CHUNK_BYTES);
     return this.#open;
   }

@@ -5,7 +5,7 @@ import { NO_REGION, Region } from "./region.js";
 
 /** Blocks are whole units; a reference is the number of a block's first unit. */
 const UNIT_BYTES = 16;
-/** Units of a chunk, 8 MiB. A block lies within one chunk. */
+/** Units that the references of a chunk reach, 8 MiB. A block lies within one chunk. */
 const CHUNK_SHIFT = 19;
 const CHUNK_UNITS = 1 << CHUNK_SHIFT;
 const UNIT_MASK = CHUNK_UNITS - 1;
@@ -14,7 +14,9 @@ const CHUNKS_MAX = 2 ** 32 / CHUNK_UNITS;
 /** Nothing smaller is asked for, so that a smaller rest of a block is left with it. */
 const BLOCK_UNITS_MIN = 4;
 /** The first unit of a chunk, since reference 0 means none, and the last, which ends the walk to a next block. */
-const LARGEST_UNITS = CHUNK_UNITS - 2;
+const BOUND_UNITS = 2;
+/** The first chunk has 64 KiB and each further one doubles the whole, so that a small store is small and soon made. */
+const FIRST_CHUNK_UNITS = 4096;
 
 /** Flags in the first word of a block, beside its size in units. */
 const FREE = 0x8000_0000;
@@ -55,7 +57,7 @@ export class ByteHeap {
   /** A chunk that is wholly free, -1 if there is none. */
   #spare = -1;
   #usedUnits = 0;
-  #chunkCount = 0;
+  #reservedUnits = 0;
 
   /** Bytes in used blocks. */
   get used(): number {
@@ -64,7 +66,7 @@ export class ByteHeap {
 
   /** Bytes of all chunks. */
   get reserved(): number {
-    return this.#chunkCount * CHUNK_UNITS * UNIT_BYTES;
+    return this.#reservedUnits * UNIT_BYTES;
   }
 
   /** A block that holds `bytes` bytes, header included. Its content is undefined. */
@@ -73,7 +75,7 @@ export class ByteHeap {
     const units = unitsOf(bytes);
     let ref = this.#takeFit(units);
     if (ref === 0) {
-      this.#addChunk();
+      this.#addChunk(units);
       ref = this.#takeFit(units);
     }
     this.#cut(ref, units);
@@ -102,7 +104,7 @@ export class ByteHeap {
       size += before;
     }
     this.#list(ref, words, at, size);
-    if (size === LARGEST_UNITS) this.#onChunkFree(ref >>> CHUNK_SHIFT);
+    if (size + BOUND_UNITS === words.length >> 2) this.#onChunkFree(ref >>> CHUNK_SHIFT);
   }
 
   /** Bytes that a block holds, header included. */
@@ -144,12 +146,13 @@ export class ByteHeap {
     let free = 0;
     for (const words of this.#words) {
       if (words.length === 0) continue;
+      const last = (words.length >> 2) - 1;
       let before = 0;
       let at = 4;
-      while (at >> 2 < CHUNK_UNITS - 1) {
+      while (at >> 2 < last) {
         const header = words[at] as number;
         const size = header & SIZE_MASK;
-        assert(size > 0 && (at >> 2) + size < CHUNK_UNITS, "a block reaches beyond its chunk");
+        assert(size > 0 && (at >> 2) + size <= last, "a block reaches beyond its chunk");
         assert(((header & FREE_BEFORE) !== 0) === (before !== 0), "a block is wrong about the one before it");
         assert(before === 0 || (header & FREE) === 0, "two free blocks side by side");
         if ((header & FREE) === 0) {
@@ -162,7 +165,7 @@ export class ByteHeap {
         }
         at += size << 2;
       }
-      assert(at >> 2 === CHUNK_UNITS - 1, "the blocks do not fill their chunk");
+      assert(at >> 2 === last, "the blocks do not fill their chunk");
       assert((((words[at] as number) & FREE_BEFORE) !== 0) === (before !== 0), "the end of a chunk is wrong");
     }
     for (let list = 0; list < LISTS; list++) {
@@ -192,7 +195,7 @@ export class ByteHeap {
     const at = (ref & UNIT_MASK) << 2;
     const size = (words[at] as number) & SIZE_MASK;
     this.#unlist(ref, words, at);
-    if (size === LARGEST_UNITS && ref >>> CHUNK_SHIFT === this.#spare) this.#spare = -1;
+    if (size + BOUND_UNITS === words.length >> 2 && ref >>> CHUNK_SHIFT === this.#spare) this.#spare = -1;
     // Before a free block there is none that is free, else they would be one.
     words[at] = size;
     const behind = at + (size << 2);
@@ -254,31 +257,38 @@ export class ByteHeap {
     if (next === 0) this.#filled[list >> 5] = (this.#filled[list >> 5] as number) & ~(1 << (list & 31));
   }
 
-  #addChunk(): void {
+  /** Adds a chunk with room for a block of so many units. */
+  #addChunk(units: number): void {
+    // A chunk that is kept although it is free is too small, or this one would not be needed.
+    if (this.#spare >= 0) this.#letGo(this.#spare);
     const chunk = this.#vacant.pop() ?? this.#words.length;
     assert(chunk < CHUNKS_MAX, "the byte heap is larger than its references reach");
-    const region = Region.ofLength(CHUNK_UNITS * UNIT_BYTES);
+    const least = Math.max(roundUp(units) + BOUND_UNITS, Math.min(this.#reservedUnits, CHUNK_UNITS));
+    let size = FIRST_CHUNK_UNITS;
+    while (size < least) size *= 2;
+    const region = Region.ofLength(size * UNIT_BYTES);
     const words = new Uint32Array(region.bytes.buffer);
     this.chunks[chunk] = region;
     this.#words[chunk] = words;
-    this.#chunkCount++;
-    const ref = chunk * CHUNK_UNITS + 1;
+    this.#reservedUnits += size;
     // The last unit counts as used for ever, so that nothing is joined beyond it.
-    words[(CHUNK_UNITS - 1) << 2] = 1;
-    this.#list(ref, words, 4, LARGEST_UNITS);
+    words[(size - 1) << 2] = 1;
+    this.#list(chunk * CHUNK_UNITS + 1, words, 4, size - BOUND_UNITS);
     this.#spare = chunk;
   }
 
   /** One free chunk is kept, so that a store around the limit of a chunk does not make and drop one over and over. */
   #onChunkFree(chunk: number): void {
-    if (this.#spare < 0) {
-      this.#spare = chunk;
-      return;
-    }
-    this.#unlist(chunk * CHUNK_UNITS + 1, this.#words[chunk] as Uint32Array, 4);
+    if (this.#spare < 0) this.#spare = chunk;
+    else this.#letGo(chunk);
+  }
+
+  #letGo(chunk: number): void {
+    const words = this.#words[chunk] as Uint32Array;
+    this.#unlist(chunk * CHUNK_UNITS + 1, words, 4);
+    this.#reservedUnits -= words.length >> 2;
     this.#words[chunk] = none;
     this.chunks[chunk] = NO_REGION;
-    this.#chunkCount--;
     this.#vacant.push(chunk);
   }
 }

@@ -1,5 +1,6 @@
 import { Hash64 } from "../../base/index.js";
 import {
+  type Digest,
   type Instance,
   majority,
   type Position,
@@ -51,9 +52,15 @@ interface Life {
   executed: Instance;
   installed: Instance;
   /** What the instance that is being executed did to sessions, as a hash, and as a list while no other replica is ahead. */
-  hash: Hash64;
+  readonly hash: Hash64;
   readonly pending: SessionEvent[];
   timeMs: number;
+}
+
+/** The digest of a state where a replica came to it first. */
+interface KnownDigest {
+  readonly words: Digest;
+  readonly replica: ReplicaId;
 }
 
 interface SessionEvent {
@@ -82,7 +89,7 @@ export class ClusterChecker {
 
   /** By instance, above `#forgotten`: hash of the value, hash of what it did to sessions, agreed time. */
   readonly #values = new Map<Instance, number>();
-  readonly #effects = new Map<Instance, string>();
+  readonly #effects = new Map<Instance, number>();
   readonly #times = new Map<Instance, number>();
   #forgotten: Instance = 0;
   /** Agreed time after the last instance that was forgotten, as far as it was known. */
@@ -93,7 +100,7 @@ export class ClusterChecker {
   readonly #sessions = new Map<SessionId, number>();
   #sessionsForgotten = false;
   readonly #acknowledged = new Map<SessionId, number>();
-  readonly #digests = new Map<Position, { readonly hex: string; readonly replica: ReplicaId }>();
+  readonly #digests = new Map<Position, KnownDigest>();
 
   constructor(replicas: number, options: ClusterCheckerOptions = {}) {
     this.#replicas = replicas;
@@ -150,13 +157,13 @@ export class ClusterChecker {
   }
 
   /** The state of a replica at a position, as an ordered digest command or a checkpoint found it. */
-  onDigest(replica: ReplicaId, position: Position, hex: string): void {
+  onDigest(replica: ReplicaId, position: Position, digest: Digest): void {
     const known = this.#digests.get(position);
     if (known === undefined) {
-      this.#digests.set(position, { hex, replica });
+      this.#digests.set(position, { words: digest.slice(), replica });
       bound(this.#digests, this.#positionsMax);
-    } else if (known.hex !== hex) {
-      const states = `${hex}, that of replica ${known.replica} is ${known.hex}`;
+    } else if (!equalDigests(known.words, digest)) {
+      const states = `${digest.join(".")}, that of replica ${known.replica} is ${known.words.join(".")}`;
       this.#report("digest", `at position ${position} the digest of replica ${replica} is ${states}`);
     }
   }
@@ -270,10 +277,15 @@ export class ClusterChecker {
     if (life.decides && instance > life.decided) {
       this.#report("order", `replica ${replica} executes instance ${instance}, but has decided only ${life.decided}`);
     }
-    const effect = life.hash.hex();
-    life.hash = new Hash64();
-    const pending = life.pending.splice(0);
+    const effect = life.hash.number();
+    life.hash.reset();
     life.executed = Math.max(life.executed, instance);
+    const { pending } = life;
+    this.#compareEffects(replica, instance, effect, pending);
+    pending.length = 0;
+  }
+
+  #compareEffects(replica: ReplicaId, instance: Instance, effect: number, pending: readonly SessionEvent[]): void {
     if (instance <= this.#forgotten) return;
     const known = this.#effects.get(instance);
     if (known !== undefined && known !== effect) {
@@ -320,7 +332,7 @@ export class ClusterChecker {
     life.decided = Math.max(life.decided, through);
     if (through > life.executed) {
       life.executed = through;
-      life.hash = new Hash64();
+      life.hash.reset();
       life.pending.length = 0;
     }
     this.#checkpointed(replica, through);
@@ -368,6 +380,11 @@ export class ClusterChecker {
   #report(invariant: Invariant, message: string): void {
     if (this.#violations.length < VIOLATIONS_MAX) this.#violations.push({ invariant, message });
   }
+}
+
+function equalDigests(a: Digest, b: Digest): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Forgets the oldest entries of a map beyond its maximum. */

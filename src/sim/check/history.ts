@@ -120,11 +120,12 @@ export class HistoryBuilder {
   }
 
   #invoke(state: ProcessState, event: HistoryEvent, line: number): void {
-    const who = `process ${quote(event.process)}`;
-    if (state.open !== null) throw new HistoryError(`${who} invokes while its last operation is open`, line);
+    if (state.open !== null) {
+      throw new HistoryError(`process ${quote(event.process)} invokes while its last operation is open`, line);
+    }
     if (state.retired) {
       throw new HistoryError(
-        `${who} goes on after an operation with unknown outcome; its name may not be reused`,
+        `process ${quote(event.process)} goes on after an operation with unknown outcome; its name may not be reused`,
         line,
       );
     }

@@ -408,7 +408,7 @@ export class SimWorld {
       const recovered = this.replica(replica).replica?.status().role !== "recovering";
       if (recovered && !this.#tainted.has(replica)) this.#forgetful.delete(replica);
     }
-    this.#checker.onDigest(replica, through, digest.join("."));
+    this.#checker.onDigest(replica, through, digest);
     this.#checker.onAgreedTime(replica, life, through, timeMs);
     this.#verify();
   }
