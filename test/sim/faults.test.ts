@@ -5,7 +5,16 @@
 import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import { TraceCode } from "#src/model/index.js";
-import { drawScenario, type FaultName, faultNames, Nemesis, runSeed, type Scenario, SimWorld } from "#src/sim/index.js";
+import {
+  bugs,
+  drawScenario,
+  type FaultName,
+  faultNames,
+  Nemesis,
+  runSeed,
+  type Scenario,
+  SimWorld,
+} from "#src/sim/index.js";
 
 const STRIKE_MS = 1500;
 const END_MS = 9000;
@@ -265,6 +274,25 @@ describe("each fault comes about, its effect is seen, and it ends", () => {
       assert.ok(world.leader() !== null, world.describe());
     });
   }
+});
+
+describe("when the faults have ended", () => {
+  test("a cluster that is safe and has come to a stop is found by the bound on progress, and by nothing before", () => {
+    const bug = bugs.find(({ name }) => name === "leads-once");
+    assert.ok(bug !== undefined);
+    for (let seed = bug.seeds[0]; seed <= bug.seeds[1]; seed++) {
+      const { passed, invariant, failedMs, scenario, progressMs } = runSeed({ ...bug.arguments, seed }, bug.plant());
+      if (passed) continue;
+      assert.equal(invariant, "progress");
+      assert.equal(failedMs, scenario.safetyMs + 10_000, "the bound is 10 s of virtual time");
+      assert.equal(progressMs, null);
+      const unmodified = runSeed({ ...bug.arguments, seed });
+      assert.ok(unmodified.passed, unmodified.message ?? "");
+      assert.ok((unmodified.progressMs ?? Infinity) < 5000, `${unmodified.progressMs} ms`);
+      return;
+    }
+    assert.fail("no seed found it");
+  });
 });
 
 describe("what seeds draw", () => {
