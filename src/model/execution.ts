@@ -11,6 +11,12 @@ import type { TraceCode } from "./trace.js";
 export interface ExecutionModel {
   step(event: ExecutionEvent, out: ExecutionSink): void;
   inspect(): ExecutionView;
+  /**
+   * Answers a copy of a block of commands that has executed, from the remembered replies and by `replied` as when it was
+   * executed; false if it has not, or if its replies are gone. Nothing of the state changes, so the copy need not be ordered.
+   * A model without this method has every copy ordered.
+   */
+  answerAgain?(view: DataView, start: number, out: ExecutionSink): boolean;
   /** Every queue and table of the model that could grow, with its declared maximum; for checks and metrics. */
   queues?(visit: QueueVisitor): void;
   /** Digest of the replicated state (service, sessions, agreed time) at `inspect().executed`. */

@@ -58,9 +58,21 @@ export type ProtocolEvent<Message, Record> =
       readonly replies: Span | null;
     }
   /** A checkpoint through this instance is durable on this replica. */
-  | { readonly kind: "checkpointed"; readonly now: number; readonly through: Instance; readonly digest: string }
+  | {
+      readonly kind: "checkpointed";
+      readonly now: number;
+      readonly through: Instance;
+      readonly digest: string;
+      /** From now on the log may take so many bytes of memory; without it the bound stays as it is. */
+      readonly logBytesMax?: number;
+    }
   /** A checkpoint fetched from a peer was made durable and installed; the state is through this instance. */
-  | { readonly kind: "installed"; readonly now: number; readonly through: Instance }
+  | {
+      readonly kind: "installed";
+      readonly now: number;
+      readonly through: Instance;
+      readonly logBytesMax?: number;
+    }
   /** A fetch asked for with `fetchState` failed; ask again, elsewhere. */
   | { readonly kind: "fetchFailed"; readonly now: number; readonly from: ReplicaId }
   /** An opaque number that later votes of this replica carry (merge points: its prefix of g_all). */
@@ -89,6 +101,8 @@ export interface Recovered<Record> {
   readonly amnesiaNonce: number;
   /** Wall clock in ms since the epoch and monotonic clock in ms, read at the same moment. */
   readonly wallMs: number;
+  /** The log may take so many bytes of memory; without it, what the protocol is configured with. */
+  readonly logBytesMax?: number;
 }
 
 export type Role = "leader" | "candidate" | "follower" | "recovering";

@@ -180,7 +180,7 @@ export interface CheckpointInfo {
   readonly bytes: number;
 }
 
-/** Checkpoints of one replica. At most the newest two are kept; a damaged one is never offered. */
+/** Checkpoints of one replica. At most the newest two are kept, in memory one; a damaged one is never offered. */
 export interface CheckpointStore {
   /** Newest complete and undamaged checkpoint, or null. Fails with `FormatVersionError` for a newer format. */
   open(done: (error: Error | null, latest: CheckpointInfo | null) => void): void;

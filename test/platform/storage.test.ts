@@ -20,6 +20,8 @@ runStorageSuite({
     "a reset log is empty, and usable": forgets,
     "a log that was opened and closed many times stays small and intact": forgets,
     "files of another cluster are refused": forgets,
+    "the newest two checkpoints are kept":
+      "the second one is for the case that the first is damaged, and costs a whole state",
     "a committed checkpoint survives, an unfinished one does not": forgets,
     "an identity survives": forgets,
   },

@@ -83,6 +83,10 @@ export class Pipelined implements ExecutionModel {
     return view;
   }
 
+  answerAgain(view: DataView, start: number, out: ExecutionSink): boolean {
+    return this.#state.answerAgain(view, start, out);
+  }
+
   queues(visit: QueueVisitor): void {
     visit("batches to execute", this.#queue.size, this.#options.queueBatchesMax);
     visit("bytes of waiting reads", this.#reads.bytes, this.#options.waitingReadBytesMax);

@@ -291,6 +291,21 @@ export class ReplicatedState {
     out.readDone(route, at);
   }
 
+  /** Answers a copy of a block of commands that was executed, if its replies are remembered. */
+  answerAgain(view: DataView, at: number, out: ExecutionSink): boolean {
+    const session = blockStream(view, at) === 0 ? this.#table.find(blockSession(view, at)) : undefined;
+    if (session === undefined) return false;
+    const first = blockSequence(view, at);
+    const count = blockCommands(view, at);
+    const remembered = first + count - 1 <= session.last ? session.replyTo(first, count) : null;
+    if (remembered === null) return false;
+    const writer = out.replies();
+    const reply = writer.length;
+    writer.copy(remembered.bytes, 0, remembered.bytes.length);
+    out.replied(session.id, remembered.position, reply);
+    return true;
+  }
+
   /** Digest over service, sessions with their remembered replies, and agreed time. */
   digest(into: Digest): void {
     this.#service.digest(into);

@@ -58,6 +58,10 @@ export class Sequential implements ExecutionModel {
     return view;
   }
 
+  answerAgain(view: DataView, start: number, out: ExecutionSink): boolean {
+    return this.#state.answerAgain(view, start, out);
+  }
+
   queues(visit: QueueVisitor): void {
     visit("bytes of waiting reads", this.#reads.bytes, this.#options.waitingReadBytesMax);
     this.#state.queues(visit);

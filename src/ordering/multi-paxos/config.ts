@@ -18,7 +18,10 @@ export interface MultiPaxosConfig {
   readonly windowBytesMax: number;
   /** Most instances opened beyond what a quorum has executed. */
   readonly executeLagMax: number;
-  /** Bytes of log in memory: beyond, the coordinator opens nothing and acceptors vote for nothing new. */
+  /**
+   * Bytes of log in memory: beyond, the coordinator opens nothing and acceptors vote for nothing new. The host may allow
+   * more while it runs, never less.
+   */
   readonly logBytesMax: number;
   /** Most entries of the log in memory, with the same effect. */
   readonly logInstancesMax: number;

@@ -69,6 +69,8 @@ export class Core {
   /** Highest trim point a coordinator announced: f + 1 replicas hold durable checkpoints through it. */
   trimAnnounced: Instance = 0;
   aside = 0;
+  /** Bytes of log in memory at most: what is configured, until the host allows more for a state that has grown. */
+  logBytesMax: number;
 
   /** Incarnations stored here, by replica id - 1; replicas begin with 1 (DESIGN safety rule 1). */
   incarnations: number[];
@@ -91,6 +93,7 @@ export class Core {
   constructor(init: ProtocolInit, config: MultiPaxosConfig) {
     this.self = init.self;
     this.config = config;
+    this.logBytesMax = config.logBytesMax;
     this.arena = init.arena;
     this.log = new InstanceLog(init.arena);
     this.prng = new Prng(init.seed);
@@ -159,11 +162,11 @@ export class Core {
 
   /** The share of its bytes or of its instances that the log holds, whichever is larger; above 1 it is full. */
   get logFill(): number {
-    return Math.max(this.arena.bytesHeld / this.config.logBytesMax, this.log.size / this.config.logInstancesMax);
+    return Math.max(this.arena.bytesHeld / this.logBytesMax, this.log.size / this.config.logInstancesMax);
   }
 
   get logFull(): boolean {
-    return this.arena.bytesHeld > this.config.logBytesMax || this.log.size > this.config.logInstancesMax;
+    return this.arena.bytesHeld > this.logBytesMax || this.log.size > this.config.logInstancesMax;
   }
 
   /**
@@ -172,9 +175,7 @@ export class Core {
    */
   get mustRefuse(): boolean {
     const share = this.known > this.decided ? 2 : 1;
-    return (
-      this.arena.bytesHeld > this.config.logBytesMax / share || this.log.size > this.config.logInstancesMax / share
-    );
+    return this.arena.bytesHeld > this.logBytesMax / share || this.log.size > this.config.logInstancesMax / share;
   }
 
   /**
@@ -201,6 +202,11 @@ export class Core {
     let count = own >= value ? 1 : 0;
     for (const peer of this.peers) if (of(peer) >= value) count++;
     return count >= this.majority;
+  }
+
+  /** The host bounds the log's memory by what its state takes; never by less than what is configured. */
+  boundLog(bytes: number | undefined): void {
+    if (bytes !== undefined) this.logBytesMax = Math.max(bytes, this.config.logBytesMax);
   }
 
   /** Delivers the next instance of the decided prefix. */

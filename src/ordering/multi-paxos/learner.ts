@@ -232,7 +232,7 @@ export class Learner {
     const core = this.#core;
     let through = Math.min(core.trimAnnounced, core.checkpointed);
     if (through <= core.log.trimmed) return;
-    if (core.arena.bytesHeld < core.config.logBytesMax / 2 && core.log.size < core.config.logInstancesMax / 2) {
+    if (core.arena.bytesHeld < core.logBytesMax / 2 && core.log.size < core.config.logInstancesMax / 2) {
       for (const peer of core.peers) if (core.now < peer.pinnedUntil && peer.pinned < through) through = peer.pinned;
     }
     if (through <= core.log.trimmed) return;

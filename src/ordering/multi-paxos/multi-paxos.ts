@@ -157,11 +157,13 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#coordinator.onExecuted();
         return;
       case "checkpointed":
+        core.boundLog(event.logBytesMax);
         if (event.through > core.checkpointed) core.checkpointed = event.through;
         this.#coordinator.onCheckpointed();
         this.#learner.trim();
         return;
       case "installed":
+        core.boundLog(event.logBytesMax);
         this.#coordinator.onInstalled(event.through);
         this.#learner.onInstalled(event.through);
         // What was installed counts like an own checkpoint: a follower with a full log may wait for this trim point.
@@ -198,6 +200,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
   #start(recovered: Recovered<MultiPaxosRecord>): void {
     const core = this.#core;
     this.#started = true;
+    core.boundLog(recovered.logBytesMax);
     core.wallBaseMs = recovered.wallMs;
     core.wallBaseAt = core.now;
     core.log.trim(recovered.checkpointThrough);

@@ -13,7 +13,7 @@ import type {
   Scheduler,
   Turn,
 } from "../port.js";
-import { checkpointsMax, chunkBytesMax, recordBytesMax } from "./config.js";
+import { chunkBytesMax, recordBytesMax } from "./config.js";
 
 /**
  * The log of `memory` durability: it keeps nothing and confirms everything in the next turn. It has no segments, so it
@@ -95,11 +95,13 @@ interface MemoryCheckpoint {
   readonly chunks: readonly Uint8Array[];
 }
 
-/** Checkpoints of `memory` durability: held until the process ends. */
+/**
+ * Checkpoints of `memory` durability: the newest one, until the process ends. A second one would only be of use if this one
+ * could be damaged. A reader keeps the one it reads.
+ */
 export class MemoryCheckpoints implements CheckpointStore {
   readonly #scheduler: Scheduler;
-  /** Oldest first. */
-  #kept: MemoryCheckpoint[] = [];
+  #kept: MemoryCheckpoint | null = null;
   #writing = false;
 
   constructor(scheduler: Scheduler) {
@@ -107,7 +109,7 @@ export class MemoryCheckpoints implements CheckpointStore {
   }
 
   open(done: (error: Error | null, latest: CheckpointInfo | null) => void): void {
-    this.#later(() => done(null, this.#kept.at(-1)?.info ?? null));
+    this.#later(() => done(null, this.#kept?.info ?? null));
   }
 
   begin(through: Instance): CheckpointWriter {
@@ -133,10 +135,7 @@ export class MemoryCheckpoints implements CheckpointStore {
       commit: (digest, done) => {
         end();
         const info = { through, digest, bytes };
-        const others = this.#kept.filter((checkpoint) => checkpoint.info.through !== through);
-        this.#kept = [...others, { info, chunks }]
-          .sort((a, b) => a.info.through - b.info.through)
-          .slice(-checkpointsMax);
+        if (this.#kept === null || this.#kept.info.through <= through) this.#kept = { info, chunks };
         this.#later(() => done(null, info));
       },
       abort: end,
@@ -144,13 +143,12 @@ export class MemoryCheckpoints implements CheckpointStore {
   }
 
   read(through: Instance): CheckpointReader {
-    const checkpoint = this.#kept.find((kept) => kept.info.through === through);
+    const checkpoint = this.#kept?.info.through === through ? this.#kept : null;
     let index = 0;
     return {
       next: (done) =>
         this.#later(() => {
-          if (checkpoint === undefined)
-            done(new StorageError(`there is no checkpoint through ${through}`, false), null);
+          if (checkpoint === null) done(new StorageError(`there is no checkpoint through ${through}`, false), null);
           else done(null, checkpoint.chunks[index++] ?? null);
         }),
       close: () => {},

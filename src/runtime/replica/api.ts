@@ -61,11 +61,16 @@ export interface ReplicaOptions {
   /** A checkpoint is taken when the log has grown by this many bytes or instances since the last. */
   readonly checkpointBytes: number;
   readonly checkpointInstances: number;
-  /** Log bytes held in memory at most; beyond it the coordinator opens nothing and acceptors vote for nothing. */
+  /**
+   * Log bytes held in memory at most; beyond it the coordinator opens nothing and acceptors vote for nothing. A state that is
+   * larger raises it to its own bytes, up to `largeLogBytesMax`: else each checkpoint would write the whole state to free a
+   * log that is a fraction of it.
+   */
   readonly logBytesMax: number;
+  readonly largeLogBytesMax: number;
   /** Memory for batches is taken in pieces of this many bytes. */
   readonly arenaChunkBytes: number;
-  /** Bytes of one slice of a checkpoint. */
+  /** Bytes of one slice of a checkpoint, eight times as many while the log is more than half full. */
   readonly checkpointSliceBytes: number;
   /**
    * Digests of the states are compared every so many ordered commands, and 4 times a second where there are fewer; 0 compares

@@ -15,7 +15,8 @@ export const replicaDefaults: ReplicaOptions = Object.freeze({
   checkpointBytes: 64 * MiB,
   checkpointInstances: 200_000,
   logBytesMax: 256 * MiB,
-  arenaChunkBytes: 1 * MiB,
+  largeLogBytesMax: 2048 * MiB,
+  arenaChunkBytes: 4 * MiB,
   checkpointSliceBytes: 128 * 1024,
   compareCommands: 0,
 });

@@ -1,13 +1,16 @@
 // Hot file: work is per frame, per batch and per turn, never per command. Watched by bench/cluster.mjs.
 import { assert, ByteWriter, hashBytes, MiB, Ring } from "../../base/index.js";
 import {
+  type Ballot,
   type Batch,
   BATCH_BYTES_MAX,
   BATCH_HEADER_BYTES,
   BatchArena,
   BLOCK_HEADER_BYTES,
+  blockCommands,
   blockKind,
   BlockKind,
+  blockSequence,
   blockSession,
   checkBlock,
   type Digest,
@@ -26,7 +29,11 @@ import {
   type RefuseReason,
   REPLY_HEADER_BYTES,
   type ReplicaId,
+  replyCount,
   replyKind,
+  replySequence,
+  ReplyStatus,
+  replyStatus,
   type Service,
   type SessionId,
   type Span,
@@ -44,6 +51,7 @@ import type {
 import { siblingsOf } from "../registry.js";
 import type { Replica, ReplicaInit, ReplicaOptions, ReplicaSiblings, ReplicaStatus } from "./api.js";
 import { BackupServing } from "./backup-serving.js";
+import { BlocksUnderway, SESSIONS_UNDERWAY_MAX } from "./blocks-underway.js";
 import { Checkpointing, digestHex } from "./checkpointing.js";
 import { ControlFrames } from "./control-frames.js";
 import { Ingress, READ_GROUPS_MAX, ReadQueue } from "./ingress.js";
@@ -104,6 +112,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #execution: ExecutionModel;
   readonly #routes: Routes;
   readonly #ingress: Ingress;
+  readonly #underway = new BlocksUnderway();
   readonly #reads: ReadQueue;
   readonly #control: ControlFrames;
   readonly #checkpointing: Checkpointing;
@@ -127,8 +136,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #replyWriter = new ByteWriter(64 * 1024);
   #wantWork = false;
   #executedStepped: Instance = 0;
+  /** Bytes of decided batches that the newest checkpoint, or the one under way, does not cover. */
   #bytesSinceCheckpoint = 0;
   #instanceAtCheckpoint: Instance = 0;
+  /** Bound of the log's memory: what is configured, or as much as the state takes. */
+  #logBytesMax: number;
   #pendingFetch: { from: ReplicaId; through: Instance } | null = null;
   /** A fetched checkpoint is being put in place; what is decided meanwhile waits in `#heldDecisions`. */
   #installing = false;
@@ -164,12 +176,16 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       order: (block) => this.#ingress.add(block, 0, block.length),
       transferLeadership: () => this.#step({ kind: "transferLeadership", now: this.#now() }),
     });
-    this.#checkpointing = new Checkpointing(
-      platform.checkpoints,
-      this.#execution,
-      this.#options.checkpointSliceBytes,
-      (error, through, digest, bytes) => this.#onCheckpointed(error, through, digest, bytes),
-    );
+    this.#checkpointing = new Checkpointing({
+      store: platform.checkpoints,
+      execution: this.#execution,
+      sliceBytes: this.#options.checkpointSliceBytes,
+      pressed: () => this.#pressed,
+      // The room for proposals grows with what is written.
+      advanced: () => this.#turn.request(),
+      done: (error, through, digest, bytes) => this.#onCheckpointed(error, through, digest, bytes),
+    });
+    this.#logBytesMax = this.#options.logBytesMax;
     this.#transfer = new StateTransfer({
       peers: platform.peers,
       store: platform.checkpoints,
@@ -254,7 +270,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const now = this.#now();
     const checkpointThrough = this.#checkpointing.through;
     const wallMs = scheduler.clock.wallMs();
-    this.#step({ kind: "start", now, recovered: { records, checkpointThrough, amnesiaNonce, wallMs } });
+    const logBytesMax = this.#boundLog();
+    this.#step({ kind: "start", now, recovered: { records, checkpointThrough, amnesiaNonce, wallMs, logBytesMax } });
     started = true;
     if (this.#protocol.inspect().role === "recovering")
       this.#platform.events.warn("not a voter yet", { checkpointThrough });
@@ -347,11 +364,13 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   queues(visit: QueueVisitor): void {
-    const { logBytesMax, arenaChunkBytes } = this.#options;
+    const { arenaChunkBytes } = this.#options;
+    const logBytesMax = this.#logBytesMax;
     visit("ingress bytes", this.#ingress.bytes, this.#ingress.bytesMax);
     visit("read bytes", this.#reads.bytes, this.#options.ingressBytesMax);
     visit("read groups", this.#reads.groups, READ_GROUPS_MAX);
     visit("records to persist", this.#persisting.size, PERSISTING_MAX);
+    visit("sessions with blocks under way", this.#underway.sessions, SESSIONS_UNDERWAY_MAX);
     visit("routes of sessions", this.#routes.sessions, ROUTED_SESSIONS_MAX);
     visit("routes of openings", this.#routes.openings, ROUTED_OPENINGS_MAX);
     // Values that close a gap are taken by a full log as well, and memory comes in chunks.
@@ -472,10 +491,21 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     else if (kind === BlockKind.commands || kind === BlockKind.closeSession)
       this.#routes.note(blockSession(view, start), route);
     else return false;
+    if (kind === BlockKind.commands) this.#takeCommands(bytes, view, start, end, protocol.ballot);
     // A block that is not taken is as good as lost on the way: the client sends it again.
-    this.#ingress.add(bytes, start, end);
+    else this.#ingress.add(bytes, start, end);
     if (this.#ingress.full && !this.#paused) this.#pauseClients(true);
     return true;
+  }
+
+  /** Takes a block of commands, unless it is a copy: of one that is under way, or of one whose replies are remembered. */
+  #takeCommands(bytes: Uint8Array, view: DataView, start: number, end: number, ballot: Ballot): void {
+    const session = blockSession(view, start);
+    const first = blockSequence(view, start);
+    const count = blockCommands(view, start);
+    if (this.#underway.has(ballot, session, first, count)) return;
+    if (this.#execution.answerAgain?.(view, start, this) === true) return;
+    if (this.#ingress.add(bytes, start, end)) this.#underway.add(ballot, session, first, count);
   }
 
   #pauseClients(paused: boolean): void {
@@ -515,9 +545,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (protocol.role !== "leader" && this.#ingress.blocks > 0) {
       // Nobody but the coordinator proposes: the clients are told where to send what is dropped here.
       this.#ingress.clear();
+      this.#underway.clear();
       for (const route of this.#routes.links) this.#misdirected.add(route);
     }
-    while (this.#ingress.blocks > 0 && protocol.proposable) {
+    while (this.#ingress.blocks > 0 && protocol.proposable && protocol.logFill <= this.#logFillMax) {
       if (protocol.opened - execution.executed >= execution.windowMax) break;
       const batch = this.#ingress.take(this.#arena, this.#options.batchBytesMax);
       if (batch === null) break;
@@ -607,10 +638,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   persist(token: number, record: unknown, held: readonly HeldSend<unknown>[]): void {
     const { codec } = this.#module;
-    const body = this.#platform.log.begin(codec.recordInstance(record));
-    const before = body.length;
-    codec.encodeRecord(record, body);
-    this.#bytesSinceCheckpoint += body.length - before;
+    codec.encodeRecord(record, this.#platform.log.begin(codec.recordInstance(record)));
     const position = this.#platform.log.end();
     const frames: HeldFrame[] = [];
     for (const { to, message } of held) {
@@ -644,6 +672,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   decide(instance: Instance, batch: Batch): void {
+    this.#bytesSinceCheckpoint += batch.end - batch.start;
     this.#init.metrics?.decided(instance, this.#now());
     if (this.#init.traceValues === true) {
       const hash = hashBytes(batch.bytes, batch.start, batch.end, 7);
@@ -670,6 +699,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (typeof what !== "number") {
       // Its blocks are lost to this replica; their clients send them again when they learn who leads, or by timeout.
       this.#arena.release(what);
+      this.#underway.clear();
       for (const route of this.#routes.links) this.#misdirected.add(route);
       return;
     }
@@ -712,7 +742,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   replied(session: SessionId, _position: Position, at: number): void {
     if (this.#protocol.inspect().role !== "leader") return;
     const { bytes, view, length } = this.#replyWriter;
-    const opening = replyKind(view, at) === BlockKind.openSession;
+    const kind = replyKind(view, at);
+    if (kind === BlockKind.commands && replyStatus(view, at) === ReplyStatus.ok) {
+      this.#underway.answered(session, replySequence(view, at), replyCount(view, at));
+    } else this.#underway.forget(session);
+    const opening = kind === BlockKind.openSession;
     const route = opening
       ? this.#routes.take(nonceAt(bytes, at + REPLY_HEADER_BYTES), session)
       : this.#routes.of(session);
@@ -753,12 +787,12 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (this.#backups.wanted > this.#checkpointing.through) return this.#startCheckpoint(executed);
     // A peer that is served a state should find the log above it; but a slow one must not fill this replica's log, which
     // would stop the cluster. What is being served can still be read to its end.
-    if (this.#transfer.serving && this.#protocol.inspect().logFill < 0.5) return;
-    // Writing a large state more often than the log has grown by its size would cost more than it frees.
-    const enough = Math.max(
-      this.#options.checkpointBytes,
-      Math.min(this.#checkpointing.bytes, this.#options.logBytesMax / 3),
-    );
+    if (this.#transfer.serving && !this.#pressed) return;
+    // Writing a large state more often than the log has grown by its size would cost more than it frees. A log that is half
+    // full can't wait for that: what fills it may stand in memory that is partly unused, or be undecided.
+    const enough = this.#pressed
+      ? this.#logBytesMax / 16
+      : Math.max(this.#options.checkpointBytes, Math.min(this.#checkpointing.bytes, this.#logBytesMax / 3));
     const due =
       this.#bytesSinceCheckpoint >= enough ||
       executed - this.#instanceAtCheckpoint >= this.#options.checkpointInstances;
@@ -766,9 +800,33 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   #startCheckpoint(executed: Instance): void {
-    this.#bytesSinceCheckpoint = 0;
+    // What is decided and not yet executed is left to the next one.
+    this.#bytesSinceCheckpoint = this.#execution.inspect().queuedBytes;
     this.#instanceAtCheckpoint = executed;
     this.#checkpointing.start();
+  }
+
+  /** More than half of the log's memory is taken. */
+  get #pressed(): boolean {
+    return this.#protocol.inspect().logFill > 0.5;
+  }
+
+  /**
+   * How full the log may be for this coordinator to propose. The last quarter is given out as the checkpoint under way gets on, so
+   * that clients are slowed while it is written rather than stopped until it is done.
+   */
+  get #logFillMax(): number {
+    if (!this.#checkpointing.busy) return 1;
+    const { bytes } = this.#service.size();
+    const done = bytes > 0 ? Math.min(1, this.#checkpointing.written / bytes) : 1;
+    return 0.75 + 0.25 * done;
+  }
+
+  /** Bounds the log's memory anew, by what the state takes now. */
+  #boundLog(): number {
+    const { logBytesMax, largeLogBytesMax } = this.#options;
+    this.#logBytesMax = Math.max(logBytesMax, Math.min(this.#service.size().bytes, largeLogBytesMax));
+    return this.#logBytesMax;
   }
 
   #onCheckpointed(error: Error | null, through: Instance, digest: string, bytes: number): void {
@@ -777,7 +835,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#latestCheckpoint = { through, digest, bytes };
     this.trace(TraceCode.checkpointed, through, 0, 0);
     this.#platform.events.info("checkpoint", { through, bytes });
-    this.#step({ kind: "checkpointed", now: this.#now(), through, digest });
+    this.#step({ kind: "checkpointed", now: this.#now(), through, digest, logBytesMax: this.#boundLog() });
     this.#backups.onCheckpoint();
     this.#fetchPending();
   }
@@ -847,7 +905,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       // Traced when it was decided; only its execution was put off.
       if (instance > executed) this.#execution.step({ kind: "decided", stream: 0, instance, batch }, this);
     }
-    this.#step({ kind: "installed", now: this.#now(), through: info.through });
+    this.#step({ kind: "installed", now: this.#now(), through: info.through, logBytesMax: this.#boundLog() });
     this.#backups.onCheckpoint();
   }
 
