@@ -3,6 +3,7 @@ import { assert } from "../../base/index.js";
 import { ListenError, parseAddress } from "../../model/index.js";
 import type { EventLog } from "../port.js";
 import type { FaultLog } from "./fault-log.js";
+import { readPlain, type ReadSocket } from "./plain-reads.js";
 import { TlsAcceptor, type TlsAcceptance } from "./tls-acceptor.js";
 
 /** Where to listen: `host:port`, or host and port; port 0 takes a free one. */
@@ -45,7 +46,7 @@ export class Acceptor {
   readonly #events: EventLog;
   readonly #server: Server;
   readonly #tls: TlsAcceptor | null;
-  #accept: ((socket: Socket) => void) | null = null;
+  #accept: ((accepted: ReadSocket) => void) | null = null;
   readonly #waiting = new Set<Socket>();
   /** The bound address as `host:port`; null before and after listening. */
   bound: string | null = null;
@@ -80,12 +81,12 @@ export class Acceptor {
   }
 
   /** Begins to hand out sockets; those that wait come first, but not inside this call. */
-  start(accept: (socket: Socket) => void): void {
+  start(accept: (accepted: ReadSocket) => void): void {
     this.#accept = accept;
     setImmediate(() => {
       for (const socket of this.#waiting) {
         this.#waiting.delete(socket);
-        if (!socket.destroyed) this.#accept?.(socket);
+        if (!socket.destroyed) this.#handOut(socket);
       }
     });
   }
@@ -103,7 +104,7 @@ export class Acceptor {
 
   #arrived(socket: Socket): void {
     if (this.#accept !== null) {
-      this.#accept(socket);
+      this.#handOut(socket);
       return;
     }
     if (this.#waiting.size >= WAITING_MAX) {
@@ -113,6 +114,11 @@ export class Acceptor {
     this.#waiting.add(socket);
     socket.on("error", () => socket.destroy());
     socket.once("close", () => this.#waiting.delete(socket));
+  }
+
+  #handOut(socket: Socket): void {
+    if (this.#accept === null) socket.destroy();
+    else this.#accept(this.#tls === null ? readPlain(socket) : { socket, reads: null });
   }
 }
 

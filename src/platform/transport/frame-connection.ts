@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import type { ByteWriter } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
 import type { Scheduler, Timer } from "../port.js";
@@ -6,6 +5,7 @@ import type { FaultLog } from "./fault-log.js";
 import { closeFrame, FrameReader, openFrame, type ClusterKey, type FrameSink } from "./frame.js";
 import type { HeldPool } from "./held-pool.js";
 import { HELLO_FRAME_BYTES, HELLO_KIND, readHello, writeHello, type Hello } from "./hello.js";
+import type { ReadSocket } from "./plain-reads.js";
 import { SocketConnection, type SocketOwner } from "./socket-connection.js";
 import type { WriterPool } from "./writer-pool.js";
 
@@ -29,7 +29,7 @@ export interface FrameConnectionOwner {
 }
 
 export interface FrameConnectionInit {
-  readonly socket: Socket;
+  readonly socket: ReadSocket;
   readonly remote: string;
   readonly owner: FrameConnectionOwner;
   readonly pool: WriterPool;

@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import type { ByteWriter } from "../../base/index.js";
 import type { Timer } from "../port.js";
+import type { ReadSocket } from "./plain-reads.js";
 import type { WriterPool } from "./writer-pool.js";
 
 /** TCP keepalive finds peers that vanished without a word while nothing is sent. */
@@ -46,14 +47,19 @@ export class SocketConnection {
   readonly #onSent = (): void => this.#sent();
 
   /** Takes over a connected or connecting socket. `remote` names the other side in log lines. */
-  constructor(socket: Socket, remote: string, owner: SocketOwner, pool: WriterPool) {
+  constructor({ socket, reads }: ReadSocket, remote: string, owner: SocketOwner, pool: WriterPool) {
     this.remote = remote;
     this.#socket = socket;
     this.#owner = owner;
     this.#pool = pool;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_MS);
-    socket.on("data", (chunk: Buffer) => this.#received(chunk));
+    if (reads === null) socket.on("data", (chunk: Buffer) => this.#received(chunk));
+    else {
+      reads.receive = (bytes, view, start, end) => {
+        if (this.#state === "open") owner.onBytes(bytes, view, start, end);
+      };
+    }
     socket.on("end", () => this.#ended());
     socket.on("error", (error: NodeJS.ErrnoException) => {
       this.#cause = error.code ?? error.message;

@@ -4,6 +4,7 @@ import type { ByteHandlers, BytePort, EventLog, Scheduler, Timer } from "../port
 import { Acceptor, remoteAddress, type ListenAddress, type ListenDone } from "./acceptor.js";
 import { isCertified } from "./certificate-name.js";
 import { FaultLog } from "./fault-log.js";
+import type { ReadSocket } from "./plain-reads.js";
 import { SocketConnection, type SocketOwner } from "./socket-connection.js";
 import type { TlsCredentials } from "./tls-credentials.js";
 import { WriterPool } from "./writer-pool.js";
@@ -86,7 +87,7 @@ export class TcpBytePort implements BytePort {
   start(handlers: ByteHandlers): void {
     assert(this.#handlers === null && !this.#closing, "a port is started once");
     this.#handlers = handlers;
-    this.#acceptor.start((socket) => this.#accept(socket));
+    this.#acceptor.start((accepted) => this.#accept(accepted));
   }
 
   writer(connection: number): ByteWriter | null {
@@ -146,14 +147,15 @@ export class TcpBytePort implements BytePort {
     });
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: ReadSocket): void {
+    const { socket } = accepted;
     const remote = remoteAddress(socket);
     if (this.#all.size >= this.#options.connectionsMax) {
       this.#refuse(socket, remote);
       return;
     }
     const number = ++this.#serial;
-    const connection = new ByteConnection(socket, remote, this.#pool, {
+    const connection = new ByteConnection(accepted, remote, this.#pool, {
       onBytes: (bytes, _view, start, end) => this.#handlers?.onBytes(number, bytes, start, end),
       onWritten: () => this.#written(connection),
       onClosed: () => {
@@ -264,7 +266,7 @@ class ByteConnection {
   halfOpen: Timer | null = null;
   readonly socket: SocketConnection;
 
-  constructor(socket: Socket, remote: string, pool: WriterPool, owner: SocketOwner) {
+  constructor(socket: ReadSocket, remote: string, pool: WriterPool, owner: SocketOwner) {
     this.socket = new SocketConnection(socket, remote, owner, pool);
   }
 }

@@ -1,5 +1,4 @@
 // Hot file: begin, end and flush run per frame. No allocation in them. Watched by bench/transport.mjs.
-import { connect, type Socket } from "node:net";
 import { connect as connectTls, type PeerCertificate } from "node:tls";
 import { assert, KiB, MiB, type ByteWriter } from "../../base/index.js";
 import { parseAddress, type ReplicaId } from "../../model/index.js";
@@ -9,6 +8,7 @@ import { FrameConnection, type FrameConnectionOwner } from "./frame-connection.j
 import { FRAME_BYTES_MAX, FRAME_KIND_MAX, type ClusterKey } from "./frame.js";
 import { HeldPool } from "./held-pool.js";
 import type { Hello } from "./hello.js";
+import { connectPlain, type ReadSocket } from "./plain-reads.js";
 import type { BackoffOptions } from "./redial.js";
 import type { TlsCredentials } from "./tls-credentials.js";
 import { WriterPool } from "./writer-pool.js";
@@ -200,7 +200,7 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
   }
 
   protected adopt(
-    socket: Socket,
+    socket: ReadSocket,
     remote: string,
     cluster: ClusterKey | null,
     helloTimeoutMs: number,
@@ -230,7 +230,7 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
     const { host, port } = parseAddress(address);
     const { dialTimeoutMs } = this.options;
     if (tls === null) {
-      const connection = this.adopt(connect({ host, port }), address, cluster, dialTimeoutMs, 0);
+      const connection = this.adopt(connectPlain(host, port), address, cluster, dialTimeoutMs, 0);
       connection.introduce(hello);
       return connection;
     }
@@ -242,7 +242,7 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
       rejectUnauthorized: true,
       checkServerIdentity: (name, cert) => tls.mismatch(cert, name),
     });
-    const connection = this.adopt(socket, address, cluster, dialTimeoutMs, tls.replica);
+    const connection = this.adopt({ socket, reads: null }, address, cluster, dialTimeoutMs, tls.replica);
     socket.once("secureConnect", () => connection.introduce(hello));
     return connection;
   }

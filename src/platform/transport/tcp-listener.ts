@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import { MiB } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
 import type { Authenticator } from "../port.js";
@@ -7,6 +6,7 @@ import { certifiedReplica, isCertified } from "./certificate-name.js";
 import type { FrameConnection } from "./frame-connection.js";
 import { clusterKey, NO_CLUSTER, type ClusterKey } from "./frame.js";
 import { HelloRole, roleName, type Hello } from "./hello.js";
+import type { ReadSocket } from "./plain-reads.js";
 import {
   TCP_FRAME_PORT_DEFAULTS,
   TcpFramePort,
@@ -104,14 +104,15 @@ export class TcpListener extends TcpFramePort {
   }
 
   protected open(): void {
-    this.#acceptor.start((socket) => this.#accept(socket));
+    this.#acceptor.start((accepted) => this.#accept(accepted));
   }
 
   protected shut(done: () => void): void {
     this.#acceptor.close(done);
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: ReadSocket): void {
+    const { socket } = accepted;
     const remote = remoteAddress(socket);
     if (this.connections.size >= this.#connectionsMax) {
       const detail = `there are ${this.connections.size} connections, the maximum is ${this.#connectionsMax}`;
@@ -120,7 +121,7 @@ export class TcpListener extends TcpFramePort {
       return;
     }
     const certified = certifiedReplica(socket, this.#cluster.id);
-    const connection = this.adopt(socket, remote, this.#cluster, this.options.helloTimeoutMs, certified);
+    const connection = this.adopt(accepted, remote, this.#cluster, this.options.helloTimeoutMs, certified);
     connection.takeStrangers();
     if (this.#authenticator === null) connection.introduce(this.#hello);
     else {

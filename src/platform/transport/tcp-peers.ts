@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import { assert, MiB, Prng } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
 import { Acceptor, remoteAddress, type ListenAddress, type ListenDone } from "./acceptor.js";
@@ -6,6 +5,7 @@ import type { FrameConnection } from "./frame-connection.js";
 import { clusterKey, type ClusterKey } from "./frame.js";
 import { HelloRole, roleName, type Hello } from "./hello.js";
 import { certifiedReplica, replicaMismatch } from "./certificate-name.js";
+import type { ReadSocket } from "./plain-reads.js";
 import { Redial } from "./redial.js";
 import {
   TCP_FRAME_PORT_DEFAULTS,
@@ -161,7 +161,7 @@ export class TcpPeers extends TcpFramePort {
       if (dials) this.#dial(id);
       else this.#knock(id, address);
     }
-    this.#acceptor.start((socket) => this.#accept(socket));
+    this.#acceptor.start((accepted) => this.#accept(accepted));
   }
 
   protected shut(done: () => void): void {
@@ -201,7 +201,8 @@ export class TcpPeers extends TcpFramePort {
     return null;
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: ReadSocket): void {
+    const { socket } = accepted;
     const remote = remoteAddress(socket);
     if (this.connections.size >= this.#connectionsMax) {
       const detail = `there are ${this.connections.size} connections, the maximum is ${this.#connectionsMax}`;
@@ -217,7 +218,7 @@ export class TcpPeers extends TcpFramePort {
       socket.destroy();
       return;
     }
-    const connection = this.adopt(socket, remote, this.#cluster, this.options.helloTimeoutMs, certified);
+    const connection = this.adopt(accepted, remote, this.#cluster, this.options.helloTimeoutMs, certified);
     connection.introduce(this.#hello(HelloRole.peer));
     connection.resume();
   }
