@@ -1,4 +1,4 @@
-// Hot file: every thread passes here at least twice for each dependent run. Nothing allocates. Watched by bench/barrier.mjs.
+// Hot file: every thread passes here at least twice for each dependent run. Nothing allocates. Watched by bench/psmr.mjs.
 import { assert } from "../../base/index.js";
 
 /** Most threads of a barrier: a set of them is a mask of 31 bits. */

@@ -1,0 +1,75 @@
+// Hot file: every thread passes each command of g_all and of its own stream through here. Nothing allocates but growth. Watched
+// by bench/psmr.mjs.
+import {
+  type Batch,
+  BATCH_HEADER_BYTES,
+  BLOCK_HEADER_BYTES,
+  blockCommands,
+  BlockKind,
+  blockKind,
+  blockLength,
+  emptyRun,
+  type GroupMapping,
+  maskOfAll,
+  type Run,
+  runIn,
+  unionOf,
+} from "../../model/index.js";
+
+/** Asks the mapping of commands to groups, for whole batches and runs. */
+export class Gamma {
+  readonly #mapping: GroupMapping;
+  readonly #run: Run = emptyRun();
+  #masks = new Uint32Array(64);
+
+  constructor(mapping: GroupMapping) {
+    this.#mapping = mapping;
+  }
+
+  /**
+   * γ of a batch of g_all: the threads that a barrier in front of it has to bring together, 0 for none. Blocks that are no
+   * commands concern all, but marks of coordinators nobody. It depends on the batch alone, so that all threads find the same.
+   */
+  of(batch: Batch): number {
+    const { view } = batch;
+    const all = maskOfAll(this.#mapping.groups);
+    let gamma = 0;
+    let at = batch.start + BATCH_HEADER_BYTES;
+    for (let i = 0; i < batch.blocks && gamma !== all; i++) {
+      const kind = blockKind(view, at);
+      if (kind === BlockKind.commands) gamma |= this.#ofCommands(batch, at);
+      else if (kind !== BlockKind.mergePoint && kind !== BlockKind.skip) gamma = all;
+      at += blockLength(view, at);
+    }
+    return gamma;
+  }
+
+  /** Whether all commands of a run may execute in the thread of group `group` alone. */
+  runsIn(group: number, run: Run): boolean {
+    this.#reserve(run.count);
+    this.#mapping.masks(run, this.#masks);
+    return runIn(group, this.#masks, run.count);
+  }
+
+  #ofCommands(batch: Batch, at: number): number {
+    const run = this.#run;
+    const count = blockCommands(batch.view, at);
+    if (run.offsets.length < count) run.offsets = new Uint32Array(Math.max(count, 2 * run.offsets.length));
+    this.#reserve(count);
+    const { offsets } = run;
+    let offset = at + BLOCK_HEADER_BYTES;
+    for (let i = 0; i < count; i++) {
+      offsets[i] = offset;
+      offset += batch.view.getUint32(offset, true);
+    }
+    run.bytes = batch.bytes;
+    run.view = batch.view;
+    run.count = count;
+    this.#mapping.masks(run, this.#masks);
+    return unionOf(this.#masks, count);
+  }
+
+  #reserve(count: number): void {
+    if (this.#masks.length < count) this.#masks = new Uint32Array(Math.max(count, 2 * this.#masks.length));
+  }
+}
