@@ -2,6 +2,7 @@
  * Checkers: they decide whether what a cluster did was right. `checkHistory` looks at what clients saw, `ClusterChecker` at
  * what replicas did. Simulator, real-process tests and `synod check` use the same two.
  */
+export { type Access, AccessChecker, type AccessCheckerOptions, describeOverlap, type Overlap } from "./access.js";
 export { describeOverfull, type OverfullQueue, QueueBounds, type QueuePeak } from "./queue-bounds.js";
 export { createReference, hasReference } from "./references.js";
 export {
