@@ -4,7 +4,8 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { commitSeed, variable } from "./commit-seed.mjs";
 
 /** Clusters of several processes run in these tests; more than two files at a time would starve their timeouts. */
 const concurrentFilesMax = 2;
@@ -27,17 +28,21 @@ if (files.length === 0) {
   process.exit(1);
 }
 
+const { seed, origin } = commitSeed(root);
+console.log(`seed of random tests: ${seed} (${origin}); again with ${variable}=${seed}`);
 const runner = spawn(
   process.execPath,
   [
     "--enable-source-maps",
+    // Goes along to the process of every test file.
+    `--import=${pathToFileURL(join(folder, "fixed-seed.js"))}`,
     "--test",
     "--test-reporter=spec",
     `--test-concurrency=${concurrentFilesMax}`,
     `--test-timeout=${testTimeoutMs}`,
     ...files,
   ],
-  { cwd: root, stdio: "inherit" },
+  { cwd: root, stdio: "inherit", env: { ...process.env, [variable]: String(seed) } },
 );
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => runner.kill(signal));
 runner.on("error", (error) => {
