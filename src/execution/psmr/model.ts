@@ -74,12 +74,13 @@ type View = { -readonly [field in keyof PsmrView]: PsmrView[field] };
  *
  * A batch of its own stream executes in parallel with other threads. A batch of g_all is a run of dependent commands: the
  * threads of γ, the groups that its commands concern, meet at a barrier in front of it. The lowest of them, the executor,
- * executes when all have arrived and then releases them; threads outside γ pass. With a barrier per command, that happens for
+ * executes when all have arrived, and the run before has been executed, and then releases them; threads outside γ pass. With a barrier per command, that happens for
  * each of its commands.
  *
  * Invariants: Q1, commands that depend on each other execute in the same order on all replicas and never overlap, since they
  * have a thread in common. Q2, while the executor executes a run, no other thread of γ executes. Q3, barriers have the same
- * numbers in all threads, because γ follows from the batch alone and all threads deliver g_all in order.
+ * numbers in all threads, because γ follows from the batch alone and all threads deliver g_all in order. Runs that have no
+ * thread in common take effect in the order of g_all, too, since the commands of a session there do.
  *
  * Exactly once: each thread has the sessions of its own stream, and those of g_all as all threads have them, but for the
  * replies, which the thread that executed remembers. Sessions are opened and closed in g_all, at a barrier over all threads.
@@ -104,6 +105,9 @@ export class PsmrThread {
   readonly #streams: Ring<number>;
   /** How many of them are of g_all. */
   #queuedAll = 0;
+  /** The last barrier of the latest run before the one that this thread is at, and who executed that; 0 before the first. */
+  #before = 0;
+  #beforeExecutor = 0;
   /** Units that are left of the batch at whose barrier the thread is, the present one included. */
   #units = 0;
   #cutAsked = false;
@@ -246,6 +250,10 @@ export class PsmrThread {
     const gamma = this.#gamma.of(batch);
     if (gamma === 0) return this.#follow(batch, out);
     const units = this.#options.barrier === "run" ? 1 : ReplicatedState.unitsOf(batch);
+    this.#before = view.barrier;
+    this.#beforeExecutor = view.executor;
+    view.gamma = gamma;
+    view.executor = 31 - Math.clz32(gamma & -gamma);
     if ((gamma & (1 << this.thread)) === 0) {
       // Nobody counts this thread at these barriers; it is counted in so that its numbers are never far behind.
       view.barrier += units;
@@ -253,8 +261,6 @@ export class PsmrThread {
       return this.#follow(batch, out);
     }
     this.#units = units;
-    view.gamma = gamma;
-    view.executor = 31 - Math.clz32(gamma & -gamma);
     this.#arrive(out);
   }
 
@@ -275,6 +281,7 @@ export class PsmrThread {
     const view = this.#view;
     if (view.waiting === Waiting.arrivals) {
       if (!this.#barrier.allArrived(view.barrier, view.gamma)) return false;
+      if (this.#before > 0 && !this.#barrier.released(this.#beforeExecutor, this.#before)) return false;
       this.#executeRun(out);
     } else {
       if (!this.#barrier.released(view.executor, view.barrier)) return false;

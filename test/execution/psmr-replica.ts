@@ -1,0 +1,257 @@
+/** A replica's P-SMR threads in one thread of the test, which a seeded scheduler interleaves, with a witness of what they did. */
+
+import { ByteWriter, type Prng } from "#src/base/index.js";
+import {
+  createPsmrParts,
+  createPsmrThread,
+  type Cut,
+  type PsmrOptions,
+  type PsmrSink,
+  type PsmrThread,
+  Waiting,
+} from "#src/execution/index.js";
+import {
+  BATCH_BLOCKS_MAX,
+  type Batch,
+  declaredMapping,
+  type Digest,
+  type GroupMapping,
+  type Run,
+  type SharedService,
+  type SnapshotSource,
+} from "#src/model/index.js";
+import { Btree, BtreeOperation } from "#src/service/index.js";
+import { AccessChecker, describeOverlap } from "#src/sim/index.js";
+import type { Delivery, Plan } from "./psmr-plan.js";
+
+/** The node that stands for the structure of the tree, which every command reads; keys follow. */
+const STRUCTURE = 0;
+
+/** A view that tells what its commands touch, and what barriers tell threads of each other. */
+class WatchedService implements SharedService {
+  readonly name = "watched";
+  readonly #inner: SharedService;
+  readonly #thread: number;
+  readonly #checker: AccessChecker;
+  readonly #keys: number;
+  model: PsmrThread | null = null;
+  #executing = false;
+
+  constructor(inner: SharedService, thread: number, checker: AccessChecker, keys: number) {
+    this.#inner = inner;
+    this.#thread = thread;
+    this.#checker = checker;
+    this.#keys = keys;
+  }
+
+  publish(alone: boolean): void {
+    const { barrier } = this.#view();
+    // Each barrier is two meetings: all with the executor, and the executor with all.
+    this.#checker.arrive(this.#thread, 2 * barrier + (this.#executing ? 1 : 0));
+    this.#executing = false;
+    this.#inner.publish(alone);
+  }
+
+  adopt(): void {
+    const { barrier, waiting } = this.#view();
+    this.#executing = waiting === Waiting.arrivals;
+    this.#checker.leave(this.#thread, 2 * barrier + (this.#executing ? 0 : 1));
+    this.#inner.adopt();
+  }
+
+  execute(run: Run, replies: ByteWriter, undo: null): void {
+    const touch = (node: number, write: boolean): void => this.#checker.access(this.#thread, node, write);
+    for (let i = 0; i < run.count; i++) {
+      const at = run.offsets[i] as number;
+      const operation = run.view.getUint32(at + 4, true);
+      const key = run.view.getUint32(at + 8, true);
+      const structural = operation === BtreeOperation.insert || operation === BtreeOperation.delete;
+      touch(STRUCTURE, structural);
+      if (operation === BtreeOperation.range) {
+        const last = Math.min(this.#keys, run.view.getUint32(at + 16, true));
+        for (let other = key; other <= last; other++) touch(1 + other, false);
+      } else touch(1 + key, operation !== BtreeOperation.read);
+    }
+    this.#inner.execute(run, replies, undo);
+  }
+
+  #view(): ReturnType<PsmrThread["inspect"]> {
+    if (this.model === null) throw new Error("a view was used before it was watched");
+    return this.model.inspect();
+  }
+
+  advance(time: number): void {
+    this.#inner.advance(time, null);
+  }
+  due(): number {
+    return this.#inner.due();
+  }
+  rollback(): void {
+    throw new Error("P-SMR takes nothing back");
+  }
+  isRead(view: DataView, at: number): boolean {
+    return this.#inner.isRead(view, at);
+  }
+  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
+    this.#inner.groups(run, mode, masks);
+  }
+  safetyCheck(): void {
+    throw new Error("P-SMR checks nothing");
+  }
+  conflicts(): void {
+    throw new Error("P-SMR asks for no conflicts");
+  }
+  digest(into: Digest): void {
+    this.#inner.digest(into);
+  }
+  snapshot(): SnapshotSource {
+    return this.#inner.snapshot();
+  }
+  restore(): never {
+    throw new Error("a view is not restored");
+  }
+  size(): { entries: number; bytes: number } {
+    return this.#inner.size();
+  }
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+/** What a thread told its host. */
+class Sink implements PsmrSink {
+  readonly #replica: PsmrReplica;
+  readonly #thread: number;
+  readonly #writer = new ByteWriter(64, 1 << 26);
+  #pending: [block: number, reply: string][] = [];
+
+  constructor(replica: PsmrReplica, thread: number) {
+    this.#replica = replica;
+    this.#thread = thread;
+  }
+
+  executed(stream: number, instance: number): void {
+    const replica = this.#replica;
+    for (const [block, reply] of this.#pending) replica.answer(`${stream}/${instance}/${block}`, reply);
+    this.#pending = [];
+    const model = replica.threads[this.#thread] as PsmrThread;
+    const { waiting, executor } = model.inspect();
+    // A batch of g_all is executed where its executor says so; the others follow, or pass.
+    if (stream > 0) replica.witness.push({ stream, instance });
+    else if (waiting === Waiting.arrivals && executor === this.#thread) replica.witness.push({ stream, instance });
+    replica.watch?.();
+  }
+  replies(): ByteWriter {
+    this.#writer.clear();
+    return this.#writer;
+  }
+  replied(_session: number, position: number, at: number): void {
+    this.#pending.push([position % BATCH_BLOCKS_MAX, hex(this.#writer.bytes.subarray(at, this.#writer.length))]);
+  }
+  digestTaken(_high: number, _low: number, position: number, digest: Digest): void {
+    this.#replica.digests.set(position, Array.from(digest, (lane) => lane.toString(16)).join("-"));
+  }
+  cutTaken(cut: Cut): void {
+    this.#replica.cuts[this.#thread]?.push(cut);
+  }
+  wantWork(): void {}
+  arrived(): void {}
+  released(): void {}
+  readDone(): void {}
+  trace(): void {}
+}
+
+export interface ReplicaOptions extends Partial<PsmrOptions> {
+  readonly mapping?: (service: SharedService, threads: number) => GroupMapping;
+  /** A service to begin with, which is not shared yet. */
+  readonly service?: Btree;
+}
+
+export class PsmrReplica {
+  readonly plan: Plan;
+  readonly threads: PsmrThread[] = [];
+  readonly service: Btree;
+  readonly checker: AccessChecker;
+  /** Batches in the order in which they executed. */
+  readonly witness: { readonly stream: number; readonly instance: number }[] = [];
+  /** Every answer by `stream/instance/block`. */
+  readonly answers = new Map<string, string>();
+  readonly digests = new Map<number, string>();
+  readonly cuts: Cut[][] = [];
+  /** Called when a batch is done with. */
+  watch: (() => void) | null = null;
+  /** How many deliveries of its plan each thread was given. */
+  readonly given: number[];
+  readonly #sinks: Sink[] = [];
+
+  constructor(plan: Plan, options: ReplicaOptions = {}) {
+    const { mapping = declaredMapping, service = new Btree(plan.options), ...others } = options;
+    const { threads } = plan;
+    this.plan = plan;
+    this.service = service;
+    this.checker = new AccessChecker(threads);
+    this.given = Array.from({ length: threads }, () => 0);
+    const description = service.share(threads, 64 * 1024 * 1024);
+    const parts = createPsmrParts(threads);
+    for (let thread = 0; thread < threads; thread++) {
+      const inner = thread === 0 ? service : Btree.attach(description, thread, plan.options);
+      const watched = new WatchedService(inner, thread, this.checker, plan.keys);
+      const model = createPsmrThread(parts, thread, watched, mapping(watched, threads), others);
+      watched.model = model;
+      this.threads.push(model);
+      this.#sinks.push(new Sink(this, thread));
+      this.cuts.push([]);
+    }
+  }
+
+  answer(block: string, reply: string): void {
+    if (this.answers.has(block)) throw new Error(`block ${block} was answered twice`);
+    this.answers.set(block, reply);
+  }
+
+  /** Lets chosen threads take turns until none of them gets any further; `lag` are left alone. */
+  run(prng: Prng, lag: readonly number[] = []): void {
+    const active = this.threads.filter((_, thread) => !lag.includes(thread));
+    let idle = 0;
+    while (idle < 20 * active.length) {
+      const model = prng.pick(active);
+      const { thread } = model;
+      const sink = this.#sinks[thread] as Sink;
+      const deliveries = this.plan.merged[thread] as readonly Delivery[];
+      const before = progressOf(model);
+      const given = this.given[thread] as number;
+      if (given < deliveries.length && !model.full && prng.chance(0.5)) {
+        model.step({ kind: "decided", ...(deliveries[given] as Delivery) }, sink);
+        this.given[thread] = given + 1;
+        idle = 0;
+      } else {
+        model.step({ kind: "work", budget: 1 + prng.below(6) }, sink);
+        idle = progressOf(model) === before ? idle + 1 : 0;
+      }
+    }
+  }
+
+  /** What is wrong with a run that should have come to its end; null if nothing is. */
+  complaint(): string | null {
+    const overlap = this.checker.overlaps()[0];
+    if (overlap !== undefined) return describeOverlap(overlap);
+    for (const model of this.threads) {
+      const view = model.inspect();
+      if (view.queuedBatches > 0) {
+        return `thread ${model.thread} stands at barrier ${view.barrier} (${view.waiting}) with ${view.queuedBatches} batches`;
+      }
+    }
+    return null;
+  }
+
+  batch(stream: number, instance: number): Batch {
+    const deliveries = this.plan.merged[Math.max(0, stream - 1)] as readonly Delivery[];
+    const found = deliveries.find((delivery) => delivery.stream === stream && delivery.instance === instance);
+    if (found === undefined) throw new Error(`no batch ${instance} in stream ${stream}`);
+    return found.batch;
+  }
+}
+
+function progressOf(model: PsmrThread): string {
+  const { executed, executedAll, barrier, waiting } = model.inspect();
+  return `${executed} ${executedAll} ${barrier} ${waiting}`;
+}
