@@ -44,6 +44,11 @@ export class Prng {
     return low + this.float() * (high - low);
   }
 
+  /** A number in [low, low * 2^doublings), evenly on a logarithmic scale. */
+  logarithmic(low: number, doublings: number): number {
+    return low * powerOfTwo(this.between(0, doublings));
+  }
+
   /** True with the given probability. */
   chance(probability: number): boolean {
     return this.float() < probability;
@@ -58,4 +63,21 @@ export class Prng {
   fork(label: string): Prng {
     return new Prng((this.u32() ^ fnv1a(label)) >>> 0);
   }
+}
+
+/**
+ * 2^x for x of at least 0. The engine's own power of a fraction may differ in its last bit from version to version; square
+ * roots, products and sums are rounded alike everywhere.
+ */
+function powerOfTwo(x: number): number {
+  let power = 1;
+  let left = x;
+  for (; left >= 1; left--) power *= 2;
+  for (let root = Math.SQRT2; left > 0; root = Math.sqrt(root)) {
+    left *= 2;
+    if (left < 1) continue;
+    power *= root;
+    left--;
+  }
+  return power;
 }
