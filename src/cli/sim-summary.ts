@@ -13,6 +13,7 @@ export function summaryFields(tally: RunTally): object {
     rejoins: tally.rejoins,
     installs: tally.installs,
     checkpoints: tally.checkpoints,
+    log_repairs: tally.repairs,
     sessions_expired: tally.sessionsExpired,
     connection_replies: tally.connectionReplies,
     slowest_progress: tally.slowestProgress,
@@ -29,6 +30,7 @@ export function summaryLines(tally: RunTally): string[] {
     [tally.checkpoints, "checkpoints"],
     [tally.rejoins, "rejoins"],
     [tally.installs, "states installed"],
+    [tally.repairs, "logs repaired"],
     [tally.sessionsExpired, "sessions expired"],
     [tally.connectionReplies, "replies over Redis connections"],
   ];
@@ -37,11 +39,26 @@ export function summaryLines(tally: RunTally): string[] {
   if (met.length === 0) return [...lines, "  no faults"];
   const table = met.map(([name, { enabled, seeds, times }]) => [name, grouped(times), `${seeds} of ${enabled}`]);
   lines.push(...columns([["fault", "times", "in seeds"], ...table]).map((line) => `  ${line}`));
+  lines.push(...coverageLines(tally));
   const slowest = (what: string, of: Slowest | null): string | null =>
     of === null ? null : `${what} ${(of.ms / 1000).toFixed(1)} s at most (seed ${of.seed})`;
   const healing = [slowest("all clients answered", tally.slowestProgress), slowest("all healed", tally.slowestHealing)];
   const said = healing.filter((line) => line !== null);
   if (said.length > 0) lines.push(`  after the end of the faults: ${said.join(", ")}`);
+  return lines;
+}
+
+/** Of the crash points: how many processes have died at, and by name those that none has, or not even come by. */
+function coverageLines({ crashPoints, faults }: RunTally): string[] {
+  if ((faults.get("crash-point")?.enabled ?? 0) === 0) return [];
+  const points = [...crashPoints];
+  const died = points.filter(([, { deaths }]) => deaths > 0).length;
+  const names = (which: readonly (readonly [string, unknown])[]): string => which.map(([name]) => name).join(", ");
+  const spared = points.filter(([, { passes, deaths }]) => deaths === 0 && passes > 0);
+  const unseen = points.filter(([, { passes }]) => passes === 0);
+  const lines = [`  crash points: a process died at ${died} of ${points.length}`];
+  if (spared.length > 0) lines.push(`    passed, and nobody died at: ${names(spared)}`);
+  if (unseen.length > 0) lines.push(`    not reached: ${names(unseen)}`);
   return lines;
 }
 

@@ -14,4 +14,11 @@ export * from "./check/index.js";
 export * from "./run/index.js";
 export * from "./scenario/index.js";
 export { Nemesis } from "./faults/index.js";
-export { SimWorld, WorldViolation } from "./world/index.js";
+export {
+  type CrashPoint,
+  type CrashPointCount,
+  crashPointOf,
+  crashPoints,
+  SimWorld,
+  WorldViolation,
+} from "./world/index.js";

@@ -193,7 +193,7 @@ const seen: Record<FaultName, () => SimWorld> = {
     return world;
   },
   damage: () => {
-    const { world, calm } = before("damage", [1, 2, 3, 4]);
+    const { world, calm } = before("damage", [1, 2, 3, 4, 5, 6], 1000);
     calm();
     assert.ok(noted(world, /has a (damaged log|damaged checkpoint)/));
     return world;
@@ -209,6 +209,48 @@ const seen: Record<FaultName, () => SimWorld> = {
     const { world, calm } = before("disk-error", [3]);
     calm();
     assert.ok(noted(world, /stops: /));
+    return world;
+  },
+  "bit-rot": () => {
+    const { world, calm } = before("bit-rot", [1, 2, 3, 4, 5, 6], 1000);
+    calm();
+    assert.ok(noted(world, /rotten records/));
+    assert.ok(world.repairs > 0, "a replica goes on without what is rotten, and rejoins nowhere");
+    return world;
+  },
+  misdirect: () => {
+    const { world, calm } = before("misdirect", [1, 2, 3, 4, 5, 6], 1000);
+    calm();
+    assert.ok(world.replicas.some(({ disk }) => disk.misdirected > 0));
+    assert.ok(world.repairs + traced(world, TraceCode.rejoined) > 0, "it is found out");
+    return world;
+  },
+  misread: () => {
+    const { world, calm } = before("misread", [1, 2, 3, 4, 5, 6], 1000);
+    calm();
+    assert.ok(world.replicas.some(({ disk }) => disk.misreads > 0));
+    assert.equal(world.repairs + traced(world, TraceCode.rejoined), 0, "what is read wrongly is read again");
+    return world;
+  },
+  "full-disk": () => {
+    const { world, calm } = before("full-disk", [1, 2, 3, 4], 1000);
+    calm();
+    assert.ok(noted(world, /stops: .*ENOSPC/));
+    assert.equal(traced(world, TraceCode.rejoined), 0, "nothing is forgotten");
+    return world;
+  },
+  "lose-log": () => {
+    const { world, calm } = before("lose-log", [2]);
+    calm();
+    assert.ok(noted(world, /its log is gone/));
+    assert.ok(traced(world, TraceCode.rejoined) > 0);
+    return world;
+  },
+  "damage-identity": () => {
+    const { world, calm } = before("damage-identity", [1, 2, 3], 2000);
+    calm();
+    assert.ok(noted(world, /its identity file is damaged/));
+    assert.ok(traced(world, TraceCode.rejoined) > 0);
     return world;
   },
   stop: () => {

@@ -1,6 +1,14 @@
 import { assert, KiB, type Prng } from "../../base/index.js";
 import type { SimKernel, SimProcess } from "../sim-kernel/index.js";
-import { batchHeaderBytes, batchHeaderBytesMin, beginsBatch, paddedLength, parseName, sectorBytes } from "./batch-format.js";
+import {
+  batchHeaderBytes,
+  beginsBatch,
+  emptyStamp,
+  paddedLength,
+  parseName,
+  readStamp,
+  sectorBytes,
+} from "./batch-format.js";
 import type { StorageInit } from "./config.js";
 import type { Done, FileSystem, OpenMode, StoredFile } from "./file-system.js";
 import { openStorage, type ReplicaStorage } from "./replica-storage.js";
@@ -165,13 +173,33 @@ export class SimDisk {
     return { path, offset: at, length: 1 };
   }
 
+  /**
+   * The same under a running process, and never in the last two batches: what looks like a torn write nobody can tell from one.
+   */
+  rotLog(): BatchPlace | null {
+    const own = this.#batches().flatMap((place) => {
+      const bytes = this.#entries.get(place.path)?.bytes as Uint8Array;
+      const stamp = emptyStamp();
+      readStamp(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), place.offset, stamp);
+      const generation = parseName(place.path.slice(place.path.lastIndexOf("/") + 1))?.generation;
+      return stamp.generation === generation ? [{ place, sequence: stamp.sequence }] : [];
+    });
+    const last = own.reduce((highest, { sequence }) => Math.max(highest, sequence), 0);
+    const settled = own.filter(({ sequence }) => sequence <= last - 2);
+    if (settled.length === 0) return null;
+    const { path, offset, length } = this.prng.pick(settled).place;
+    const at = offset + this.prng.below(length);
+    this.flipBit(path, at, this.prng.below(8));
+    return { path, offset: at, length: 1 };
+  }
+
   /** What looks like a batch in the log's present segments, in order of place. */
   #batches(): BatchPlace[] {
     const found: BatchPlace[] = [];
     for (const { path, bytes } of this.files()) {
       if (!isSegment(path)) continue;
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      for (let offset = 0; offset + batchHeaderBytesMin <= bytes.length; offset += sectorBytes) {
+      for (let offset = 0; offset + batchHeaderBytes <= bytes.length; offset += sectorBytes) {
         if (!beginsBatch(view, offset)) continue;
         found.push({ path, offset, length: Math.min(view.getUint32(offset + 12, true), bytes.length - offset) });
       }
@@ -204,7 +232,7 @@ export class SimDisk {
   loseDirectory(name: "log" | "checkpoint"): void {
     assert(this.#process?.alive !== true, "a directory is lost while no process uses the disk");
     for (const entries of [this.#entries, this.#durableEntries]) {
-      for (const path of [...entries.keys()]) if (path.startsWith(`${directory}/${name}/`)) entries.delete(path);
+      for (const path of entries.keys()) if (path.startsWith(`${directory}/${name}/`)) entries.delete(path);
     }
     this.#changes = [];
   }

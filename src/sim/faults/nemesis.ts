@@ -1,7 +1,8 @@
 import { Prng } from "../../base/index.js";
 import { majority } from "../../model/index.js";
 import type { FaultName, Strike } from "../scenario/index.js";
-import type { SimReplica, SimWorld } from "../world/index.js";
+import { crashPointOf, occasionOf, type SimReplica, type SimWorld } from "../world/index.js";
+import { DiskFaults } from "./disk-faults.js";
 import { LinkFaults } from "./link-faults.js";
 
 /** A pause lasts as long as one of these, in ms, or up to three times that: from 0.1 to 30 s, short ones and long ones alike. */
@@ -25,6 +26,7 @@ export class Nemesis {
   #prng: Prng;
   #active = false;
   readonly #links: LinkFaults;
+  readonly #disks: DiskFaults;
   /** Every strike so far: as the schedule of a scenario they strike again, without being drawn. */
   readonly struck: Strike[] = [];
 
@@ -33,6 +35,7 @@ export class Nemesis {
     this.#plans = world.kernel.prng.fork("nemesis");
     this.#prng = this.#plans.fork("strikes");
     this.#links = new LinkFaults(world);
+    this.#disks = new DiskFaults(world, (replica) => this.#startLater(replica));
     world.onDown = (replica) => this.#startLater(replica);
   }
 
@@ -51,11 +54,10 @@ export class Nemesis {
     this.#active = false;
     this.#world.note("nemesis", "ends all faults");
     this.#links.heal();
+    this.#disks.heal();
     for (const replica of replicas) {
       replica.disarmCrashPoint();
       replica.resume();
-      this.#world.repairDisk(replica);
-      this.#speedUp(replica);
     }
     for (const client of clients) client.resume();
     if (scenario.faults.has("clock")) this.#jumpClocks();
@@ -82,11 +84,11 @@ export class Nemesis {
     this.#prng = new Prng(draw);
     this.#world.kernel.trace.text(fault);
     this.#world.note("nemesis", fault);
-    if (this.#strike(fault)) this.#world.fired(fault);
+    if (this.#strike(strike)) this.#world.fired(fault);
   }
 
   /** True if there was something to strike. What strikes later, or perhaps not, is counted by the world when it does. */
-  #strike(fault: FaultName): boolean {
+  #strike({ fault, draw }: Strike): boolean {
     const world = this.#world;
     const prng = this.#prng;
     const replica = this.#victim();
@@ -106,8 +108,7 @@ export class Nemesis {
       case "crash":
         return this.#crash(replica);
       case "crash-point":
-        if (replica.running && this.#mayGoDown(replica)) replica.armCrashPoint();
-        return false;
+        return this.#armCrashPoint(replica, draw);
       case "crash-all":
         for (const each of world.replicas) {
           world.crash(each, "power");
@@ -119,14 +120,23 @@ export class Nemesis {
       case "amnesia":
         return this.#amnesia(replica);
       case "damage":
-        return this.#damage(replica);
+        return this.#disks.damage(prng, replica);
       case "slow-disk":
-        replica.disk.syncLatencyMs = { min: 1, max: prng.pick([5, 50, 400]) };
-        world.kernel.after(prng.between(200, 3000), () => this.#speedUp(replica));
-        return true;
+        return this.#disks.slow(prng, replica);
       case "disk-error":
-        if (replica.running) world.failDisk(replica, prng);
-        return false;
+        return this.#disks.fail(prng, replica);
+      case "bit-rot":
+        return this.#disks.rot(prng, replica);
+      case "misdirect":
+        return this.#disks.misdirect(prng, replica);
+      case "misread":
+        return this.#disks.misread(prng, replica);
+      case "full-disk":
+        return this.#disks.fill(prng, replica);
+      case "lose-log":
+        return this.#disks.loseLog(replica);
+      case "damage-identity":
+        return this.#disks.damageIdentity(replica);
       case "stop":
         return this.#stop(replica);
       case "transfer": {
@@ -203,15 +213,18 @@ export class Nemesis {
     return true;
   }
 
-  #damage(replica: SimReplica): boolean {
-    if (!replica.running || replica.paused || replica.stopping || !this.#world.mayForget(replica)) return false;
-    this.#world.stop(replica, () => {
-      if (this.#world.mayForget(replica)) {
-        if (this.#prng.chance(0.3)) this.#world.damageCheckpoint(replica);
-        else this.#world.damageLog(replica);
-      }
-      this.#startLater(replica);
-    });
+  /** Counted by the world when it dies there. What a start comes by needs a start, and what a lost log does a lost log. */
+  #armCrashPoint(replica: SimReplica, draw: number): boolean {
+    const world = this.#world;
+    if (!replica.running || !this.#mayGoDown(replica)) return false;
+    const armed = crashPointOf(draw);
+    const occasion = occasionOf(armed.point);
+    if (occasion === "loss" && !world.mayForget(replica)) return false;
+    replica.armCrashPoint(armed);
+    if (occasion === "work") return false;
+    world.crash(replica, world.forgetsBy("power") ? "process" : world.crashKind());
+    if (occasion === "loss") world.wipe(replica);
+    this.#startLater(replica);
     return false;
   }
 
@@ -230,10 +243,6 @@ export class Nemesis {
     if (replica.running) return;
     this.#world.note(`r${replica.id}`, "starts");
     replica.start();
-  }
-
-  #speedUp(replica: SimReplica): void {
-    replica.disk.syncLatencyMs = { min: 0.1, max: 0.3 };
   }
 
   #jumpClocks(): boolean {

@@ -4,7 +4,7 @@ import { checkHistory } from "../check/index.js";
 import { Nemesis } from "../faults/index.js";
 import { drawScenario, type FaultName, type Scenario, type SimArguments, type Strike } from "../scenario/index.js";
 import { type CommandSource, DeterminismFinding, type LoadClient } from "../workload/index.js";
-import { type Disguise, SimWorld, WorldViolation } from "../world/index.js";
+import { type CrashPointCount, type Disguise, SimWorld, WorldViolation } from "../world/index.js";
 
 /** Steps of the search for a linear order; histories of a run need a few thousand. */
 const CHECK_STEPS_MAX = 100_000_000;
@@ -35,6 +35,10 @@ export interface SeedResult {
   readonly rejoins: number;
   readonly installs: number;
   readonly checkpoints: number;
+  /** Starts of replicas from logs that lacked values, which came back from others without a rejoin. */
+  readonly repairs: number;
+  /** How often processes came by each crash point, and died there; in the order of `crashPoints`. */
+  readonly crashPoints: readonly CrashPointCount[];
   /** Sessions that a replica has let expire, counted once a replica and life. */
   readonly sessionsExpired: number;
   /** Commands answered over Redis connections; each reply was compared with what the order of its connection makes of it. */
@@ -91,6 +95,8 @@ export function runScenario(
     rejoins: count(TraceCode.rejoined),
     installs: count(TraceCode.installed),
     checkpoints: count(TraceCode.checkpointed),
+    repairs: world.repairs,
+    crashPoints: world.coverage.counts,
     sessionsExpired: count(TraceCode.sessionExpired),
     connectionReplies: world.connectionReplies(),
     faultCounts: world.faultCounts(),

@@ -1,4 +1,5 @@
 import { type FaultName, faultNames } from "../scenario/index.js";
+import { type CrashPoint, crashPoints } from "../world/index.js";
 import type { SeedResult } from "./run-seed.js";
 
 /** How one fault fared in a run of many seeds. */
@@ -8,6 +9,12 @@ export interface FaultTally {
   /** Seeds in which it came about, and how often it did in all of them. */
   seeds: number;
   times: number;
+}
+
+/** How one crash point fared in a run of many seeds: how often a process came by, and how often one died there. */
+export interface CrashPointTally {
+  passes: number;
+  deaths: number;
 }
 
 /** The slowest of the seeds in something. */
@@ -26,6 +33,7 @@ export class RunTally {
   rejoins = 0;
   installs = 0;
   checkpoints = 0;
+  repairs = 0;
   sessionsExpired = 0;
   connectionReplies = 0;
   /** Of the seeds that passed: the time from the end of the faults until all clients were answered, and until all was healed. */
@@ -34,6 +42,10 @@ export class RunTally {
   /** Every fault there is, in the order of `faultNames`. */
   readonly faults: ReadonlyMap<FaultName, FaultTally> = new Map(
     faultNames.map((name) => [name, { enabled: 0, seeds: 0, times: 0 }]),
+  );
+  /** Every crash point there is, in the order of `crashPoints`. */
+  readonly crashPoints: ReadonlyMap<CrashPoint, CrashPointTally> = new Map(
+    crashPoints.map((point) => [point, { passes: 0, deaths: 0 }]),
   );
 
   add(result: SeedResult): void {
@@ -45,6 +57,13 @@ export class RunTally {
     this.rejoins += result.rejoins;
     this.installs += result.installs;
     this.checkpoints += result.checkpoints;
+    this.repairs += result.repairs;
+    for (const { point, passes, deaths } of result.crashPoints) {
+      const tally = this.crashPoints.get(point);
+      if (tally === undefined) continue;
+      tally.passes += passes;
+      tally.deaths += deaths;
+    }
     this.sessionsExpired += result.sessionsExpired;
     this.connectionReplies += result.connectionReplies;
     this.slowestProgress = slower(this.slowestProgress, result.progressMs, result.seed);

@@ -22,13 +22,19 @@ import { ConfigError } from "../../model/index.js";
  * | pause | a replica stands still for 0.1 to 30 s and goes on as if nothing had happened |
  * | amnesia | a replica comes back with an empty directory |
  * | damage | a bit of a stopped replica's log, or of its newest checkpoint, flips |
- * | slow-disk | a disk takes long to sync |
+ * | slow-disk | a disk takes long to sync, or to do anything at all |
  * | disk-error | a sync or write fails once: the replica stops, and comes back on the same machine or after a reboot |
  * | stop | a replica is stopped gracefully, handing leadership over, and started again |
  * | transfer | an operator asks the leader to hand over |
  * | clock | wall clocks of machines are wrong, and jump |
  * | drift | wall clocks of machines run fast or slow |
  * | client | a client, or the gateway of Redis connections, dies with its commands under way, and another takes its place |
+ * | bit-rot | bits of old records in a running replica's log flip; its process ends some time later |
+ * | misdirect | a write of a running replica's log lands on an older record, in its own segment or another |
+ * | misread | a replica that starts again is given a flipped bit by one of its reads; the disk holds the right one |
+ * | full-disk | a disk is full for a while: the replica stops, and comes back, in vain until there is room |
+ * | lose-log | a replica comes back without its log directory |
+ * | damage-identity | a bit of the identity of a replica that is down flips |
  * | expire | a client stands still with its commands under way for longer than its session lives |
  */
 export const faultNames = [
@@ -57,6 +63,12 @@ export const faultNames = [
   "clog",
   "drift",
   "expire",
+  "bit-rot",
+  "misdirect",
+  "misread",
+  "full-disk",
+  "lose-log",
+  "damage-identity",
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 

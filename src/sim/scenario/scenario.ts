@@ -80,6 +80,19 @@ const standing: ReadonlySet<FaultName> = new Set(["loss", "delay", "duplicate", 
 /** Share of the worlds with pauses whose safety phase is long. */
 const LONG_SHARE = 0.1;
 
+/** Faults of what a replica stores; one that stores nothing but who it is has none of them. */
+const ofDisks: ReadonlySet<FaultName> = new Set([
+  "damage",
+  "slow-disk",
+  "disk-error",
+  "bit-rot",
+  "misdirect",
+  "misread",
+  "full-disk",
+  "lose-log",
+  "damage-identity",
+]);
+
 /** Virtual time that a cluster and its clients have for healing. Bounds everything that backs off, times out or rejoins. */
 const LIVENESS_MS = 40_000;
 
@@ -146,14 +159,14 @@ function drawFaults(prng: Prng): { enabled: FaultName[]; rates: Map<FaultName, n
   for (const fault of faultNames) {
     if (prng.chance(share)) enabled.push(fault);
     // Means from several a second to one in the whole phase, evenly on a logarithmic scale.
-    rates.set(fault, standing.has(fault) ? 0 : Math.round(250 * 2 ** prng.between(0, 5)));
+    rates.set(fault, standing.has(fault) ? 0 : Math.round(prng.logarithmic(250, 5)));
   }
   return { enabled, rates };
 }
 
 /** Faults that forget are bounded by who may forget (`ReplicaBudget`); these have no meaning, or would lose what was promised. */
 function isPossible(fault: FaultName, durability: Durability): boolean {
-  if (durability === "memory" && ["crash-all", "damage", "slow-disk", "disk-error"].includes(fault)) return false;
+  if (durability === "memory" && (fault === "crash-all" || ofDisks.has(fault))) return false;
   if (durability === "os" && ["crash-all", "disk-error"].includes(fault)) return false;
   return true;
 }

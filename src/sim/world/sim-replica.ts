@@ -21,7 +21,7 @@ import {
 } from "../../platform/index.js";
 import { createReplica, type Replica, type ReplicaOptions, type ReplicaSiblings } from "../../runtime/index.js";
 import type { WitnessChecker } from "../check/index.js";
-import { CrashPoints } from "./crash-point.js";
+import { type ArmedPoint, type CrashCoverage, CrashPoints, occasionOf } from "./crash-point.js";
 import { ObservedExecution } from "./observed-execution.js";
 import type { VoteWitness } from "./vote-witness.js";
 
@@ -34,6 +34,7 @@ export interface SimReplicaInit {
   readonly segmentBytes: number;
   readonly siblings: ReplicaSiblings;
   readonly witness: VoteWitness | null;
+  readonly coverage: CrashCoverage;
   /** True if the process may end now of itself. */
   readonly mayDie: (replica: SimReplica) => boolean;
   /** Wraps the platform of each process: planted bugs. */
@@ -70,6 +71,8 @@ export class SimReplica {
   readonly #prng: Prng;
   #life: Life | null = null;
   #lives = 0;
+  /** Where the next life is to end. */
+  #armed: ArmedPoint | null = null;
   /** The machine's wall clock: what is wrong with it outlives its processes. */
   readonly wall: SimWallClock;
 
@@ -85,6 +88,11 @@ export class SimReplica {
 
   get running(): boolean {
     return this.#life !== null;
+  }
+
+  /** The number of the present life, or of the last one. */
+  get life(): number {
+    return this.#lives;
   }
 
   get paused(): boolean {
@@ -143,7 +151,9 @@ export class SimReplica {
     const number = ++this.#lives;
     const process = init.kernel.spawn(`r${this.id}/${number}`);
     process.wall = this.wall;
-    const points = new CrashPoints(this.id, () => init.mayDie(this));
+    const points = new CrashPoints(this.id, init.coverage, () => init.mayDie(this));
+    if (this.#armed !== null) points.arm(this.#armed);
+    this.#armed = null;
     const storage = this.disk.attach(process);
     const real: ReplicaPlatform = {
       scheduler: process,
@@ -234,11 +244,14 @@ export class SimReplica {
     if (this.#life?.process.paused === true) this.#life.process.resume();
   }
 
-  armCrashPoint(): void {
-    this.#life?.points.arm(this.#prng);
+  /** The process dies at this point: the present one if it can come by there, otherwise the next one. */
+  armCrashPoint(armed: ArmedPoint): void {
+    if (occasionOf(armed.point) === "work") this.#life?.points.arm(armed);
+    else this.#armed = armed;
   }
 
   disarmCrashPoint(): void {
+    this.#armed = null;
     this.#life?.points.disarm();
   }
 }

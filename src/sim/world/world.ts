@@ -22,7 +22,7 @@ import {
 } from "../check/index.js";
 import type { FaultName, Scenario } from "../scenario/index.js";
 import { commandSource, type CommandSource, type LoadClient, RespClients, SimClient } from "../workload/index.js";
-import { ProcessKilled } from "./crash-point.js";
+import { CrashCoverage, ProcessKilled } from "./crash-point.js";
 import type { Disguise } from "./disguise.js";
 import { Operator } from "./operator.js";
 import { SimReplica } from "./sim-replica.js";
@@ -54,6 +54,10 @@ export class SimWorld {
   readonly #votes: VoteWitness | null;
   readonly #checker: ClusterChecker;
   readonly queues = new QueueBounds();
+  /** Where processes came by and died. */
+  readonly coverage = new CrashCoverage();
+  /** Starts from a log that lacked values, and went on without having forgotten who it was. */
+  repairs = 0;
   #sampleAtMs = 0;
   /** Executes the decided order once more; null for a service without a reference model. */
   readonly witness: WitnessChecker | null;
@@ -61,6 +65,8 @@ export class SimWorld {
   readonly #forgetful = new Set<ReplicaId>();
   /** Replicas that go on, without a power cut, after their disk has failed. */
   readonly #tainted = new Set<ReplicaId>();
+  /** Replicas whose disk holds something wrong that no process has started from yet. */
+  readonly #unsound = new Set<ReplicaId>();
   /** Replicas that have lost a checkpoint, and how far they had come with it. */
   readonly #bereft = new Map<ReplicaId, Instance>();
   /** How far each replica's state has ever come. */
@@ -103,6 +109,7 @@ export class SimWorld {
         segmentBytes: scenario.segmentBytes,
         siblings: disguised,
         witness: this.#votes,
+        coverage: this.coverage,
         execution: this.witness,
         mayDie: (replica) => !this.forgetsBy("process") || this.mayForget(replica),
         disguise: (platform) => disguise.platform?.(platform, id) ?? platform,
@@ -112,10 +119,12 @@ export class SimWorld {
         },
         onTrace: (replica, life, code, a, b, c) => this.#onTrace(replica, life, code, a, b, c),
         onState: (replica, life, through, digest, timeMs) => this.#onState(replica, life, through, digest, timeMs),
-        onEvent: (replica, event, fields) =>
-          this.note(`r${replica}`, `${event} ${fields === undefined ? "" : JSON.stringify(fields)}`),
+        onEvent: (replica, event, fields) => {
+          if (event === "damaged records are replaced by those of the others") this.repairs++;
+          this.note(`r${replica}`, `${event} ${fields === undefined ? "" : JSON.stringify(fields)}`);
+        },
         onRecovered: (replica) => {
-          if (!this.#bereft.has(replica) && !this.#tainted.has(replica)) this.#forgetful.delete(replica);
+          if (!this.#bereft.has(replica) && this.#isSound(replica)) this.#forgetful.delete(replica);
         },
         onFatal: (replica, error) => this.#onFatal(replica, error),
       });
@@ -294,6 +303,7 @@ export class SimWorld {
     if (!replica.running) return;
     this.note(`r${replica.id}`, `dies (${kind})`);
     replica.crash(kind);
+    this.#settleDisk(replica);
     if (kind === "power") this.#tainted.delete(replica.id);
     if (this.forgetsBy(kind)) this.#forgets(replica);
   }
@@ -305,6 +315,7 @@ export class SimWorld {
     // It counts as forgetful from now on, so that no other is allowed to; until it has ended it remembers and may vote.
     if (forgets) this.#forgetful.add(replica.id);
     replica.stop(() => {
+      this.#settleDisk(replica);
       if (forgets) this.#forgets(replica);
       done();
     });
@@ -347,9 +358,65 @@ export class SimWorld {
     else replica.disk.faults.failWrite = prng.pick(["EIO", "ENOSPC"]);
   }
 
+  /** Bits of settled records in the log of a running replica flip. It finds out when it starts next; false if it has none. */
+  rotLog(replica: SimReplica, bits: number): boolean {
+    let flipped = 0;
+    for (let i = 0; i < bits; i++) if (replica.disk.rotLog() !== null) flipped++;
+    if (flipped === 0) return false;
+    this.note(`r${replica.id}`, `has ${flipped} rotten records`);
+    this.#forgetful.add(replica.id);
+    this.#unsound.add(replica.id);
+    return true;
+  }
+
+  /** The next write to the log of a running replica lands in a wrong place. */
+  misdirectWrite(replica: SimReplica): void {
+    this.note(`r${replica.id}`, "has a disk that will put a write in a wrong place");
+    replica.disk.faults.misdirectWrite = true;
+    this.#forgetful.add(replica.id);
+    this.#unsound.add(replica.id);
+  }
+
+  /** The disk of a replica has so many bytes left, and none more before `repairDisk`. */
+  fillDisk(replica: SimReplica, leftBytes: number): void {
+    this.note(`r${replica.id}`, `has ${leftBytes} bytes left on its disk`);
+    replica.disk.faults.capacityBytes = replica.disk.usedBytes() + leftBytes;
+  }
+
+  /** A replica that is down loses its log, and keeps its identity and checkpoints. */
+  loseLog(replica: SimReplica): void {
+    this.note(`r${replica.id}`, "loses its log");
+    replica.disk.loseDirectory("log");
+    this.#tainted.delete(replica.id);
+    this.#forgets(replica);
+  }
+
+  /** A bit of the identity of a replica that is down flips; it may be one that means nothing. */
+  damageIdentity(replica: SimReplica): boolean {
+    const damaged = replica.disk.damageIdentity();
+    this.note(`r${replica.id}`, `has ${damaged ? "a damaged" : "no"} identity`);
+    if (damaged) this.#forgetful.add(replica.id);
+    return damaged;
+  }
+
   repairDisk(replica: SimReplica): void {
-    replica.disk.faults.failSync = null;
-    replica.disk.faults.failWrite = null;
+    const { faults } = replica.disk;
+    faults.failSync = null;
+    faults.failWrite = null;
+    faults.misdirectWrite = false;
+    faults.flipReads = null;
+    faults.capacityBytes = Infinity;
+  }
+
+  /** The process that was to fall into it has ended: whoever comes next starts from what the disk holds by now. */
+  #settleDisk(replica: SimReplica): void {
+    if (replica.disk.faults.misdirectWrite) replica.disk.faults.misdirectWrite = false;
+    this.#unsound.delete(replica.id);
+  }
+
+  /** Its disk holds what its process believes. */
+  #isSound(id: ReplicaId): boolean {
+    return !this.#tainted.has(id) && !this.#unsound.has(id);
   }
 
   #forgets(replica: SimReplica): void {
@@ -406,7 +473,7 @@ export class SimWorld {
     if (through >= (this.#bereft.get(replica) ?? Infinity)) {
       this.#bereft.delete(replica);
       const recovered = this.replica(replica).replica?.status().role !== "recovering";
-      if (recovered && !this.#tainted.has(replica)) this.#forgetful.delete(replica);
+      if (recovered && this.#isSound(replica)) this.#forgetful.delete(replica);
     }
     this.#checker.onDigest(replica, through, digest);
     this.#checker.onAgreedTime(replica, life, through, timeMs);
@@ -433,11 +500,19 @@ export class SimWorld {
 
   #onFatal(id: ReplicaId, error: Error): void {
     if (error instanceof WorldViolation) throw error;
-    if (!(error instanceof StorageError) || !this.#failing.has(id)) {
+    const full = error instanceof StorageError && error.diskFull && this.#isFull(id);
+    if (!(error instanceof StorageError) || (!full && !this.#failing.has(id))) {
       throw new WorldViolation("no-replica-gives-up", `replica ${id} stopped: ${error.stack ?? error.message}`);
     }
     const replica = this.replica(id);
     this.note(`r${id}`, `stops: ${error.message}`);
+    if (full) {
+      // Nothing that it had confirmed is lost; it comes back when it is started, and stops again if there is no room yet.
+      this.fired("full-disk");
+      this.crash(replica, "process");
+      this.onDown(replica);
+      return;
+    }
     this.fired("disk-error");
     this.#failing.delete(id);
     // A process that starts again on the same machine reads from memory what the disk has refused, and loses it at the next
@@ -449,6 +524,10 @@ export class SimWorld {
     } else this.crash(replica, "power");
     this.repairDisk(replica);
     this.onDown(replica);
+  }
+
+  #isFull(id: ReplicaId): boolean {
+    return this.replica(id).disk.faults.capacityBytes !== Infinity;
   }
 
   /** Keeps a line of what happened, for whoever looks at a seed that failed; the newest `NOTES_MAX` are kept. */
