@@ -32,6 +32,8 @@ export interface PlanOptions {
   /** Keys are below this number; range bounds cut it evenly, unless keys are hashed. */
   readonly keys: number;
   readonly hashed?: boolean;
+  /** Inserts of random keys at the beginning, so that the tree has several leaves. */
+  readonly preload?: number;
 }
 
 export interface Plan {
@@ -55,17 +57,17 @@ class Client {
     this.#prng = prng;
   }
 
-  /** A block of commands for a stream; now and then an old one, one too early, or one of no session. */
-  block(stream: number, session: number, commands: readonly Command[]): Uint8Array {
+  /** A block of commands for a stream; now and then, unless `correct`, an old one, one too early, or one of no session. */
+  block(stream: number, session: number, commands: readonly Command[], correct = false): Uint8Array {
     const sent = this.#sent.get(stream) ?? [];
     this.#sent.set(stream, sent);
-    if (sent.length > 0 && this.#prng.chance(0.12)) return this.#prng.pick(sent);
+    if (sent.length > 0 && !correct && this.#prng.chance(0.12)) return this.#prng.pick(sent);
     const name = `${stream} ${session}`;
     const first = this.#next.get(name) ?? 1;
-    const early = this.#prng.chance(0.05);
+    const early = !correct && this.#prng.chance(0.05);
     const sequence = early ? first + commands.length : first;
     const writer = new ByteWriter();
-    const unknown = this.#prng.chance(0.03);
+    const unknown = !correct && this.#prng.chance(0.03);
     const acknowledged = this.#prng.chance(0.5) ? 0 : this.#prng.below(sequence);
     const at = beginBlock(writer, BlockKind.commands, unknown ? 99_999 : session, sequence, acknowledged, stream);
     for (const command of commands) writeCommand(writer, command);
@@ -156,7 +158,7 @@ function streamOf(service: SharedService, threads: number, commands: readonly Co
 }
 
 export function makePlan(plan: PlanOptions): Plan {
-  const { threads, keys, hashed = false } = plan;
+  const { threads, keys, hashed = false, preload = 150 } = plan;
   const prng = new Prng(plan.seed);
   const arena = new BatchArena();
   const client = new Client(prng);
@@ -188,6 +190,10 @@ export function makePlan(plan: PlanOptions): Plan {
       tick(),
     ),
   ];
+  const inserts = Array.from({ length: preload }, (): Command => {
+    return { operation: "insert", key: BigInt(prng.below(keys)), value: BigInt(prng.u32()) };
+  });
+  all.push(makeBatch(arena, preload === 0 ? [] : [client.block(0, positionOf(1, 0), inserts, true)], tick()));
   for (let i = 0; i < plan.all; i++) {
     const blocks = prng.chance(0.1) ? [] : blocksFor(0, 3);
     if (prng.chance(0.1)) blocks.unshift(client.mark(BlockKind.skip, 3));
@@ -216,4 +222,33 @@ export function makePlan(plan: PlanOptions): Plan {
     return [...deliveries, queue[0] as Delivery];
   });
   return { threads, options, keys, merged, sessions };
+}
+
+/** A plan of one block a batch, which every thread delivers in the order given, behind the opening of a session. */
+export function writtenPlan(
+  threads: number,
+  keys: number,
+  batches: readonly { readonly stream: number; readonly commands: readonly Command[] }[],
+): Plan {
+  const arena = new BatchArena();
+  const opening = new Client(new Prng(0)).control(BlockKind.openSession, 0, 1);
+  const session = positionOf(1, 0);
+  const sequences = new Map<number, number>();
+  const instances = new Map<number, number>([[0, 1]]);
+  const deliveries: Delivery[] = [{ stream: 0, instance: 1, batch: makeBatch(arena, [opening], 1) }];
+  for (const { stream, commands } of batches) {
+    const sequence = sequences.get(stream) ?? 1;
+    const instance = (instances.get(stream) ?? 0) + 1;
+    sequences.set(stream, sequence + commands.length);
+    instances.set(stream, instance);
+    const writer = new ByteWriter();
+    const at = beginBlock(writer, BlockKind.commands, session, sequence, 0, stream);
+    for (const command of commands) writeCommand(writer, command);
+    endBlock(writer, at, commands.length);
+    deliveries.push({ stream, instance, batch: makeBatch(arena, [writer.toBytes()], instance) });
+  }
+  const merged = Array.from({ length: threads }, (_, thread) =>
+    deliveries.filter(({ stream }) => stream === 0 || stream === thread + 1),
+  );
+  return { threads, options: optionsFor(threads, keys, false), keys, merged, sessions: [session] };
 }

@@ -181,6 +181,8 @@ export class PsmrReplica {
   watch: (() => void) | null = null;
   /** How many deliveries of its plan each thread was given. */
   readonly given: number[];
+  /** And how many it may be given for now. */
+  givenMax = Infinity;
   readonly #sinks: Sink[] = [];
 
   constructor(plan: Plan, options: ReplicaOptions = {}) {
@@ -219,12 +221,12 @@ export class PsmrReplica {
       const deliveries = this.plan.merged[thread] as readonly Delivery[];
       const before = progressOf(model);
       const given = this.given[thread] as number;
-      if (given < deliveries.length && !model.full && prng.chance(0.5)) {
+      if (given < Math.min(deliveries.length, this.givenMax) && !model.full && prng.chance(0.5)) {
         model.step({ kind: "decided", ...(deliveries[given] as Delivery) }, sink);
         this.given[thread] = given + 1;
         idle = 0;
       } else {
-        model.step({ kind: "work", budget: 1 + prng.below(6) }, sink);
+        model.step({ kind: "work", budget: 1 + prng.below(3) }, sink);
         idle = progressOf(model) === before ? idle + 1 : 0;
       }
     }

@@ -1,56 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { ByteWriter, Prng } from "#src/base/index.js";
+import { Prng } from "#src/base/index.js";
 import { Waiting } from "#src/execution/index.js";
-import { Btree } from "#src/service/index.js";
-import { makePlan, type Plan, type PlanOptions } from "./psmr-plan.js";
-import { PsmrReplica, type ReplicaOptions } from "./psmr-replica.js";
-import { Oracle } from "./psmr-oracle.js";
+import { cutOf, digestOf, planOf, restored, runAgainstOracle } from "./psmr-check.js";
+import { writtenPlan } from "./psmr-plan.js";
+import { PsmrReplica } from "./psmr-replica.js";
 
-const SEEDS = 60;
-
-function digestOf(service: Btree): number[] {
-  const digest = new Uint32Array(4);
-  service.digest(digest);
-  return Array.from(digest);
-}
-
-/** The first answers that are not as expected, or not expected, or missing. */
-function differences(found: ReadonlyMap<string, string>, expected: ReadonlyMap<string, string>): string[] {
-  const blocks = new Set([...found.keys(), ...expected.keys()]);
-  return [...blocks]
-    .filter((block) => found.get(block) !== expected.get(block))
-    .slice(0, 5)
-    .map((block) => `${block}: ${found.get(block)} instead of ${expected.get(block)}`);
-}
-
-/** Runs a plan to its end and holds everything it did against a sequential execution in the order that the witness tells. */
-function runAgainstOracle(plan: Plan, seed: number, options: ReplicaOptions = {}): PsmrReplica {
-  const replica = new PsmrReplica(plan, options);
-  const prng = new Prng(seed);
-  // At first some threads lag, so that others come to barriers that are not released for long.
-  replica.run(prng, [prng.below(plan.threads)]);
-  replica.run(prng);
-  assert.equal(replica.complaint(), null);
-  const oracle = new Oracle(plan.threads, plan.options);
-  for (const { stream, instance } of replica.witness) oracle.batch(stream, instance, replica.batch(stream, instance));
-  assert.deepEqual(differences(replica.answers, oracle.answers), []);
-  assert.deepEqual(digestOf(replica.service), digestOf(oracle.service));
-  return replica;
-}
-
-function planOf(seed: number, options: Partial<PlanOptions> = {}): Plan {
-  const prng = new Prng(seed);
-  return makePlan({
-    threads: 1 + prng.below(5),
-    seed,
-    all: 5 + prng.below(30),
-    own: prng.below(40),
-    keys: 20 + prng.below(400),
-    hashed: prng.chance(0.3),
-    ...options,
-  });
-}
+const SEEDS = 40;
 
 describe("P-SMR: threads under a seeded scheduler", () => {
   for (const barrier of ["run", "command"] as const) {
@@ -68,4 +24,110 @@ describe("P-SMR: threads under a seeded scheduler", () => {
       }
     });
   }
+});
+
+describe("P-SMR: checkpoints", () => {
+  test("a replica that goes on from a cut answers and ends as one that ran through", () => {
+    for (let seed = 1; seed <= 25; seed++) {
+      const barrier = seed % 2 === 0 ? "run" : "command";
+      const plan = planOf(seed);
+      const prng = new Prng(seed);
+      try {
+        const through = runAgainstOracle(plan, seed, { barrier });
+        const cutting = new PsmrReplica(plan, { barrier });
+        // The source is read while later batches execute, so that what it shows must be kept for it.
+        cutting.run(prng, [prng.below(plan.threads)]);
+        const checkpoint = cutOf(cutting, prng);
+        assert.equal(cutting.complaint(), null);
+        assert.deepEqual(cutting.digests, through.digests);
+        const later = restored(plan, checkpoint, { barrier });
+        later.run(prng);
+        assert.equal(later.complaint(), null);
+        assert.deepEqual(digestOf(later.service), digestOf(through.service));
+        for (const [position, digest] of later.digests)
+          assert.equal(digest, through.digests.get(position), `${position}`);
+        const unequal = [...later.answers].filter(([block, answer]) => through.answers.get(block) !== answer);
+        assert.deepEqual(unequal.slice(0, 3), []);
+      } catch (error) {
+        throw new Error(`seed ${seed}`, { cause: error });
+      }
+    }
+  });
+
+  test("a part of another thread, a truncated one, and one with a byte too many are refused", () => {
+    const plan = planOf(3, { threads: 3, all: 10, own: 10 });
+    const checkpoint = cutOf(new PsmrReplica(plan), new Prng(3));
+    const fresh = (): PsmrReplica["threads"][number] =>
+      new PsmrReplica(plan).threads[1] as PsmrReplica["threads"][number];
+    const part = checkpoint.parts[1] as Uint8Array;
+    const give = (bytes: Uint8Array) => (): void => {
+      const sink = fresh().restore();
+      sink.write(bytes, 0, bytes.length);
+      sink.finish();
+    };
+    give(part)();
+    const refused = { name: "CheckpointDamagedError" };
+    assert.throws(give(checkpoint.parts[0] as Uint8Array), refused);
+    for (let length = 0; length < part.length; length += 7) assert.throws(give(part.subarray(0, length)), refused);
+    assert.throws(give(Uint8Array.of(...part, 0)), refused);
+  });
+});
+
+describe("P-SMR: barriers", () => {
+  test("a thread that lags at a barrier keeps no other from being delivered to, and those outside γ execute", () => {
+    const update = (key: number) => [{ operation: "update", key: BigInt(key), value: 1n } as const];
+    // Keys 100 to 299 are those of groups 1 and 2, which are γ of the range.
+    const plan = writtenPlan(4, 400, [
+      { stream: 0, commands: [{ operation: "range", key: 150n, last: 250n, pairs: 9 }] },
+      ...[1, 2, 3, 4].map((stream) => ({ stream, commands: update(100 * stream - 50) })),
+      { stream: 0, commands: [{ operation: "insert", key: 7n, value: 7n }] },
+    ]);
+    const replica = new PsmrReplica(plan);
+    const states = (): (readonly [executed: number, all: number, waiting: Waiting])[] =>
+      replica.threads.map((model) => {
+        const { executed, executedAll, waiting } = model.inspect();
+        return [executed, executedAll, waiting];
+      });
+    replica.givenMax = 1;
+    replica.run(new Prng(1));
+    replica.givenMax = Infinity;
+    // Thread 2 comes to the range, which thread 1, its executor, does not: 0 and 3 pass, and wait for all at the insert.
+    replica.run(new Prng(2), [1]);
+    assert.deepEqual(states(), [
+      [1, 2, Waiting.arrivals],
+      [0, 1, Waiting.no],
+      [0, 1, Waiting.release],
+      [1, 2, Waiting.release],
+    ]);
+    assert.deepEqual(replica.given, [4, 1, 4, 4], "deliveries queue meanwhile");
+    replica.run(new Prng(3));
+    assert.equal(replica.complaint(), null);
+    assert.deepEqual(states(), Array(4).fill([1, 3, Waiting.no]));
+  });
+
+  test("a later run does not overtake an earlier one of other threads", () => {
+    const range = (key: number) => [
+      { operation: "range", key: BigInt(key), last: BigInt(key + 150), pairs: 9 } as const,
+    ];
+    const plan = writtenPlan(4, 400, [
+      { stream: 0, commands: range(20) },
+      { stream: 0, commands: range(220) },
+    ]);
+    const replica = new PsmrReplica(plan);
+    replica.givenMax = 1;
+    replica.run(new Prng(1));
+    replica.givenMax = Infinity;
+    replica.run(new Prng(2), [0]);
+    assert.deepEqual(
+      replica.threads.map((model) => model.inspect().executedAll),
+      [1, 1, 2, 2],
+      "threads 2 and 3 have passed the first range, and met for the second, which waits for the first",
+    );
+    replica.run(new Prng(3));
+    assert.equal(replica.complaint(), null);
+    assert.deepEqual(
+      replica.witness.filter(({ stream }) => stream === 0).map(({ instance }) => instance),
+      [1, 2, 3],
+    );
+  });
 });
