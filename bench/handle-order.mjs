@@ -109,11 +109,17 @@ function report(keys, name, value, unit = "ns") {
 for (const keys of sizes.length > 0 ? sizes : [20_000, 1_000_000]) {
   const order = shuffled(keys);
   const words = new WordTree();
-  for (const key of order) words.insert(words.leafOf(key, 0), key, 0, key, 0, null);
+  for (const key of order) {
+    const leaf = words.leafOf(key, 0);
+    words.insert(leaf, words.cellOf(leaf, key, 0), key, 0, key, 0, null);
+  }
   const probes = Uint32Array.from({ length: searches }, makePicker(keys)).map((n) => n + 1);
   let found = 0;
   const searchWords = () => {
-    for (const key of probes) if (words.read(words.leafOf(key, 0), key, 0)) found++;
+    for (const key of probes) {
+      const leaf = words.leafOf(key, 0);
+      if (words.read(leaf, words.cellOf(leaf, key, 0), key, 0)) found++;
+    }
     return searches;
   };
   report(keys, "tree of words: read, other trees not used yet", measure(searchWords));

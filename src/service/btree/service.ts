@@ -15,13 +15,17 @@ import { ReplyKind, replyError } from "../command/index.js";
 import { SHARED_TREE_BYTES_MAX, type TreeDescription, WordSink, WordSource, WordTree } from "../tree/index.js";
 import { BTREE_COMMAND_BYTES, BtreeOperation, RANGE_PAIRS_MAX } from "./command.js";
 
+// Constants of this module are part of the compiled code, see ../tree/word-node.ts.
+const { delete: DELETE, insert: INSERT, range: RANGE, read: READ, update: UPDATE } = BtreeOperation;
+const { bulk: BULK, nil: NIL, ok: OK, pairs: PAIRS } = ReplyKind;
+
 const MALFORMED = "ERR malformed command";
 const READ_ONLY = "ERR a command that writes was sent as an unordered read";
 const WRONG_PAIRS = `ERR a range brings 1 to ${RANGE_PAIRS_MAX} pairs`;
 const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_BYTES_MAX} bytes; ask for fewer pairs at once`;
 
-/** Commands whose leaves are looked for together: enough that their cache misses overlap, few enough that none is evicted. */
-const GROUP = 16;
+/** Commands whose keys are looked for together: enough that their cache misses overlap, few enough that none is evicted. */
+const GROUP = 32;
 /** Operation that stands for a command which is none. */
 const NONE = 0;
 const COMMAND_BYTES_MIN = 16;
@@ -69,6 +73,7 @@ export class Btree implements SharedService {
   readonly #lows = new Uint32Array(GROUP);
   readonly #highs = new Uint32Array(GROUP);
   readonly #leaves = new Uint32Array(GROUP);
+  readonly #cells = new Uint8Array(GROUP);
 
   /** Throws `AssertionError` for bounds that do not ascend or are too many. */
   constructor(options: BtreeOptions = {}) {
@@ -132,7 +137,7 @@ export class Btree implements SharedService {
     for (let first = 0; first < run.count; first += together) {
       const count = Math.min(together, run.count - first);
       this.#decode(run, first, count);
-      this.#tree.locate(this.#lows, this.#highs, this.#leaves, count);
+      this.#tree.locate(this.#lows, this.#highs, this.#leaves, this.#cells, count);
       const done = this.#executeGroup(run, first, count, start, replies, undo);
       if (done === count) continue;
       run.answered = first + done;
@@ -146,7 +151,7 @@ export class Btree implements SharedService {
 
   isRead(view: DataView, at: number): boolean {
     const operation = operationAt(view, at);
-    return operation === BtreeOperation.read || operation === BtreeOperation.range;
+    return operation === READ || operation === RANGE;
   }
 
   /**
@@ -162,14 +167,14 @@ export class Btree implements SharedService {
       const operation = operationAt(view, at);
       const group = operation === NONE ? 0 : this.#groupOf(view.getUint32(at + 8, true), view.getUint32(at + 12, true));
       masks[i] = 1 << group;
-      if (operation === BtreeOperation.range) {
+      if (operation === RANGE) {
         if (this.#hashed > 0) {
           masks[i] = everybody;
           continue;
         }
         const last = this.#groupOf(view.getUint32(at + 16, true), view.getUint32(at + 20, true));
         if (last > group) masks[i] = maskThrough(last) & -(1 << group);
-      } else if (mode === 0 && (operation === BtreeOperation.insert || operation === BtreeOperation.delete)) {
+      } else if (mode === 0 && (operation === INSERT || operation === DELETE)) {
         masks[i] = everybody;
       }
     }
@@ -187,16 +192,13 @@ export class Btree implements SharedService {
       const at = offsets[i] as number;
       const operation = operationAt(view, at);
       pass[i] = 1;
-      if (operation !== BtreeOperation.insert && operation !== BtreeOperation.delete) continue;
+      if (operation !== INSERT && operation !== DELETE) continue;
       const low = view.getUint32(at + 8, true);
       const high = view.getUint32(at + 12, true);
       const leaf = tree.leafRange(low, high);
       pass[i] = 0;
       if (!this.#isWithin(thread)) continue;
-      const fails =
-        operation === BtreeOperation.insert
-          ? tree.wouldOverflow(leaf, low, high)
-          : tree.wouldUnderflow(leaf, low, high);
+      const fails = operation === INSERT ? tree.wouldOverflow(leaf, low, high) : tree.wouldUnderflow(leaf, low, high);
       if (!fails) pass[i] = 1;
     }
   }
@@ -208,7 +210,7 @@ export class Btree implements SharedService {
       const at = offsets[i] as number;
       const operation = operationAt(view, at);
       low[i] = operation === NONE ? Infinity : keyAt(view, at + 8);
-      high[i] = operation === NONE ? -Infinity : keyAt(view, at + (operation === BtreeOperation.range ? 16 : 8));
+      high[i] = operation === NONE ? -Infinity : keyAt(view, at + (operation === RANGE ? 16 : 8));
       writes[i] = operation === NONE || this.isRead(view, at) ? 0 : 1;
     }
   }
@@ -257,49 +259,38 @@ export class Btree implements SharedService {
   ): number {
     const tree = this.#tree;
     const { view: commands, offsets, readOnly } = run;
-    const structure = tree.structure;
+    const { structure, moves } = tree;
     replies.reserve(GROUP * SHORT_REPLY_BYTES);
     for (let i = 0; i < count; i++) {
       const low = this.#lows[i] as number;
       const high = this.#highs[i] as number;
       const leaf = tree.structure === structure ? (this.#leaves[i] as number) : tree.leafOf(low, high);
+      const cell = tree.moves === moves ? (this.#cells[i] as number) : tree.cellOf(leaf, low, high);
       const at = offsets[first + i] as number;
+      const operation = this.#operations[i] as number;
       let done: boolean;
-      switch (this.#operations[i]) {
-        case BtreeOperation.read:
-          if (tree.read(leaf, low, high)) this.#replyValue(replies);
-          else replyShort(replies, ReplyKind.nil);
+      switch (operation) {
+        case READ:
+          if (tree.read(leaf, cell, low, high)) this.#replyValue(replies);
+          else replyShort(replies, NIL);
           continue;
-        case BtreeOperation.update:
+        case UPDATE:
+        case INSERT: {
           if (readOnly) break;
-          done = tree.update(
-            leaf,
-            low,
-            high,
-            commands.getUint32(at + 16, true),
-            commands.getUint32(at + 20, true),
-            undo,
-          );
-          replyShort(replies, done ? ReplyKind.ok : ReplyKind.nil);
+          const valueLow = commands.getUint32(at + 16, true);
+          const valueHigh = commands.getUint32(at + 20, true);
+          if (operation === UPDATE) {
+            done = tree.update(leaf, cell, low, high, valueLow, valueHigh, undo);
+          } else done = tree.insert(leaf, cell, low, high, valueLow, valueHigh, undo);
+          replyShort(replies, done ? OK : NIL);
           continue;
-        case BtreeOperation.insert:
+        }
+        case DELETE:
           if (readOnly) break;
-          done = tree.insert(
-            leaf,
-            low,
-            high,
-            commands.getUint32(at + 16, true),
-            commands.getUint32(at + 20, true),
-            undo,
-          );
-          replyShort(replies, done ? ReplyKind.ok : ReplyKind.nil);
+          done = tree.remove(leaf, cell, low, high, undo);
+          replyShort(replies, done ? OK : NIL);
           continue;
-        case BtreeOperation.delete:
-          if (readOnly) break;
-          done = tree.remove(leaf, low, high, undo);
-          replyShort(replies, done ? ReplyKind.ok : ReplyKind.nil);
-          continue;
-        case BtreeOperation.range: {
+        case RANGE: {
           // In a read-only run the first command may bring as much as any; the others are put off when there is much already.
           const last = readOnly && first + i > 0;
           const end = start + (last ? READ_REPLIES_BYTES_TARGET : REPLIES_BYTES_MAX);
@@ -326,7 +317,7 @@ export class Btree implements SharedService {
     const { view, length } = replies;
     const { value } = this.#tree;
     view.setUint32(length, SHORT_REPLY_BYTES, true);
-    view.setUint32(length + 4, ReplyKind.bulk, true);
+    view.setUint32(length + 4, BULK, true);
     view.setUint32(length + 8, value[0] as number, true);
     view.setUint32(length + 12, value[1] as number, true);
     replies.length = length + SHORT_REPLY_BYTES;
@@ -359,7 +350,7 @@ export class Btree implements SharedService {
     }
     const { view } = replies;
     view.setUint32(reply, replies.length - reply, true);
-    view.setUint32(reply + 4, ReplyKind.pairs, true);
+    view.setUint32(reply + 4, PAIRS, true);
     view.setUint32(reply + 8, pairs, true);
     return true;
   }

@@ -1,20 +1,19 @@
 // Hot file: every node is reached through here. Nothing allocates but growth. Watched by bench/btree.mjs.
 import { assert } from "../../base/index.js";
-import {
-  CHUNK_MASK,
-  CHUNK_NODES,
-  CHUNK_SHIFT,
-  LANE,
-  LINK,
-  NODE_BYTES,
-  NODE_SHIFT,
-  NODE_WORDS,
-  STAMP,
-} from "./layout.js";
+import * as layout from "./layout.js";
 import { RUN_NODES, type SharedMemory } from "./shared-memory.js";
 import { MARKS_MAX } from "./tails.js";
 
+// Constants of this module are part of the compiled code, see `word-node.ts`.
+const { CHUNK_MASK, CHUNK_NODES, CHUNK_SHIFT, LANE, LINK, NODE_BYTES, NODE_SHIFT, NODE_WORDS, SIDE_SHIFT, STAMP } =
+  layout;
+
 const FIRST_NODES = 16;
+/**
+ * Bytes in front of the first node of a chunk: the C library of Linux places large blocks 16 bytes behind the beginning of a
+ * page, and nodes are to begin with a line of the cache. Elsewhere they may lie across lines, which costs time only.
+ */
+const ALIGNMENT_BYTES = 48;
 /** Nodes with copies that are looked through for one allocation, when copies that nobody needs any more may be among them. */
 const SWEPT_PER_ALLOCATION = 4;
 /** The same for each barrier over all threads. */
@@ -38,7 +37,9 @@ const SWEPT_PER_BARRIER = 64;
  * Copies are given back when no mark is open.
  */
 export class Arena {
-  readonly chunks: Uint32Array[] = [new Uint32Array(new SharedArrayBuffer(FIRST_NODES * NODE_BYTES))];
+  readonly chunks: Uint32Array[] = [makeChunk(FIRST_NODES)];
+  /** Nodes that the first chunk has room for. */
+  #firstNodes = FIRST_NODES;
   /** Epoch of the newest open mark, 0 without one. A node whose stamp is below it must be preserved before it is written. */
   newest = 0;
   /** Nodes in use, copies included. */
@@ -79,9 +80,10 @@ export class Arena {
     memory.unused = Math.ceil(this.#unused / RUN_NODES) * RUN_NODES;
     for (const [i, words] of this.chunks.entries()) {
       const shared = memory.chunk(i);
-      shared.set(words);
+      moveChunk(words, shared);
       this.chunks[i] = shared;
     }
+    this.#firstNodes = CHUNK_NODES;
     this.#shared = memory;
     this.#quiet = true;
   }
@@ -90,6 +92,7 @@ export class Arena {
   attach(memory: SharedMemory): void {
     this.#shared = memory;
     this.chunks.length = 0;
+    this.#firstNodes = CHUNK_NODES;
     this.nodes = 0;
     this.#unused = 0;
   }
@@ -119,12 +122,20 @@ export class Arena {
     return this.chunks[node >>> CHUNK_SHIFT] as Uint32Array;
   }
 
+  /** The node's part in the digest of the shape. */
+  lane(node: number): number {
+    return this.words(node)[this.#sideAt(node) + LANE] as number;
+  }
+
+  setLane(node: number, lane: number): void {
+    this.words(node)[this.#sideAt(node) + LANE] = lane;
+  }
+
   /** Takes a node into use. Its content is undefined. */
   allocate(): number {
     const node = this.#free;
     if (node === 0) return this.#allocateElsewhere();
-    const words = this.words(node);
-    this.#free = words[at(node) + LANE] as number;
+    this.#free = this.lane(node);
     this.nodes++;
     this.#stamp(node);
     return node;
@@ -133,16 +144,15 @@ export class Arena {
   /** Gives a node back. Marks keep what it holds. */
   free(node: number): void {
     this.preserve(node);
-    const words = this.words(node);
-    words[at(node) + LANE] = this.#free;
+    this.setLane(node, this.#free);
     this.#free = node;
     this.nodes--;
   }
 
-  /** Takes back the latest `free`, which was of this node. Its count and columns are undefined. */
+  /** Takes back the latest `free`, which was of this node. Its lane is undefined. */
   unfree(node: number): void {
     assert(this.#free === node, "nodes are taken back in the reverse order");
-    this.#free = this.words(node)[at(node) + LANE] as number;
+    this.#free = this.lane(node);
     this.nodes++;
   }
 
@@ -178,9 +188,8 @@ export class Arena {
     let version = node;
     for (;;) {
       const words = this.#reach(version);
-      const base = at(version);
-      if ((words[base + STAMP] as number) < epoch) return version;
-      version = words[base + LINK] as number;
+      if ((words[at(version) + STAMP] as number) < epoch) return version;
+      version = words[this.#sideAt(version) + LINK] as number;
       assert(version !== 0, "a mark reaches a node that it keeps no content of");
     }
   }
@@ -201,8 +210,8 @@ export class Arena {
     const words = this.words(node);
     const base = at(node);
     if ((words[base + STAMP] as number) < epoch) words[base + STAMP] = epoch;
-    let copy = words[base + LINK] as number;
-    words[base + LINK] = 0;
+    let copy = this.#link(node);
+    if (copy !== 0) this.#setLink(node, 0);
     while (copy !== 0) copy = this.#releaseCopy(copy);
   }
 
@@ -210,12 +219,12 @@ export class Arena {
     if (this.#freeCopies === 0 && this.#stale.length > 0 && (this.#shared === null || this.#quiet)) this.#sweep();
     this.nodes++;
     let node = this.#freeCopies;
-    if (node !== 0) this.#freeCopies = this.words(node)[at(node) + LANE] as number;
+    if (node !== 0) this.#freeCopies = this.lane(node);
     else if (this.#shared !== null) node = this.#takeShared(this.#shared);
     else {
       node = this.#unused++;
       if (node >>> CHUNK_SHIFT === this.chunks.length) this.#addChunk();
-      else if (this.chunks.length === 1 && node << NODE_SHIFT === this.words(0).length) this.#growFirst();
+      else if (node === this.#firstNodes && node < CHUNK_NODES) this.#growFirst();
     }
     this.#stamp(node);
     return node;
@@ -234,8 +243,10 @@ export class Arena {
     const into = this.words(copy);
     const source = at(node);
     into.set(from.subarray(source, source + NODE_WORDS), at(copy));
-    if (from[source + LINK] === 0) this.#copied.push(node);
-    from[source + LINK] = copy;
+    const older = this.#link(node);
+    if (older === 0) this.#copied.push(node);
+    this.#setLink(copy, older);
+    this.#setLink(node, copy);
     from[source + STAMP] = this.newest;
   }
 
@@ -247,7 +258,8 @@ export class Arena {
   #copyShared(node: number): void {
     const from = this.words(node);
     const source = at(node);
-    const link = Atomics.load(from, source + LINK);
+    const side = this.#sideAt(node);
+    const link = Atomics.load(from, side + LINK);
     const stamp = Atomics.load(from, source + STAMP);
     if (stamp >= this.newest) return;
     if (link === 0 || this.#reach(link)[at(link) + STAMP] !== stamp) {
@@ -255,11 +267,11 @@ export class Arena {
       const into = this.words(copy);
       into.set(from.subarray(source, source + NODE_WORDS), at(copy));
       into[at(copy) + STAMP] = stamp;
-      into[at(copy) + LINK] = link;
-      if (Atomics.compareExchange(from, source + LINK, link, copy) === link) {
+      this.#setLink(copy, link);
+      if (Atomics.compareExchange(from, side + LINK, link, copy) === link) {
         if (link === 0) this.#copied.push(node);
       } else {
-        into[at(copy) + LINK] = 0;
+        this.#setLink(copy, 0);
         this.#releaseCopy(copy);
       }
     }
@@ -298,10 +310,9 @@ export class Arena {
 
   /** Frees a copy and returns the next older one. */
   #releaseCopy(copy: number): number {
-    const words = this.words(copy);
-    const older = words[at(copy) + LINK] as number;
-    words[at(copy) + LINK] = 0;
-    words[at(copy) + LANE] = this.#freeCopies;
+    const older = this.#link(copy);
+    this.#setLink(copy, 0);
+    this.setLane(copy, this.#freeCopies);
     this.#freeCopies = copy;
     this.nodes--;
     return older;
@@ -313,16 +324,15 @@ export class Arena {
       const node = this.#stale.pop();
       if (node === undefined) return;
       let newer = node;
-      let copy = this.words(node)[at(node) + LINK] as number;
+      let copy = this.#link(node);
       while (copy !== 0) {
-        const words = this.words(newer);
         const from = this.words(copy)[at(copy) + STAMP] as number;
-        if (this.#isNeeded(from, words[at(newer) + STAMP] as number)) {
+        if (this.#isNeeded(from, this.words(newer)[at(newer) + STAMP] as number)) {
           newer = copy;
-          copy = this.words(copy)[at(copy) + LINK] as number;
+          copy = this.#link(copy);
         } else {
           copy = this.#releaseCopy(copy);
-          words[at(newer) + LINK] = copy;
+          this.#setLink(newer, copy);
         }
       }
       if (newer !== node) this.#copied.push(node);
@@ -336,14 +346,28 @@ export class Arena {
   }
 
   #growFirst(): void {
-    const before = this.words(0);
-    const words = new Uint32Array(new SharedArrayBuffer(2 * before.byteLength));
-    words.set(before);
+    const words = makeChunk(2 * this.#firstNodes);
+    moveChunk(this.words(0), words);
     this.chunks[0] = words;
+    this.#firstNodes *= 2;
   }
 
   #addChunk(): void {
-    this.chunks.push(new Uint32Array(new SharedArrayBuffer(CHUNK_NODES * NODE_BYTES)));
+    this.chunks.push(makeChunk(CHUNK_NODES));
+  }
+
+  /** Index of the first side field of a node in its chunk: they stand behind the nodes. */
+  #sideAt(node: number): number {
+    const nodes = node < CHUNK_NODES ? this.#firstNodes : CHUNK_NODES;
+    return (nodes << NODE_SHIFT) + ((node & CHUNK_MASK) << SIDE_SHIFT);
+  }
+
+  #link(node: number): number {
+    return this.words(node)[this.#sideAt(node) + LINK] as number;
+  }
+
+  #setLink(node: number, copy: number): void {
+    this.words(node)[this.#sideAt(node) + LINK] = copy;
   }
 }
 
@@ -355,5 +379,19 @@ export const ARENA_WORDS = 3;
 const NODES_SUM = 0;
 export const ARENA_SUMS = 1;
 
+const at = (node: number): number => (node & CHUNK_MASK) << NODE_SHIFT;
+
 /** Index of the first word of a node in its chunk. */
-export const at = (node: number): number => (node & CHUNK_MASK) << NODE_SHIFT;
+export const nodeAt = at;
+
+function makeChunk(nodes: number): Uint32Array {
+  const words = nodes * layout.CHUNK_WORDS_PER_NODE;
+  return new Uint32Array(new SharedArrayBuffer(ALIGNMENT_BYTES + 4 * words), ALIGNMENT_BYTES, words);
+}
+
+/** Copies the nodes and side fields of a chunk to one that is as long or longer. */
+function moveChunk(from: Uint32Array, into: Uint32Array): void {
+  const nodes = from.length / layout.CHUNK_WORDS_PER_NODE;
+  into.set(from.subarray(0, nodes * NODE_WORDS));
+  into.set(from.subarray(nodes * NODE_WORDS), (into.length / layout.CHUNK_WORDS_PER_NODE) * NODE_WORDS);
+}

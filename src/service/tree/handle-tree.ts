@@ -1,16 +1,15 @@
 // Hot file: keys are put in order here. Nothing allocates but growth, and nothing throws for what a client sent. Watched by
 // bench/btree.mjs.
 import { assert } from "../../base/index.js";
-import { at } from "./arena.js";
+import { nodeAt as at } from "./arena.js";
 import {
-  capacityOf,
   CHUNK_SHIFT,
   COUNT,
   COUNT_MASK,
   HEADER_WORDS,
-  KEY_HIGH,
   LEVEL_MASK,
   LEVEL_SHIFT,
+  NODE_WORDS,
   PREFIX_SHIFT,
   UNIFORM,
 } from "./layout.js";
@@ -19,12 +18,16 @@ import { countBelow, countThrough } from "./search.js";
 import { type HandleCursor, type HandleOrder, PREFIX_BYTES_MAX, type Tails } from "./tails.js";
 import { Tree } from "./tree.js";
 
-/** Columns of a leaf: head high, head low, handle. */
-const LEAF_COLUMNS = [1, 1, 1] as const;
+/**
+ * Behind the header of a node there are columns of one word an item. Items stand at the front of the columns; what is behind
+ * them is undefined. Of a leaf: head high, head low, handle.
+ */
+const LEAF_COLUMNS = 3;
 /** Columns of an inner node: head high, head low, child, handle. */
-const INNER_COLUMNS = [1, 1, 1, 1] as const;
-const LEAF_CAPACITY = capacityOf(LEAF_COLUMNS);
-const INNER_CAPACITY = capacityOf(INNER_COLUMNS);
+const INNER_COLUMNS = 4;
+const LEAF_CAPACITY = Math.floor((NODE_WORDS - HEADER_WORDS) / LEAF_COLUMNS);
+const INNER_CAPACITY = Math.floor((NODE_WORDS - HEADER_WORDS) / INNER_COLUMNS);
+const KEY_HIGH = HEADER_WORDS;
 const LEAF_LOW = KEY_HIGH + LEAF_CAPACITY;
 const LEAF_HANDLE = LEAF_LOW + LEAF_CAPACITY;
 const INNER_LOW = KEY_HIGH + INNER_CAPACITY;
@@ -61,7 +64,7 @@ export class HandleTree extends Tree implements HandleOrder {
   #lastSlot = 0;
 
   constructor(tails: Tails) {
-    super(LEAF_COLUMNS, INNER_COLUMNS);
+    super(LEAF_CAPACITY, INNER_CAPACITY);
     this.#tails = tails;
     this.reset();
   }
@@ -188,7 +191,7 @@ export class HandleTree extends Tree implements HandleOrder {
   }
 
   mark(): HandleCursor {
-    return new Cursor(new MarkWalk(this.arena, this.root, this.height, INNER_CAPACITY));
+    return new Cursor(new MarkWalk(this.arena, this.root, this.height, childAt));
   }
 
   /** Remembers the place of the handle that the path leads to, and returns it. */
@@ -343,6 +346,31 @@ export class HandleTree extends Tree implements HandleOrder {
     markUniform(words, start, atLevel);
   }
 
+  protected override childAt(slot: number): number {
+    return childAt(slot);
+  }
+
+  protected override copyItems(
+    atLevel: number,
+    from: number,
+    first: number,
+    into: number,
+    target: number,
+    count: number,
+  ): void {
+    if (count <= 0) return;
+    const capacity = this.capacity(atLevel);
+    const source = this.arena.words(from);
+    const sink = this.arena.words(into);
+    const up = from === into && target > first;
+    for (let column = atLevel === 0 ? LEAF_COLUMNS - 1 : INNER_COLUMNS - 1; column >= 0; column--) {
+      const read = at(from) + HEADER_WORDS + column * capacity + first;
+      const write = at(into) + HEADER_WORDS + column * capacity + target;
+      if (up) for (let i = count - 1; i >= 0; i--) sink[write + i] = source[read + i] as number;
+      else for (let i = 0; i < count; i++) sink[write + i] = source[read + i] as number;
+    }
+  }
+
   protected override placeChild(parent: number, slot: number, child: number, childLevel: number): void {
     const words = this.arena.words(child);
     this.#place(parent, slot, words[at(child) + (childLevel === 0 ? LEAF_HANDLE : INNER_HANDLE)] as number);
@@ -406,6 +434,8 @@ class Cursor implements HandleCursor {
     this.#leaf = 0;
   }
 }
+
+const childAt = (slot: number): number => CHILD + slot;
 
 const level = (header: number): number => (header >>> LEVEL_SHIFT) & LEVEL_MASK;
 

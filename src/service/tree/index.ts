@@ -1,7 +1,7 @@
 /**
  * tree: B+-trees over nodes in shared memory, the core that the ordered services share. `WordTree` orders 8-byte keys and
  * holds 8-byte values; `HandleTree` orders what its owner stores elsewhere, by keys of any length. Read `layout.ts`,
- * `arena.ts` (memory and marks) and `tree.ts` (splits, merges, undo of both) first.
+ * `word-node.ts`, `arena.ts` (memory and marks) and `tree.ts` (splits, merges, undo of both) first.
  */
 export { HandleTree } from "./handle-tree.js";
 export { SHARED_TREE_BYTES_MAX, SHARING_THREADS_MAX, type TreeDescription } from "./shared-memory.js";

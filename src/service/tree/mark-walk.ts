@@ -1,5 +1,5 @@
-import { type Arena, at } from "./arena.js";
-import { COUNT, COUNT_MASK, HEADER_WORDS, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+import { type Arena, nodeAt as at } from "./arena.js";
+import { COUNT, COUNT_MASK, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
 
 /**
  * Visits the nodes of a tree as they were when the walk was made, each in front of its children and those in ascending
@@ -8,8 +8,8 @@ import { COUNT, COUNT_MASK, HEADER_WORDS, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } 
 export class MarkWalk {
   readonly arena: Arena;
   readonly #epoch: number;
-  /** First word of the column of children. */
-  readonly #children: number;
+  /** Where the child of an item is in its node. */
+  readonly #childAt: (slot: number) => number;
   readonly #height: number;
   /** The inner nodes above the present node, by level, and the next child of each. */
   readonly #nodes = new Uint32Array(LEVELS_MAX);
@@ -21,13 +21,13 @@ export class MarkWalk {
   #begun = false;
   #open = true;
 
-  constructor(arena: Arena, root: number, height: number, innerCapacity: number) {
+  constructor(arena: Arena, root: number, height: number, childAt: (slot: number) => number) {
     this.arena = arena;
     this.#epoch = arena.mark();
     this.#node = root;
     this.#height = height;
     this.#level = height + 1;
-    this.#children = HEADER_WORDS + 2 * innerCapacity;
+    this.#childAt = childAt;
   }
 
   /** The node with the content of the next one, valid until the next call; 0 behind the last. */
@@ -46,7 +46,7 @@ export class MarkWalk {
       const slot = this.#slots[this.#level] as number;
       if (slot < ((words[at(version) + COUNT] as number) & COUNT_MASK)) {
         this.#slots[this.#level] = slot + 1;
-        return this.#visit(words[at(version) + this.#children + slot] as number);
+        return this.#visit(words[at(version) + this.#childAt(slot)] as number);
       }
       this.arena.passed(node, this.#epoch);
       this.#level++;

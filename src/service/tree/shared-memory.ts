@@ -1,5 +1,5 @@
 import { assert, CapacityError, MiB } from "../../base/index.js";
-import { CHUNK_NODES, NODE_BYTES, NODE_WORDS } from "./layout.js";
+import { CHUNK_NODES, CHUNK_WORDS_PER_NODE } from "./layout.js";
 
 /**
  * What another thread needs for a view of the same tree: plain data that can be posted to it. Each thread has a number of
@@ -16,9 +16,9 @@ export const SHARING_THREADS_MAX = 31;
 /** Default of the most bytes of a shared tree. It is address space: memory is taken when a node is first written. */
 export const SHARED_TREE_BYTES_MAX = 16 * 1024 * MiB;
 
-const CHUNK_BYTES = CHUNK_NODES * NODE_BYTES;
+const CHUNK_BYTES = 4 * CHUNK_NODES * CHUNK_WORDS_PER_NODE;
 /** Engines allow a growable buffer 4 GiB at most, so that a tree needs several. */
-const REGION_CHUNKS = (4 * 1024 * MiB) / CHUNK_BYTES;
+const REGION_CHUNKS = Math.floor((4 * 1024 * MiB) / CHUNK_BYTES);
 
 /** Nodes that a thread takes at a time, so that it shares the counter rarely. A chunk holds a whole number of such runs. */
 export const RUN_NODES = 64;
@@ -74,7 +74,7 @@ export class SharedMemory {
     }
     while (region.byteLength < end) growTo(region, end);
     // A view of fixed length: reading through one is as fast as if the buffer could not grow.
-    return new Uint32Array(region, offset, CHUNK_NODES * NODE_WORDS);
+    return new Uint32Array(region, offset, CHUNK_NODES * CHUNK_WORDS_PER_NODE);
   }
 
   /** Takes `RUN_NODES` nodes that nobody has used and returns the first of them. Any thread may, at any time. */

@@ -2,18 +2,8 @@
 // nothing throws. Watched by bench/btree.mjs.
 import { assert } from "../../base/index.js";
 import type { UndoLog } from "../../model/index.js";
-import { Arena, at } from "./arena.js";
-import {
-  capacityOf,
-  COUNT,
-  COUNT_MASK,
-  HEADER_WORDS,
-  LEVEL_SHIFT,
-  LEVELS_MAX,
-  NODE_WORDS,
-  PREFIX_SHIFT,
-  STAMP,
-} from "./layout.js";
+import { Arena, nodeAt as at } from "./arena.js";
+import { COUNT, COUNT_MASK, HEADER_WORDS, LEVEL_SHIFT, LEVELS_MAX, NODE_WORDS, PREFIX_SHIFT, STAMP } from "./layout.js";
 
 /**
  * Undo records of changes of the structure. A record is pushed as its parts and then its kind, so that whoever takes it back
@@ -51,16 +41,12 @@ export abstract class Tree {
   /** From the leaf at 0 up to the root: the nodes of the latest descent for a change, and the item of each that it took. */
   protected readonly path = new Uint32Array(LEVELS_MAX);
   protected readonly slots = new Uint32Array(LEVELS_MAX);
-  readonly #leafWidths: readonly number[];
-  readonly #innerWidths: readonly number[];
   #undo: UndoLog | null = null;
 
-  /** Takes the words of an item in each column. */
-  constructor(leafWidths: readonly number[], innerWidths: readonly number[]) {
-    this.#leafWidths = leafWidths;
-    this.#innerWidths = innerWidths;
-    this.leafCapacity = capacityOf(leafWidths);
-    this.innerCapacity = capacityOf(innerWidths);
+  /** Takes the most items of nodes. */
+  constructor(leafCapacity: number, innerCapacity: number) {
+    this.leafCapacity = leafCapacity;
+    this.innerCapacity = innerCapacity;
   }
 
   /** Bytes of the nodes in use, copies for marks included. */
@@ -85,6 +71,17 @@ export abstract class Tree {
 
   // What a kind of tree adds.
 
+  /** Where the child of an item is in its inner node. */
+  protected abstract childAt(slot: number): number;
+  /** Copies items, whatever belongs to them, between nodes of one level or within one. */
+  protected abstract copyItems(
+    level: number,
+    from: number,
+    first: number,
+    into: number,
+    target: number,
+    count: number,
+  ): void;
   /** The items or the lower bound of a node are about to change. */
   protected abstract leave(node: number): void;
   /** They have changed; with `moved`, by items of another node, and if `rebound` the first one is the new lower bound. */
@@ -112,7 +109,7 @@ export abstract class Tree {
   }
 
   protected childOf(node: number, slot: number): number {
-    return this.arena.words(node)[at(node) + HEADER_WORDS + 2 * this.innerCapacity + slot] as number;
+    return this.arena.words(node)[at(node) + this.childAt(slot)] as number;
   }
 
   protected setCount(node: number, count: number): void {
@@ -194,15 +191,19 @@ export abstract class Tree {
     this.arena.preserve(node);
     if (this.#undo === null) return;
     const start = at(node);
-    this.#undo.push(new Uint32Array(this.arena.words(node).subarray(start, start + NODE_WORDS)), node, NODE);
+    const content = new Uint32Array(this.arena.words(node).subarray(start, start + NODE_WORDS));
+    // The stamp is not taken back, so that its place is free.
+    content[STAMP] = this.arena.lane(node);
+    this.#undo.push(content, node, NODE);
   }
 
   #restoreNode(node: number, content: Uint32Array): void {
     this.arena.preserve(node);
     const words = this.arena.words(node);
     const start = at(node);
-    words.set(content.subarray(0, STAMP), start);
+    words[start + COUNT] = content[COUNT] as number;
     words.set(content.subarray(HEADER_WORDS), start + HEADER_WORDS);
+    this.arena.setLane(node, content[STAMP] as number);
   }
 
   protected allocate(level: number): number {
@@ -261,7 +262,7 @@ export abstract class Tree {
     const root = this.allocate(level);
     const words = this.arena.words(root);
     words[at(root) + COUNT] = 1 | (level << LEVEL_SHIFT);
-    words[at(root) + HEADER_WORDS + 2 * this.innerCapacity] = this.root;
+    words[at(root) + this.childAt(0)] = this.root;
     this.placeFirst(root);
     this.settle(root, level, false, true);
     this.root = root;
@@ -278,7 +279,7 @@ export abstract class Tree {
     const count = this.countOf(parent);
     this.copyItems(level, parent, slot, parent, slot + 1, count - slot);
     this.setCount(parent, count + 1);
-    this.arena.words(parent)[at(parent) + HEADER_WORDS + 2 * this.innerCapacity + slot] = child;
+    this.arena.words(parent)[at(parent) + this.childAt(slot)] = child;
     this.placeChild(parent, slot, child, level - 1);
     this.settle(parent, level, false, false);
   }
@@ -340,23 +341,5 @@ export abstract class Tree {
     }
     this.settle(parent, level, false, false);
     if (count < this.minimum(level)) this.#rebalance(level);
-  }
-
-  /** Copies the columns of items between nodes of one level, or within one. */
-  protected copyItems(level: number, from: number, first: number, into: number, target: number, count: number): void {
-    if (count <= 0) return;
-    const capacity = this.capacity(level);
-    const widths = level === 0 ? this.#leafWidths : this.#innerWidths;
-    const source = this.arena.words(from);
-    const sink = this.arena.words(into);
-    const up = from === into && target > first;
-    let column = HEADER_WORDS;
-    for (const width of widths) {
-      const read = at(from) + column + width * first;
-      const write = at(into) + column + width * target;
-      if (up) for (let i = width * count - 1; i >= 0; i--) sink[write + i] = source[read + i] as number;
-      else for (let i = 0; i < width * count; i++) sink[write + i] = source[read + i] as number;
-      column += width * capacity;
-    }
   }
 }

@@ -1,18 +1,22 @@
 import { ByteQueue, type ByteWriter } from "../../base/index.js";
 import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
-import { at } from "./arena.js";
-import { COUNT, COUNT_MASK, KEY_HIGH, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+import { nodeAt as at } from "./arena.js";
+import { COUNT, COUNT_MASK, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
 import { MarkWalk } from "./mark-walk.js";
-import { CHILD, INNER_CAPACITY, INNER_LOW, LEAF_CAPACITY, LEAF_LOW, VALUE, WordTree } from "./word-tree.js";
+import { ITEM, node as nodes } from "./word-node.js";
+import { INNER_CAPACITY, LEAF_CAPACITY, WordTree } from "./word-tree.js";
+
+const { CHILD, HIGH, VALUE_HIGH, VALUE_LOW } = ITEM;
+const { itemAt } = nodes;
 
 /**
  * A snapshot of a tree with its shape, little-endian: `u32 magic`, `u32 format`, `f64 entries`, four u32 of digest,
  * `u32 level of the root`, `u32 0`; then the nodes, each in front of its children and those in ascending order. A node is
- * `u32 items | level << 8` and its columns one after the other: of a leaf key low, key high, value (low and high word); of an
+ * `u32 items | level << 8` and its columns one after the other: of a leaf key low, key high, value low, value high; of an
  * inner node key low and key high without item 0, whose key is the node's lower bound. Nothing follows the last node.
  */
 const MAGIC = 0x45525442;
-const FORMAT = 1;
+const FORMAT = 2;
 const HEADER_BYTES = 40;
 const NODE_HEADER_BYTES = 4;
 
@@ -25,7 +29,7 @@ export class WordSource implements SnapshotSource {
   #begun = false;
 
   constructor(tree: WordTree) {
-    this.#walk = new MarkWalk(tree.arena, tree.root, tree.height, INNER_CAPACITY);
+    this.#walk = new MarkWalk(tree.arena, tree.root, tree.height, childAt);
     this.#height = tree.height;
     this.#count = tree.count;
     tree.digest(this.#digest);
@@ -66,23 +70,27 @@ function writeNode(writer: ByteWriter, words: Uint32Array, start: number): void 
   const level = ((words[start + COUNT] as number) >>> LEVEL_SHIFT) & LEVEL_MASK;
   writer.u32(count | (level << LEVEL_SHIFT));
   if (level > 0) {
-    writeColumn(writer, words, start + INNER_LOW + 1, count - 1);
-    writeColumn(writer, words, start + KEY_HIGH + 1, count - 1);
+    writeColumn(writer, words, start, 1, count);
+    writeColumn(writer, words, start + HIGH, 1, count);
     return;
   }
-  writeColumn(writer, words, start + LEAF_LOW, count);
-  writeColumn(writer, words, start + KEY_HIGH, count);
-  writeColumn(writer, words, start + VALUE, 2 * count);
+  writeColumn(writer, words, start, 0, count);
+  writeColumn(writer, words, start + HIGH, 0, count);
+  writeColumn(writer, words, start + VALUE_LOW, 0, count);
+  writeColumn(writer, words, start + VALUE_HIGH, 0, count);
 }
 
-function writeColumn(writer: ByteWriter, words: Uint32Array, first: number, count: number): void {
-  let offset = writer.skip(4 * count);
+/** Writes one word of each item from `first` on. */
+function writeColumn(writer: ByteWriter, words: Uint32Array, column: number, first: number, count: number): void {
+  let offset = writer.skip(4 * (count - first));
   const { view } = writer;
-  for (let i = first; i < first + count; i++) {
-    view.setUint32(offset, words[i] as number, true);
+  for (let i = first; i < count; i++) {
+    view.setUint32(offset, words[column + itemAt(i)] as number, true);
     offset += 4;
   }
 }
+
+const childAt = (slot: number): number => itemAt(slot) + CHILD;
 
 /** Rebuilds a tree beside the old one and hands it over when it is complete, in order, and has the digest it says. */
 export class WordSink implements SnapshotSink {
@@ -168,16 +176,17 @@ export class WordSink implements SnapshotSink {
     const start = at(node);
     let from = input.at + NODE_HEADER_BYTES;
     if (level === 0) {
-      from = readColumn(input.view, from, words, start + LEAF_LOW, count);
-      from = readColumn(input.view, from, words, start + KEY_HIGH, count);
-      from = readColumn(input.view, from, words, start + VALUE, 2 * count);
-      this.#checkKeys(words, start + LEAF_LOW, start + KEY_HIGH, count, true);
+      from = readColumn(input.view, from, words, start, 0, count);
+      from = readColumn(input.view, from, words, start + HIGH, 0, count);
+      from = readColumn(input.view, from, words, start + VALUE_LOW, 0, count);
+      from = readColumn(input.view, from, words, start + VALUE_HIGH, 0, count);
+      this.#checkKeys(words, start, 0, count);
     } else {
-      from = readColumn(input.view, from, words, start + INNER_LOW + 1, count - 1);
-      from = readColumn(input.view, from, words, start + KEY_HIGH + 1, count - 1);
-      this.#checkKeys(words, start + INNER_LOW + 1, start + KEY_HIGH + 1, count - 1, false);
-      words[start + INNER_LOW] = this.#lowerLow;
-      words[start + KEY_HIGH] = this.#lowerHigh;
+      from = readColumn(input.view, from, words, start, 1, count);
+      from = readColumn(input.view, from, words, start + HIGH, 1, count);
+      this.#checkKeys(words, start, 1, count);
+      words[start + itemAt(0)] = this.#lowerLow;
+      words[start + itemAt(0) + HIGH] = this.#lowerHigh;
     }
     input.at = from;
     this.#tree.completeNode(node, level, this.#lowerLow, this.#lowerHigh);
@@ -197,20 +206,23 @@ export class WordSink implements SnapshotSink {
     }
   }
 
-  /** Checks that keys ascend strictly within the range of the node; the first may be the lower bound itself if `closed`. */
-  #checkKeys(words: Uint32Array, low: number, high: number, count: number, closed: boolean): void {
+  /**
+   * Checks that the keys of items `first` to `count` − 1 ascend strictly within the range of the node. That of item 0 may be
+   * the lower bound itself.
+   */
+  #checkKeys(words: Uint32Array, start: number, first: number, count: number): void {
     let beforeLow = this.#lowerLow;
     let beforeHigh = this.#lowerHigh;
-    for (let i = 0; i < count; i++) {
-      const keyLow = words[low + i] as number;
-      const keyHigh = words[high + i] as number;
+    for (let i = first; i < count; i++) {
+      const keyLow = words[start + itemAt(i)] as number;
+      const keyHigh = words[start + itemAt(i) + HIGH] as number;
       const above = keyHigh > beforeHigh || (keyHigh === beforeHigh && keyLow > beforeLow);
       const same = keyHigh === beforeHigh && keyLow === beforeLow;
-      if (!above && !(closed && i === 0 && same)) throw damaged("its keys do not ascend");
+      if (!above && !(i === 0 && same)) throw damaged("its keys do not ascend");
       beforeLow = keyLow;
       beforeHigh = keyHigh;
     }
-    if (count === 0 || !this.#bounded) return;
+    if (first === count || !this.#bounded) return;
     if (beforeHigh > this.#upperHigh || (beforeHigh === this.#upperHigh && beforeLow >= this.#upperLow)) {
       throw damaged("a key is not in the range of its node");
     }
@@ -222,7 +234,7 @@ export class WordSink implements SnapshotSink {
     else {
       const parent = this.#nodes[level + 1] as number;
       const slot = this.#slots[level + 1] as number;
-      this.#tree.arena.words(parent)[at(parent) + CHILD + slot] = node;
+      this.#tree.arena.words(parent)[at(parent) + childAt(slot)] = node;
       this.#slots[level + 1] = slot + 1;
     }
     let due = level;
@@ -242,8 +254,8 @@ export class WordSink implements SnapshotSink {
     const slot = this.#slots[level] as number;
     const words = this.#tree.arena.words(this.#nodes[level] as number);
     const start = at(this.#nodes[level] as number);
-    this.#lowerLow = words[start + INNER_LOW + slot] as number;
-    this.#lowerHigh = words[start + KEY_HIGH + slot] as number;
+    this.#lowerLow = words[start + itemAt(slot)] as number;
+    this.#lowerHigh = words[start + itemAt(slot) + HIGH] as number;
     // The upper bound is that of the lowest ancestor with a child behind the one that leads here.
     this.#bounded = false;
     for (let above = level; above <= this.#height && !this.#bounded; above++) {
@@ -251,17 +263,25 @@ export class WordSink implements SnapshotSink {
       const next = (this.#slots[above] as number) + (above === level ? 1 : 0);
       if (next === this.#tree.countOf(ancestor)) continue;
       const keys = this.#tree.arena.words(ancestor);
-      this.#upperLow = keys[at(ancestor) + INNER_LOW + next] as number;
-      this.#upperHigh = keys[at(ancestor) + KEY_HIGH + next] as number;
+      this.#upperLow = keys[at(ancestor) + itemAt(next)] as number;
+      this.#upperHigh = keys[at(ancestor) + itemAt(next) + HIGH] as number;
       this.#bounded = true;
     }
   }
 }
 
-function readColumn(view: DataView, from: number, words: Uint32Array, first: number, count: number): number {
+/** Reads one word of each item from `first` on; returns where the next column begins. */
+function readColumn(
+  view: DataView,
+  from: number,
+  words: Uint32Array,
+  column: number,
+  first: number,
+  count: number,
+): number {
   let offset = from;
-  for (let i = first; i < first + count; i++) {
-    words[i] = view.getUint32(offset, true);
+  for (let i = first; i < count; i++) {
+    words[column + itemAt(i)] = view.getUint32(offset, true);
     offset += 4;
   }
   return offset;

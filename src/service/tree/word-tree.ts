@@ -2,23 +2,22 @@
 // throws. Watched by bench/btree.mjs.
 import { type ByteWriter, mix32 } from "../../base/index.js";
 import type { Digest, UndoLog } from "../../model/index.js";
-import { ARENA_SUMS, ARENA_WORDS, at } from "./arena.js";
-import { capacityOf, CHUNK_SHIFT, COUNT, COUNT_MASK, KEY_HIGH, LANE, STAMP, UNIFORM } from "./layout.js";
-import { countBelow, countThrough } from "./search.js";
+import { ARENA_SUMS, ARENA_WORDS, nodeAt } from "./arena.js";
+import * as layout from "./layout.js";
 import { SHARED_TREE_BYTES_MAX, SharedMemory, type TreeDescription } from "./shared-memory.js";
 import { Tree } from "./tree.js";
 import { WordDigest } from "./word-digest.js";
+import { CAPACITY, ITEM, node as nodes } from "./word-node.js";
 
-/** Columns of a leaf: key high, key low, value (low and high word, since they are read together). */
-const LEAF_COLUMNS = [1, 1, 2] as const;
-/** Columns of an inner node: key high, key low, child. */
-const INNER_COLUMNS = [1, 1, 1] as const;
-export const LEAF_CAPACITY = capacityOf(LEAF_COLUMNS);
-export const INNER_CAPACITY = capacityOf(INNER_COLUMNS);
-export const LEAF_LOW = KEY_HIGH + LEAF_CAPACITY;
-export const VALUE = LEAF_LOW + LEAF_CAPACITY;
-export const INNER_LOW = KEY_HIGH + INNER_CAPACITY;
-export const CHILD = INNER_LOW + INNER_CAPACITY;
+// Constants of this module are part of the compiled code, see `word-node.ts`.
+const at = nodeAt;
+const { CHUNK_SHIFT, COUNT, COUNT_MASK, STAMP } = layout;
+const { CHILD, HIGH, VALUE_HIGH, VALUE_LOW } = ITEM;
+const { cellAt, cellOf, childFor, childSlotIn, closeItem, copyItems, indexNode, isAt, itemAt, openItem, placeIn } =
+  nodes;
+
+export const LEAF_CAPACITY = CAPACITY;
+export const INNER_CAPACITY = CAPACITY;
 
 /** What a tree that threads share publishes behind the words of its arena, and the first of the sums of its digest. */
 const ROOT_WORD = ARENA_WORDS;
@@ -35,10 +34,11 @@ const REMOVED = 10;
 /**
  * A B+-tree from unsigned 64-bit keys to 64-bit values, both as two u32 words.
  *
- * Looking for a leaf and working on it are separate steps, so that the leaves of several commands are looked for together:
- * `locate` overlaps their cache misses. A leaf found stays the right one until `structure` changes.
+ * Looking for a key and working on it are separate steps, so that several keys are looked for together: `locate` overlaps
+ * their cache misses. It finds the leaf and the cell of each (see `word-node.ts`); a leaf stays the right one until
+ * `structure` changes, and a cell until `moves` does.
  *
- * The digest covers the entries and the shape: for each node its level, lower bound and number of items.
+ * The digest covers the entries and the shape: of each node its level and lower bound. The number of its items follows.
  *
  * Threads may share a tree: `share` gives a description, `attach` makes another thread's view of it. Between barriers each
  * thread may read and update keys that no other thread does, without locks, since an update writes the words of one value. At
@@ -54,15 +54,17 @@ export class WordTree extends Tree {
   upperLow = 0;
   upperHigh = 0;
   bounded = false;
+  /** Incremented when items of a leaf change places: a cell that was found before may then be the wrong one. */
+  moves = 0;
   readonly #entries = new WordDigest();
-  /** Sums over all nodes of (items + 1) times two hashes of level and lower bound. */
+  /** Sums over all nodes of two hashes of level and lower bound. */
   readonly #shape = new Int32Array(2);
   /** Keeps the compiler from leaving out reads whose result nobody uses. */
   touched = 0;
   #memory: SharedMemory | null = null;
 
   constructor() {
-    super(LEAF_COLUMNS, INNER_COLUMNS);
+    super(LEAF_CAPACITY, INNER_CAPACITY);
     this.reset();
   }
 
@@ -119,75 +121,100 @@ export class WordTree extends Tree {
   leafOf(low: number, high: number): number {
     const { chunks } = this.arena;
     let node = this.root;
-    for (let level = this.height; level > 0; level--)
+    for (let level = this.height; level > 0; level--) {
       node = childFor(chunks[node >>> CHUNK_SHIFT] as Uint32Array, at(node), low, high);
+    }
     return node;
   }
 
-  /** The leaves of several keys at once: those of `lows[i]`, `highs[i]` for i below `count` go to `leaves[i]`. */
-  locate(lows: Uint32Array, highs: Uint32Array, leaves: Uint32Array, count: number): void {
+  /** The cell of a leaf that a key belongs to. */
+  cellOf(leaf: number, low: number, high: number): number {
+    return cellOf(this.arena.words(leaf), at(leaf), low, high);
+  }
+
+  /**
+   * The places of several keys at once: those of `lows[i]`, `highs[i]` for i below `count` go to `leaves[i]` and `cells[i]`.
+   *
+   * Each step is a loop that searches what has arrived, and one that only reads a word of each line needed next: nothing
+   * waits for these reads, and there are few instructions between them, so that the processor has all of them under way.
+   */
+  locate(lows: Uint32Array, highs: Uint32Array, leaves: Uint32Array, cells: Uint8Array, count: number): void {
     const { chunks } = this.arena;
     const { root } = this;
     for (let i = 0; i < count; i++) leaves[i] = root;
-    let touched = 0;
     for (let level = this.height; level > 0; level--) {
+      findCells(chunks, lows, highs, leaves, cells, count);
+      this.touched = touchCells(chunks, leaves, cells, count);
       for (let i = 0; i < count; i++) {
         const node = leaves[i] as number;
         const words = chunks[node >>> CHUNK_SHIFT] as Uint32Array;
-        const child = childFor(words, at(node), lows[i] as number, highs[i] as number);
-        leaves[i] = child;
-        // Two reads that nothing waits for, so that the child is on its way into the cache while others are searched.
-        const below = chunks[child >>> CHUNK_SHIFT] as Uint32Array;
-        touched ^=
-          (below[at(child)] as number) ^
-          (below[at(child) + 64] as number) ^
-          (below[at(child) + 80] as number) ^
-          (below[at(child) + 96] as number) ^
-          (below[at(child) + 112] as number);
+        const start = at(node);
+        const slot = childSlotIn(words, start, cells[i] as number, lows[i] as number, highs[i] as number);
+        leaves[i] = words[start + itemAt(slot) + CHILD] as number;
       }
+      this.touched = touchNodes(chunks, leaves, count);
     }
-    this.touched = touched;
+    findCells(chunks, lows, highs, leaves, cells, count);
+    this.touched = touchCells(chunks, leaves, cells, count);
   }
 
-  /** Reads the value of a key of this leaf into `value`; false if the key is not there. */
-  read(leaf: number, low: number, high: number): boolean {
+  /** Reads the value of a key of this leaf and cell into `value`; false if the key is not there. */
+  read(leaf: number, cell: number, low: number, high: number): boolean {
     const words = this.arena.words(leaf);
     const start = at(leaf);
-    const slot = slotOf(words, start, low, high);
-    if (slot < 0) return false;
-    this.value[0] = words[start + VALUE + 2 * slot] as number;
-    this.value[1] = words[start + VALUE + 2 * slot + 1] as number;
+    const slot = placeIn(words, start, cell, low, high);
+    if (!isAt(words, start, slot, low, high)) return false;
+    const item = start + itemAt(slot);
+    this.value[0] = words[item + VALUE_LOW] as number;
+    this.value[1] = words[item + VALUE_HIGH] as number;
     return true;
   }
 
-  /** Gives a key of this leaf another value; false, and nothing happens, if the key is not there. */
-  update(leaf: number, low: number, high: number, valueLow: number, valueHigh: number, undo: UndoLog | null): boolean {
+  /** Gives a key of this leaf and cell another value; false, and nothing happens, if the key is not there. */
+  update(
+    leaf: number,
+    cell: number,
+    low: number,
+    high: number,
+    valueLow: number,
+    valueHigh: number,
+    undo: UndoLog | null,
+  ): boolean {
     let words = this.arena.words(leaf);
     const start = at(leaf);
-    const slot = slotOf(words, start, low, high);
-    if (slot < 0) return false;
+    const slot = placeIn(words, start, cell, low, high);
+    if (!isAt(words, start, slot, low, high)) return false;
     if ((words[start + STAMP] as number) < this.arena.newest) {
       this.arena.preserve(leaf);
       words = this.arena.words(leaf);
     }
-    const beforeLow = words[start + VALUE + 2 * slot] as number;
-    const beforeHigh = words[start + VALUE + 2 * slot + 1] as number;
-    words[start + VALUE + 2 * slot] = valueLow;
-    words[start + VALUE + 2 * slot + 1] = valueHigh;
+    const item = start + itemAt(slot);
+    const beforeLow = words[item + VALUE_LOW] as number;
+    const beforeHigh = words[item + VALUE_HIGH] as number;
+    words[item + VALUE_LOW] = valueLow;
+    words[item + VALUE_HIGH] = valueHigh;
     this.#entries.replace(low, high, beforeLow, beforeHigh, valueLow, valueHigh);
     if (undo !== null) undo.push(low, high, beforeLow, beforeHigh, UPDATED);
     return true;
   }
 
-  /** Adds a key that belongs to this leaf; false, and nothing happens, if the key is there. */
-  insert(leaf: number, low: number, high: number, valueLow: number, valueHigh: number, undo: UndoLog | null): boolean {
+  /** Adds a key that belongs to this leaf and cell; false, and nothing happens, if the key is there. */
+  insert(
+    leaf: number,
+    cell: number,
+    low: number,
+    high: number,
+    valueLow: number,
+    valueHigh: number,
+    undo: UndoLog | null,
+  ): boolean {
     const words = this.arena.words(leaf);
     const start = at(leaf);
-    const count = (words[start] as number) & COUNT_MASK;
-    const slot = countBelow(words, words[start] as number, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
-    if (slot < count && words[start + LEAF_LOW + slot] === low && words[start + KEY_HIGH + slot] === high) return false;
-    if (count < LEAF_CAPACITY) this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
-    else {
+    const slot = placeIn(words, start, cell, low, high);
+    if (isAt(words, start, slot, low, high)) return false;
+    if (((words[start + COUNT] as number) & COUNT_MASK) < LEAF_CAPACITY) {
+      this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
+    } else {
       this.#descend(low, high);
       this.makeRoom(undo);
       this.#insertAt(this.path[0] as number, this.slots[0] as number, low, high, valueLow, valueHigh);
@@ -196,14 +223,15 @@ export class WordTree extends Tree {
     return true;
   }
 
-  /** Removes a key of this leaf; false, and nothing happens, if the key is not there. */
-  remove(leaf: number, low: number, high: number, undo: UndoLog | null): boolean {
+  /** Removes a key of this leaf and cell; false, and nothing happens, if the key is not there. */
+  remove(leaf: number, cell: number, low: number, high: number, undo: UndoLog | null): boolean {
     const words = this.arena.words(leaf);
     const start = at(leaf);
-    const slot = slotOf(words, start, low, high);
-    if (slot < 0) return false;
+    const slot = placeIn(words, start, cell, low, high);
+    if (!isAt(words, start, slot, low, high)) return false;
     if (undo !== null) {
-      undo.push(low, high, words[start + VALUE + 2 * slot], words[start + VALUE + 2 * slot + 1], REMOVED);
+      const item = start + itemAt(slot);
+      undo.push(low, high, words[item + VALUE_LOW], words[item + VALUE_HIGH], REMOVED);
     }
     const left = this.#removeAt(leaf, slot);
     if (this.height > 0 && left < this.minimum(0)) {
@@ -232,26 +260,19 @@ export class WordTree extends Tree {
       const words = this.arena.words(leaf);
       const start = at(leaf);
       const count = this.countOf(leaf);
-      const first = start + KEY_HIGH + (this.slots[0] as number);
-      const through = countThrough(
-        words,
-        words[start] as number,
-        start + KEY_HIGH,
-        start + LEAF_LOW,
-        count,
-        lastHigh,
-        lastLow,
-      );
-      const stop = Math.min(start + KEY_HIGH + through, first + pairsMax - pairs);
+      const first = this.slots[0] as number;
+      let through = placeIn(words, start, cellOf(words, start, lastLow, lastHigh), lastLow, lastHigh);
+      if (isAt(words, start, through, lastLow, lastHigh)) through++;
+      const stop = Math.min(through, first + pairsMax - pairs);
       if (stop > first) {
         let offset = writer.skip(16 * (stop - first));
         const { view } = writer;
         for (let i = first; i < stop; i++) {
-          view.setUint32(offset, words[i + LEAF_CAPACITY] as number, true);
-          view.setUint32(offset + 4, words[i] as number, true);
-          const value = start + VALUE + 2 * (i - start - KEY_HIGH);
-          view.setUint32(offset + 8, words[value] as number, true);
-          view.setUint32(offset + 12, words[value + 1] as number, true);
+          const item = start + itemAt(i);
+          view.setUint32(offset, words[item] as number, true);
+          view.setUint32(offset + 4, words[item + HIGH] as number, true);
+          view.setUint32(offset + 8, words[item + VALUE_LOW] as number, true);
+          view.setUint32(offset + 12, words[item + VALUE_HIGH] as number, true);
           offset += 16;
         }
         pairs += stop - first;
@@ -272,30 +293,36 @@ export class WordTree extends Tree {
     for (let level = this.height; level > 0; level--) {
       const words = this.arena.words(node);
       const start = at(node);
-      const slot = childSlot(words, start, low, high);
+      const slot = childSlotIn(words, start, cellOf(words, start, low, high), low, high);
       if (slot > 0) {
-        this.lowerLow = words[start + INNER_LOW + slot] as number;
-        this.lowerHigh = words[start + KEY_HIGH + slot] as number;
+        this.lowerLow = words[start + itemAt(slot)] as number;
+        this.lowerHigh = words[start + itemAt(slot) + HIGH] as number;
       }
       if (slot + 1 < ((words[start + COUNT] as number) & COUNT_MASK)) {
-        this.upperLow = words[start + INNER_LOW + slot + 1] as number;
-        this.upperHigh = words[start + KEY_HIGH + slot + 1] as number;
+        this.upperLow = words[start + itemAt(slot + 1)] as number;
+        this.upperHigh = words[start + itemAt(slot + 1) + HIGH] as number;
         this.bounded = true;
       }
-      node = words[start + CHILD + slot] as number;
+      node = words[start + itemAt(slot) + CHILD] as number;
     }
     return node;
   }
 
   /** Whether adding a key to its leaf would split it. */
   wouldOverflow(leaf: number, low: number, high: number): boolean {
-    return this.countOf(leaf) === LEAF_CAPACITY && slotOf(this.arena.words(leaf), at(leaf), low, high) < 0;
+    return this.countOf(leaf) === LEAF_CAPACITY && !this.#holds(leaf, low, high);
   }
 
   /** Whether removing a key from its leaf would leave it too few items, whatever its siblings hold. */
   wouldUnderflow(leaf: number, low: number, high: number): boolean {
     if (this.height === 0 || this.countOf(leaf) > this.minimum(0)) return false;
-    return slotOf(this.arena.words(leaf), at(leaf), low, high) >= 0;
+    return this.#holds(leaf, low, high);
+  }
+
+  #holds(leaf: number, low: number, high: number): boolean {
+    const words = this.arena.words(leaf);
+    const start = at(leaf);
+    return isAt(words, start, placeIn(words, start, cellOf(words, start, low, high), low, high), low, high);
   }
 
   /** Takes back everything recorded since `mark`, newest first; entries and shape are then as they were. */
@@ -311,20 +338,11 @@ export class WordTree extends Tree {
       const high = undo.pop() as number;
       const low = undo.pop() as number;
       const leaf = this.leafOf(low, high);
-      if (kind === UPDATED) this.update(leaf, low, high, valueLow, valueHigh, null);
+      const cell = this.cellOf(leaf, low, high);
+      if (kind === UPDATED) this.update(leaf, cell, low, high, valueLow, valueHigh, null);
       else {
         // The leaf has the items it had, so it neither overflows nor has to be mended.
-        const words = this.arena.words(leaf);
-        const start = at(leaf);
-        const slot = countBelow(
-          words,
-          words[start] as number,
-          start + KEY_HIGH,
-          start + LEAF_LOW,
-          this.countOf(leaf),
-          high,
-          low,
-        );
+        const slot = placeIn(this.arena.words(leaf), at(leaf), cell, low, high);
         if (kind === INSERTED) this.#removeAt(leaf, slot);
         else this.#insertAt(leaf, slot, low, high, valueLow, valueHigh);
       }
@@ -353,17 +371,19 @@ export class WordTree extends Tree {
     const words = this.arena.words(node);
     const start = at(node);
     const count = this.countOf(node);
-    words[start + LANE] = laneOf(level, lowerLow, lowerHigh);
-    markUniform(words, start, level);
-    this.#addShape(words[start + LANE] as number, count + 1);
+    const lane = laneOf(level, lowerLow, lowerHigh);
+    this.arena.setLane(node, lane);
+    indexNode(words, start, level);
+    this.#addShape(lane, 1);
     if (level > 0) return;
     this.count += count;
     for (let i = 0; i < count; i++) {
+      const item = start + itemAt(i);
       this.#entries.add(
-        words[start + LEAF_LOW + i] as number,
-        words[start + KEY_HIGH + i] as number,
-        words[start + VALUE + 2 * i] as number,
-        words[start + VALUE + 2 * i + 1] as number,
+        words[item] as number,
+        words[item + HIGH] as number,
+        words[item + VALUE_LOW] as number,
+        words[item + VALUE_HIGH] as number,
       );
     }
   }
@@ -382,24 +402,12 @@ export class WordTree extends Tree {
     const start = at(leaf);
     if ((this.arena.words(leaf)[start + STAMP] as number) < this.arena.newest) this.arena.preserve(leaf);
     const words = this.arena.words(leaf);
-    let header = words[start] as number;
-    if ((header & COUNT_MASK) === 0) header |= UNIFORM;
-    else if (words[start + KEY_HIGH] !== high) header &= ~UNIFORM;
-    const count = header & COUNT_MASK;
-    const first = start + KEY_HIGH + slot;
-    for (let i = start + KEY_HIGH + count; i > first; i--) {
-      words[i] = words[i - 1] as number;
-      words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY - 1] as number;
-    }
-    const value = start + VALUE + 2 * slot;
-    for (let i = start + VALUE + 2 * count + 1; i > value + 1; i--) words[i] = words[i - 2] as number;
-    words[first] = high;
-    words[first + LEAF_CAPACITY] = low;
-    words[value] = valueLow;
-    words[value + 1] = valueHigh;
-    words[start] = header + 1;
+    openItem(words, start, slot, low, high);
+    const item = start + itemAt(slot);
+    words[item + VALUE_LOW] = valueLow;
+    words[item + VALUE_HIGH] = valueHigh;
     this.count++;
-    this.#addShape(words[start + LANE] as number, 1);
+    this.moves++;
     this.#entries.add(low, high, valueLow, valueHigh);
   }
 
@@ -408,27 +416,16 @@ export class WordTree extends Tree {
     const start = at(leaf);
     if ((this.arena.words(leaf)[start + STAMP] as number) < this.arena.newest) this.arena.preserve(leaf);
     const words = this.arena.words(leaf);
-    const header = words[start] as number;
-    const left = (header & COUNT_MASK) - 1;
-    const first = start + KEY_HIGH + slot;
-    const last = start + KEY_HIGH + left;
-    const value = start + VALUE + 2 * slot;
+    const item = start + itemAt(slot);
     this.#entries.remove(
-      words[first + LEAF_CAPACITY] as number,
-      words[first] as number,
-      words[value] as number,
-      words[value + 1] as number,
+      words[item] as number,
+      words[item + HIGH] as number,
+      words[item + VALUE_LOW] as number,
+      words[item + VALUE_HIGH] as number,
     );
-    for (let i = first; i < last; i++) {
-      words[i] = words[i + 1] as number;
-      words[i + LEAF_CAPACITY] = words[i + LEAF_CAPACITY + 1] as number;
-    }
-    const lastValue = start + VALUE + 2 * left;
-    for (let i = value; i < lastValue; i++) words[i] = words[i + 2] as number;
-    words[start] = header - 1;
     this.count--;
-    this.#addShape(words[start + LANE] as number, -1);
-    return left;
+    this.moves++;
+    return closeItem(words, start, slot);
   }
 
   /** Leads the path to the place of a key. */
@@ -437,36 +434,49 @@ export class WordTree extends Tree {
     for (let level = this.height; level > 0; level--) {
       const words = this.arena.words(node);
       const start = at(node);
-      const slot = childSlot(words, start, low, high);
+      const slot = childSlotIn(words, start, cellOf(words, start, low, high), low, high);
       this.path[level] = node;
       this.slots[level] = slot;
-      node = words[start + CHILD + slot] as number;
+      node = words[start + itemAt(slot) + CHILD] as number;
     }
-    const start = at(node);
-    this.path[0] = node;
     const words = this.arena.words(node);
-    const count = this.countOf(node);
-    this.slots[0] = countBelow(words, words[start] as number, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
+    this.path[0] = node;
+    this.slots[0] = placeIn(words, at(node), cellOf(words, at(node), low, high), low, high);
   }
 
-  /** Adds the part of a node with this lane in the shape `times`. */
-  #addShape(lane: number, times: number): void {
+  /** Adds the part of a node with this lane in the shape, or takes it out. */
+  #addShape(lane: number, times: 1 | -1): void {
     const shape = this.#shape;
     shape[0] = ((shape[0] as number) + Math.imul(lane, times)) | 0;
     shape[1] = ((shape[1] as number) + Math.imul(mix32(lane ^ 0x5bd1e995), times)) | 0;
   }
 
-  protected override placeChild(parent: number, slot: number, child: number, childLevel: number): void {
+  protected override childAt(slot: number): number {
+    return itemAt(slot) + CHILD;
+  }
+
+  protected override copyItems(
+    _level: number,
+    from: number,
+    first: number,
+    into: number,
+    target: number,
+    count: number,
+  ): void {
+    copyItems(this.arena.words(from), at(from), first, this.arena.words(into), at(into), target, count);
+  }
+
+  protected override placeChild(parent: number, slot: number, child: number): void {
     const into = this.arena.words(parent);
     const from = this.arena.words(child);
-    into[at(parent) + KEY_HIGH + slot] = from[at(child) + KEY_HIGH] as number;
-    into[at(parent) + INNER_LOW + slot] = from[at(child) + (childLevel === 0 ? LEAF_LOW : INNER_LOW)] as number;
+    into[at(parent) + itemAt(slot)] = from[at(child) + itemAt(0)] as number;
+    into[at(parent) + itemAt(slot) + HIGH] = from[at(child) + itemAt(0) + HIGH] as number;
   }
 
   protected override placeFirst(root: number): void {
     const words = this.arena.words(root);
-    words[at(root) + KEY_HIGH] = 0;
-    words[at(root) + INNER_LOW] = 0;
+    words[at(root) + itemAt(0)] = 0;
+    words[at(root) + itemAt(0) + HIGH] = 0;
   }
 
   protected override saveSums(undo: UndoLog): void {
@@ -479,7 +489,7 @@ export class WordTree extends Tree {
   }
 
   protected override leave(node: number): void {
-    this.#addShape(this.arena.words(node)[at(node) + LANE] as number, -(this.countOf(node) + 1));
+    this.#addShape(this.arena.lane(node), -1);
   }
 
   protected override settle(node: number, level: number, _moved: boolean, rebound: boolean): void {
@@ -487,13 +497,14 @@ export class WordTree extends Tree {
     const start = at(node);
     if (rebound) {
       const empty = this.countOf(node) === 0;
-      const low = level === 0 ? LEAF_LOW : INNER_LOW;
-      words[start + LANE] = empty
-        ? laneOf(level, 0, 0)
-        : laneOf(level, words[start + low] as number, words[start + KEY_HIGH] as number);
+      const first = start + itemAt(0);
+      this.arena.setLane(
+        node,
+        empty ? laneOf(level, 0, 0) : laneOf(level, words[first] as number, words[first + HIGH] as number),
+      );
     }
-    markUniform(words, start, level);
-    this.#addShape(words[start + LANE] as number, this.countOf(node) + 1);
+    indexNode(words, start, level);
+    this.#addShape(this.arena.lane(node), 1);
   }
 }
 
@@ -502,31 +513,37 @@ function laneOf(level: number, low: number, high: number): number {
   return mix32(mix32(low ^ Math.imul(level + 1, 0x9e3779b1)) + Math.imul(high, 0x85ebca6b));
 }
 
-/** Notes whether all keys of a node that are compared with have one high word: of an inner node all but the first. */
-function markUniform(words: Uint32Array, start: number, level: number): void {
-  const header = words[start] as number;
-  const first = level === 0 ? 0 : 1;
-  const last = (header & COUNT_MASK) - 1;
-  const uniform = last <= first || words[start + KEY_HIGH + first] === words[start + KEY_HIGH + last];
-  words[start] = uniform ? header | UNIFORM : header & ~UNIFORM;
+/** The cell of each key in its node. */
+function findCells(
+  chunks: readonly Uint32Array[],
+  lows: Uint32Array,
+  highs: Uint32Array,
+  nodes: Uint32Array,
+  cells: Uint8Array,
+  count: number,
+): void {
+  for (let i = 0; i < count; i++) {
+    const node = nodes[i] as number;
+    cells[i] = cellOf(chunks[node >>> CHUNK_SHIFT] as Uint32Array, at(node), lows[i] as number, highs[i] as number);
+  }
 }
 
-/** The child of the inner node at `start` that a key belongs to. */
-function childFor(words: Uint32Array, start: number, low: number, high: number): number {
-  return words[start + CHILD + childSlot(words, start, low, high)] as number;
+/** Reads a word of the first line of each node. */
+function touchNodes(chunks: readonly Uint32Array[], nodes: Uint32Array, count: number): number {
+  let touched = 0;
+  for (let i = 0; i < count; i++) {
+    const node = nodes[i] as number;
+    touched ^= (chunks[node >>> CHUNK_SHIFT] as Uint32Array)[at(node)] as number;
+  }
+  return touched;
 }
 
-function childSlot(words: Uint32Array, start: number, low: number, high: number): number {
-  const count = (words[start + COUNT] as number) & COUNT_MASK;
-  return countThrough(words, words[start] as number, start + KEY_HIGH + 1, start + INNER_LOW + 1, count - 1, high, low);
-}
-
-/** Where a key stands in the leaf at `start`, -1 if it is not there. */
-function slotOf(words: Uint32Array, start: number, low: number, high: number): number {
-  const count = (words[start + COUNT] as number) & COUNT_MASK;
-  const header = words[start + COUNT] as number;
-  const slot = countBelow(words, header, start + KEY_HIGH, start + LEAF_LOW, count, high, low);
-  if (slot === count || words[start + LEAF_LOW + slot] !== low) return -1;
-  // In a uniform leaf the first high word tells, which is beside the header.
-  return words[start + KEY_HIGH + ((header & UNIFORM) === 0 ? slot : 0)] === high ? slot : -1;
+/** Reads a word of each cell. */
+function touchCells(chunks: readonly Uint32Array[], nodes: Uint32Array, cells: Uint8Array, count: number): number {
+  let touched = 0;
+  for (let i = 0; i < count; i++) {
+    const node = nodes[i] as number;
+    touched ^= (chunks[node >>> CHUNK_SHIFT] as Uint32Array)[at(node) + cellAt(cells[i] as number)] as number;
+  }
+  return touched;
 }
