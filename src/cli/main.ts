@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import("./bench-command.js")).benchCommand(),
   check: async () => (await import("./check-command.js")).checkHistoryCommand(),
   sim: async () => (await import("./sim-command.js")).simCommand(),
+  lab: async () => (await import("./lab-command.js")).labCommand(),
   doctor: async () => (await import("./doctor-command.js")).doctorCommand(),
   init: async () => (await import("./init-command.js")).initCommand(),
   certificates: async () => (await import("./certificates-command.js")).certificatesCommand(),

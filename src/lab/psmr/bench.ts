@@ -1,0 +1,174 @@
+import type { ExperimentRun, Row } from "../frame/index.js";
+import { type Case, type Measured, ReplayHarness, type System } from "../replay/index.js";
+import { type BarrierKind, drawWorkload, type Mapping, type Skew, type Workload } from "../streams/index.js";
+import type { Costs } from "./costs.js";
+import type { Sizes } from "./sizes.js";
+
+/** A case by what it is called in rows. */
+export interface Variant {
+  readonly system: System;
+  readonly threads: number;
+  readonly barrier?: BarrierKind;
+  /** Share of dependent commands in percent. */
+  readonly dependent?: number;
+  readonly skew?: Skew;
+  readonly mapping?: Mapping;
+}
+
+/** A row of a measurement; commands per second are those of the fastest repetition, and in the median. */
+export interface RateRow extends Row {
+  readonly mode: "real" | "sim";
+  readonly system: System;
+  readonly threads: number;
+  readonly barrier: BarrierKind;
+  readonly dependent_percent: number;
+  readonly skew: Skew;
+  readonly mapping: Mapping;
+  readonly throughput: number;
+}
+
+/** A thread that had no core for more than this share of its time was slowed down by others on the machine. */
+const DISTURBED = 0.02;
+
+/** Says so if threads of these rows had to wait for a core; such figures are of the machine's load as much as of ours. */
+export function disturbance(rows: readonly RateRow[]): string | undefined {
+  const worst = Math.max(0, ...rows.map((row) => Number(row["without_core"] ?? 0)));
+  if (worst <= DISTURBED) return undefined;
+  return `the machine was busy: a thread had no core for ${Math.round(100 * worst)} % of its time`;
+}
+
+/** Time that the longest replay with a barrier for each command may take, in seconds. */
+const REPLAY_SECONDS_MAX = 0.5;
+const PILOT_COMMANDS = 512;
+const BARRIER_COMMANDS_MIN = 512;
+
+/** Everything that is measured on this machine in one run of an experiment: one tree, streams drawn once. */
+export class Bench {
+  readonly sizes: Sizes;
+  readonly #run: ExperimentRun;
+  readonly #harness: ReplayHarness;
+  readonly #workloads = new Map<string, Workload>();
+  /** Commands of streams with a barrier for each, as the pilot has found. */
+  readonly barrierCommands: number;
+
+  private constructor(run: ExperimentRun, sizes: Sizes, harness: ReplayHarness, barrierCommands: number) {
+    this.#run = run;
+    this.sizes = sizes;
+    this.#harness = harness;
+    this.barrierCommands = barrierCommands;
+  }
+
+  static async open(run: ExperimentRun, sizes: Sizes): Promise<Bench> {
+    run.progress(`filling a tree with ${sizes.keys} keys`);
+    const harness = await ReplayHarness.open(sizes.keys);
+    const pilot = drawWorkload({ ...BARE, seed: run.seed, keys: sizes.keys, commands: PILOT_COMMANDS, dependent: 1 });
+    const cases: Case[] = [
+      { system: "psmr", threads: 2, barrier: "command", mapping: "range", workload: pilot, windowCommands: 64 },
+    ];
+    const [measured] = await harness.measure(cases, 3, 0, () => undefined);
+    const fits = Math.floor((measured?.fastest ?? 0) * REPLAY_SECONDS_MAX);
+    const barrierCommands = Math.min(sizes.barrierCommands, Math.max(BARRIER_COMMANDS_MIN, fits));
+    return new Bench(run, sizes, harness, barrierCommands);
+  }
+
+  async close(): Promise<void> {
+    await this.#harness.close();
+  }
+
+  /** Measures variants, interleaved. */
+  async rows(variants: readonly Variant[]): Promise<RateRow[]> {
+    const { repetitions, budgetMs, windowCommands } = this.sizes;
+    const cases = variants.map((variant): Case => {
+      const { system, threads, barrier = "run", mapping = "range" } = variant;
+      return { system, threads, barrier, mapping, workload: this.#workload(variant), windowCommands };
+    });
+    const measured = await this.#harness.measure(cases, repetitions, budgetMs, (done, all) =>
+      this.#run.progress(`replayed ${done} of ${all}`),
+    );
+    return variants.map((variant, i) => this.#row(variant, measured[i] as Measured));
+  }
+
+  /** The workload of a variant; those of the systems of a comparison are the same one. */
+  #workload({ barrier, threads, dependent = 0, skew = "uniform" }: Variant): Workload {
+    const slow = barrier === "command" && threads > 1 && dependent > 0;
+    const commands = slow ? Math.min(this.barrierCommands, this.sizes.commands) : this.sizes.commands;
+    const name = `${commands} ${dependent} ${skew}`;
+    const before = this.#workloads.get(name);
+    if (before !== undefined) return before;
+    const drawn = drawWorkload({
+      seed: this.#run.seed,
+      commands,
+      keys: this.sizes.keys,
+      dependent: dependent / 100,
+      skew,
+    });
+    this.#workloads.set(name, drawn);
+    return drawn;
+  }
+
+  #row(variant: Variant, { fastest, median, repetitions, withoutCore }: Measured): RateRow {
+    const { system, threads, barrier = "run", mapping = "range", dependent = 0, skew = "uniform" } = variant;
+    return {
+      mode: "real",
+      system,
+      threads,
+      barrier,
+      dependent_percent: dependent,
+      skew,
+      mapping,
+      throughput: fastest,
+      throughput_median: median,
+      repetitions,
+      without_core: Number(withoutCore.toFixed(3)),
+      commands: this.#workload(variant).options.commands,
+    };
+  }
+}
+
+const BARE = { skew: "uniform" } as const;
+
+/** What `costsOf` takes the costs from: put among the variants of every experiment. */
+export const CALIBRATION: readonly Variant[] = [
+  { system: "psmr", threads: 1 },
+  { system: "psmr", threads: 2 },
+  { system: "psmr", threads: 1, dependent: 100 },
+  { system: "psmr", threads: 2, dependent: 100, barrier: "command" },
+];
+
+/** The row of a variant; the experiment has measured it. */
+export function rowOf(rows: readonly RateRow[], variant: Variant, mode: "real" | "sim" = "real"): RateRow {
+  const found = findRow(rows, variant, mode);
+  if (found === undefined) throw new RangeError(`nothing was measured for ${JSON.stringify({ mode, ...variant })}`);
+  return found;
+}
+
+export function findRow(
+  rows: readonly RateRow[],
+  { system, threads, barrier = "run", dependent = 0, skew = "uniform", mapping = "range" }: Variant,
+  mode: "real" | "sim",
+): RateRow | undefined {
+  return rows.find(
+    (row) =>
+      row.mode === mode &&
+      row.system === system &&
+      row.threads === threads &&
+      row.barrier === barrier &&
+      row.dependent_percent === dependent &&
+      row.skew === skew &&
+      row.mapping === mapping,
+  );
+}
+
+/**
+ * Costs from what was measured: e_1 and e_2 from independent commands of one thread and of two, the cost of a dependent one
+ * from one thread that executes nothing else, and a barrier as what is left of the time per command with a barrier for each.
+ */
+export function costsOf(rows: readonly RateRow[]): Costs {
+  const [one, two, dependent, barrier] = CALIBRATION.map((variant) => 1e9 / rowOf(rows, variant).throughput) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { e1: one, e2: 2 * two, d1: dependent, s2: Math.max(0, barrier - dependent) };
+}

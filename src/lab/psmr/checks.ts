@@ -1,0 +1,249 @@
+import { type Check, checkOf, type Clause, figure, rate } from "../frame/index.js";
+import { disturbance, findRow, type RateRow, rowOf, type Variant } from "./bench.js";
+import { barrierCost, type Costs, executionCost, MEASURED_THREADS } from "./costs.js";
+
+/** The checks of EXPERIMENTS.md on P-SMR, as functions of rows. A mode that was not run has no rows, and its clauses are left out. */
+
+type Mode = RateRow["mode"];
+
+/** Shares of dependent commands, in percent, that the mixed workload is measured at. */
+export const SHARES = [0, 1, 5, 10, 25, 50, 75, 100] as const;
+/** Threads of the simulation. */
+export const SIMULATED_THREADS = [1, 2, 4, 8, 16] as const;
+/** Threads of the papers' figures. */
+export const PAPER_THREADS = 8;
+
+const has = (rows: readonly RateRow[], mode: Mode): boolean => rows.some((row) => row.mode === mode);
+
+/** What explains figures of real threads that are not as they should be, as far as the rows know. */
+function because(rows: readonly RateRow[]): { readonly reason?: string } {
+  const reason = disturbance(rows);
+  return reason === undefined ? {} : { reason };
+}
+
+/** In texts: results with more threads than were measured depend on the costs that are assumed. */
+const conditional = (threads: number): string => (threads > MEASURED_THREADS ? " (conditional)" : "");
+
+export function realTwoThreads(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  if (has(rows, "real")) {
+    const variants: readonly Variant[] = [
+      { system: "psmr", threads: 2 },
+      { system: "psmr", threads: 1 },
+      { system: "tree", threads: 2 },
+      { system: "tree", threads: 1 },
+    ];
+    const found = variants.map((variant) => rowOf(rows, variant));
+    const [two, one, treeTwo, treeOne] = found.map((row) => row.throughput) as [number, number, number, number];
+    const ratio = two / one;
+    const tree = treeTwo / treeOne;
+    clauses.push({
+      text: `two threads over one: ${figure(ratio)}; bare tree: ${figure(tree)}; quotient ${figure(ratio / tree)}`,
+      holds: ratio >= 0.95 * tree,
+      ...because(found),
+    });
+  }
+  return checkOf(
+    "real-two-threads",
+    "tput(P-SMR, 2) / tput(P-SMR, 1) ≥ 0.95 × the bare-tree ratio of the run",
+    clauses,
+    "real",
+  );
+}
+
+export function simScales(rows: readonly RateRow[], costs: Costs): Check {
+  const clauses: Clause[] = [];
+  if (has(rows, "sim")) {
+    const rates = [1, 2, 4, 8].map((threads) => rowOf(rows, { system: "psmr", threads }, "sim").throughput);
+    clauses.push({
+      text: `with 1, 2, 4, 8 threads: ${rates.map(rate).join(", ")}${conditional(8)}`,
+      holds: rates.every((each, i) => i === 0 || each > (rates[i - 1] as number)),
+    });
+    const tree = (PAPER_THREADS * costs.e1) / executionCost(costs, PAPER_THREADS);
+    const ratio = (rates[3] as number) / (rates[0] as number);
+    const limited = tree < 6 ? "; below 6 by itself, so that the rule asks for nothing" : "";
+    clauses.push({
+      text: `8 threads over one: ${figure(ratio)}; the tree allows A = ${figure(tree)}${limited}${conditional(8)}`,
+      holds: ratio >= 6 || tree < 6,
+    });
+  }
+  const expected = "sim tput grows with every K up to 8; at 8 ≥ 6 × one thread when the tree allows it";
+  return checkOf("sim-scales", expected, clauses, "sim");
+}
+
+export function schedulersStayBehind(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  const others = ["none", "sequential", "pipelined"] as const;
+  if (has(rows, "real")) {
+    const ours = rowOf(rows, { system: "psmr", threads: 2 });
+    for (const system of others) {
+      const theirs = rowOf(rows, { system, threads: 1 });
+      const name = system === "none" ? "non-replicated" : system;
+      clauses.push({
+        text: `${name} ${rate(theirs.throughput)} against ${rate(ours.throughput)} (real, K = 2)`,
+        holds: theirs.throughput < ours.throughput,
+        ...because([ours, theirs]),
+      });
+    }
+  }
+  if (has(rows, "sim")) {
+    const theirs = rowOf(rows, { system: "sequential", threads: 1 }, "sim").throughput;
+    for (const threads of SIMULATED_THREADS.filter((count) => count > 1)) {
+      const ours = rowOf(rows, { system: "psmr", threads }, "sim").throughput;
+      clauses.push({
+        text: `sequential ${rate(theirs)} against ${rate(ours)} (sim, K = ${threads}${conditional(threads)})`,
+        holds: theirs < ours,
+      });
+    }
+  }
+  const expected = "non-replicated and sequential below P-SMR at K ≥ 2 (SDPE does not exist yet)";
+  return checkOf("schedulers-stay-behind", expected, clauses, "real");
+}
+
+const ALL_DEPENDENT = { system: "psmr", dependent: 100 } as const;
+
+export function paysForBarriers(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  for (const mode of ["real", "sim"] as const) {
+    if (!has(rows, mode)) continue;
+    const smr = rowOf(rows, { system: "sequential", threads: 1, dependent: 100 }, mode).throughput;
+    let before = Infinity;
+    for (const threads of mode === "real" ? [2] : SIMULATED_THREADS.filter((count) => count > 1)) {
+      const { throughput } = rowOf(rows, { ...ALL_DEPENDENT, threads, barrier: "command" }, mode);
+      clauses.push({
+        text: `${rate(throughput)} against ${rate(smr)} (${mode}, K = ${threads}${conditional(threads)})`,
+        holds: throughput < smr && throughput < before,
+      });
+      before = throughput;
+    }
+  }
+  const expected = "tput(P-SMR, K) < tput(SMR) at p = 100 % with command barriers, falling with K";
+  return checkOf("pays-for-barriers", expected, clauses, "real");
+}
+
+export function runBarriersRecover(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  for (const mode of ["real", "sim"] as const) {
+    if (!has(rows, mode)) continue;
+    const smr = rowOf(rows, { system: "sequential", threads: 1, dependent: 100 }, mode).throughput;
+    for (const threads of mode === "real" ? [2] : SIMULATED_THREADS.filter((count) => count > 1)) {
+      const row = rowOf(rows, { ...ALL_DEPENDENT, threads }, mode);
+      clauses.push({
+        text: `${figure(row.throughput / smr)} × SMR (${mode}, K = ${threads}${conditional(threads)})`,
+        holds: row.throughput >= 0.9 * smr,
+        ...because([row]),
+      });
+    }
+  }
+  const expected = "with run barriers ≥ 0.9 × SMR at p = 100 %";
+  return checkOf("run-barriers-recover", expected, clauses, "real");
+}
+
+/** P-SMR with command barriers over the shares, as points. */
+function curve(rows: readonly RateRow[], mode: Mode): [share: number, throughput: number][] {
+  const threads = mode === "real" ? MEASURED_THREADS : PAPER_THREADS;
+  return SHARES.flatMap((dependent) => {
+    const row = findRow(rows, { system: "psmr", threads, dependent, barrier: "command" }, mode);
+    return row === undefined ? [] : [[dependent, row.throughput] as [number, number]];
+  });
+}
+
+export function monotone(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  for (const mode of ["real", "sim"] as const) {
+    if (!has(rows, mode)) continue;
+    const points = curve(rows, mode);
+    const name = mode === "real" ? "real, K = 2" : `sim, K = ${PAPER_THREADS}, conditional`;
+    const rises = points.filter(([, y], i) => i > 0 && y > (points[i - 1]?.[1] ?? 0)).map(([x]) => `${x} %`);
+    const list = points.map(([x, y]) => `${x} %: ${rate(y)}`).join(", ");
+    clauses.push({ text: `${list} (${name})`, holds: rises.length === 0, reason: `it rises at ${rises.join(", ")}` });
+    const slopes = points.slice(1).map(([x, y], i) => {
+      const [beforeX, beforeY] = points[i] as [number, number];
+      return { through: x, fall: (beforeY - y) / (x - beforeX) };
+    });
+    const steepest = slopes.reduce((a, b) => (b.fall > a.fall ? b : a));
+    clauses.push({ text: `steepest in front of ${steepest.through} % (${name})`, holds: steepest.through <= 10 });
+  }
+  const expected = "tput(P-SMR) non-increasing in p, steepest between 0 and 10 % with command barriers";
+  return checkOf("monotone", expected, clauses, "real");
+}
+
+export function model(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  for (const row of rows) {
+    const expected = row["makespan_throughput"];
+    if (row.system !== "psmr" || typeof expected !== "number") continue;
+    const off = row.throughput / expected - 1;
+    if (row.mode === "sim" && row.threads !== PAPER_THREADS) continue;
+    clauses.push({
+      text: `${row.dependent_percent} % ${row.barrier} (${row.mode}, K = ${row.threads}): ${(100 * off).toFixed(1)} %`,
+      holds: Math.abs(off) <= 0.15,
+      reason: disturbance([row]) ?? (off < 0 ? "slower than its makespan" : "faster than its makespan"),
+    });
+  }
+  return checkOf("model", "each point within 15 % of the stream's own makespan", clauses, "real");
+}
+
+/** The share at which P-SMR with command barriers falls to SMR; null if it never does. */
+export function breakEvenShare(rows: readonly RateRow[], mode: Mode): number | null {
+  const points = curve(rows, mode).map(([x, y]) => {
+    const smr = rowOf(rows, { system: "sequential", threads: 1, dependent: x }, mode).throughput;
+    return [x, y / smr - 1] as const;
+  });
+  for (let i = 1; i < points.length; i++) {
+    const [x0, y0] = points[i - 1] as readonly [number, number];
+    const [x1, y1] = points[i] as readonly [number, number];
+    if (y0 >= 0 && y1 < 0) return x0 + ((x1 - x0) * y0) / (y0 - y1);
+  }
+  return null;
+}
+
+export function breakEven(rows: readonly RateRow[], costs: Costs): Check {
+  const clauses: Clause[] = [];
+  if (has(rows, "sim")) {
+    const share = breakEvenShare(rows, "sim");
+    const e8 = executionCost(costs, PAPER_THREADS);
+    const s8 = barrierCost(costs, PAPER_THREADS);
+    const assumed = `e_8 = ${figure(e8)} ns, s_8 = ${figure(s8)} ns, ${figure(costs.d1)} ns for a dependent command`;
+    clauses.push({
+      text: `${share === null ? "none" : `${figure(share)} %`} (sim, K = 8, conditional)`,
+      holds: share !== null && share >= 30 && share <= 50,
+      reason: `${assumed}: s_8 / e_1 = ${figure(s8 / costs.e1)} where the paper's break-even asks for 0.75 to 1`,
+    });
+  }
+  const check = checkOf("break-even", "p at which P-SMR = SMR; sim at K = 8 between 30 and 50 %", clauses, "sim");
+  if (!has(rows, "real")) return check;
+  const real = breakEvenShare(rows, "real");
+  const text = `${real === null ? "none" : `${figure(real)} %`} (real, K = 2)`;
+  return { ...check, measured: check.measured === null ? text : `${check.measured}; ${text}` };
+}
+
+export function skewCosts(rows: readonly RateRow[]): Check {
+  const clauses: Clause[] = [];
+  for (const mode of ["real", "sim"] as const) {
+    if (!has(rows, mode)) continue;
+    for (const threads of mode === "real" ? [MEASURED_THREADS] : SIMULATED_THREADS.filter((count) => count > 1)) {
+      const of = (skew: "uniform" | "zipf", mapping: "range" | "hash"): RateRow =>
+        rowOf(rows, { system: "psmr", threads, skew, mapping }, mode);
+      const name = `${mode}, K = ${threads}${conditional(threads)}`;
+      const range = of("zipf", "range");
+      const uniform = of("uniform", "range").throughput;
+      const share = (100 * Number(range["busiest_share"])).toFixed(1);
+      const cached = "popular keys stay in the caches, so that a command costs less than a uniform one";
+      clauses.push({
+        text: `Zipf ${rate(range.throughput)} against ${rate(uniform)}, busiest thread ${share} % (${name})`,
+        holds: range.throughput < uniform,
+        reason: mode === "real" ? cached : "the load is even",
+      });
+      const lossRange = 1 - range.throughput / uniform;
+      const lossHash = 1 - of("zipf", "hash").throughput / of("uniform", "hash").throughput;
+      clauses.push({
+        text: `loss by hash ${(100 * lossHash).toFixed(1)} %, by range ${(100 * lossRange).toFixed(1)} % (${name})`,
+        holds: lossHash < lossRange,
+      });
+    }
+  }
+  const expected =
+    "tput(Zipf 0.99) < tput(uniform); busiest thread's share printed; hash mapping loses less than range mapping";
+  return checkOf("skew-costs", expected, clauses, "real");
+}

@@ -1,0 +1,42 @@
+import type { ExperimentRun } from "../frame/index.js";
+
+/** How large an experiment of P-SMR is. */
+export interface Sizes {
+  /** Keys in the tree. */
+  readonly keys: number;
+  /** Commands of a stream. */
+  readonly commands: number;
+  /** Commands of a stream with a barrier for each dependent one, at most: where cores are wanted by others, a barrier takes ms. */
+  readonly barrierCommands: number;
+  /** Commands outstanding at all clients together: a window of the streams. */
+  readonly windowCommands: number;
+  readonly repetitions: number;
+  /** Time for all repetitions of the experiment, in ms; each case is measured once at least. */
+  readonly budgetMs: number;
+  /** Commands of a simulated stream. */
+  readonly simulatedCommands: number;
+}
+
+const FULL: Sizes = {
+  keys: 10_000_000,
+  commands: 1_000_000,
+  barrierCommands: 1_000_000,
+  windowCommands: 256,
+  repetitions: 9,
+  budgetMs: 300_000,
+  simulatedCommands: 1_000_000,
+};
+
+const QUICK: Sizes = {
+  keys: 500_000,
+  commands: 120_000,
+  barrierCommands: 120_000,
+  windowCommands: 256,
+  repetitions: 5,
+  budgetMs: 20_000,
+  simulatedCommands: 120_000,
+};
+
+export function sizesOf({ quick, sizes }: ExperimentRun): Sizes {
+  return { ...(quick ? QUICK : FULL), ...sizes };
+}

@@ -1,0 +1,67 @@
+import type { TreeDescription } from "../../service/index.js";
+import type { PsmrParts } from "../../execution/index.js";
+import type { BarrierKind, Mapping, Recording } from "../streams/index.js";
+
+/**
+ * What runs the commands of a replay:
+ *
+ * - `tree`: bare operations on the tree, nothing else; with two threads each has half of the keys.
+ * - `none`: the service without replication: runs of commands, replies, no batches, no sessions.
+ * - `sequential`, `pipelined`: state machine replication with one stream.
+ * - `psmr`: a stream and a thread for each group, and one for all.
+ */
+export type System = "tree" | "none" | "sequential" | "pipelined" | "psmr";
+
+/** What a thread of a replay is started with. */
+export interface ReplayThreadData {
+  /** 0 or 1. Thread 0 fills the tree and shares it. */
+  readonly thread: number;
+  readonly keys: number;
+}
+
+export interface Task {
+  readonly kind: "task";
+  readonly system: System;
+  readonly threads: number;
+  readonly barrier: BarrierKind;
+  readonly mapping: Mapping;
+  readonly recording: Recording;
+  /** Commands of `none` and `tree`; the latter reads keys and operations out of them. */
+  readonly commands: CommandMemory;
+  /** Deletes that take the tree back to what it was. */
+  readonly cleanup: CommandMemory;
+  readonly parts: PsmrParts | null;
+  /** One word, at which the threads meet before they begin. */
+  readonly start: SharedArrayBuffer;
+  /** One word: threads that sleep at a barrier. */
+  readonly sleepers: SharedArrayBuffer;
+}
+
+/** Commands one behind the other in shared memory. */
+export interface CommandMemory {
+  readonly bytes: SharedArrayBuffer;
+  /** A word a command and one more: where each begins and the last ends. */
+  readonly offsets: SharedArrayBuffer;
+}
+
+export type ToReplayThread = { readonly kind: "attach"; readonly tree: TreeDescription } | Task;
+
+export type FromReplayThread =
+  /** Thread 0 has filled the tree. */
+  | { readonly kind: "shared"; readonly tree: TreeDescription }
+  | { readonly kind: "attached" }
+  /**
+   * This thread has done its part: when it passed the first and the last twelfth, in ns of the machine's monotonic clock, and
+   * how long it had no core in between.
+   */
+  | {
+      readonly kind: "done";
+      readonly beginNs: number;
+      readonly endNs: number;
+      readonly waitedNs: number;
+      readonly commands: number;
+    };
+
+/** Views of the tree: one for the service of each thread, one for the bare operations of each. */
+export const TREE_VIEWS = 4;
+export const bareView = (thread: number): number => 2 + thread;

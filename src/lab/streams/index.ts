@@ -1,0 +1,29 @@
+/**
+ * streams: commands drawn from a seed, mapped to groups by the service's own C-G, cut into batches and put at positions of the
+ * merge: everything that is decided before threads begin to execute.
+ */
+export {
+  type BarrierKind,
+  busiestShare,
+  commandsBetween,
+  countedWindows,
+  DROPPED_SHARE,
+  EVERYBODY,
+  type Plan,
+  planStreams,
+} from "./plan.js";
+export { NO_WINDOW, type Recording, recordStreams, type Streams, TABLE_WORDS } from "./recording.js";
+export {
+  drawWorkload,
+  type Encoded,
+  encodeCommands,
+  isDependent,
+  keyWord,
+  leftBehind,
+  type Mapping,
+  serviceOptions,
+  type Skew,
+  walkKeys,
+  type Workload,
+  type WorkloadOptions,
+} from "./workload.js";

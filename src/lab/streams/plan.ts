@@ -1,0 +1,78 @@
+import { emptyRun } from "../../model/index.js";
+import { Btree } from "../../service/index.js";
+import { type Encoded, type Mapping, serviceOptions, type Workload } from "./workload.js";
+
+/** Where barriers stand: one for each run of dependent commands that a batch brings, or one for each such command. */
+export type BarrierKind = "run" | "command";
+
+/**
+ * How a workload becomes streams: who takes each command and where batches end.
+ *
+ * Commands come in windows, as they do from clients with so many outstanding: the commands of a window that concern one group
+ * are a batch of that group, those that concern several a batch of g_all. Threads deliver the batches of a window in the order
+ * g_i, g_all: these are the recorded positions of the merge.
+ */
+export interface Plan {
+  readonly workload: Workload;
+  readonly threads: number;
+  readonly mapping: Mapping;
+  readonly windows: number;
+  readonly windowCommands: number;
+  /** For each command the thread that executes it, `EVERYBODY` if it concerns several. With one thread all are that one's. */
+  readonly owner: Uint8Array;
+}
+
+export const EVERYBODY = 255;
+const RUN_COMMANDS = 4096;
+
+/** Maps a workload with the service's own C-G. */
+export function planStreams(
+  workload: Workload,
+  encoded: Encoded,
+  threads: number,
+  mapping: Mapping,
+  windowCommands: number,
+): Plan {
+  const service = new Btree(serviceOptions(workload.options.keys, threads, mapping));
+  const owner = new Uint8Array(workload.operations.length);
+  const run = emptyRun();
+  run.bytes = encoded.bytes;
+  run.view = encoded.view;
+  const masks = new Uint32Array(RUN_COMMANDS);
+  for (let first = 0; first < owner.length; first += RUN_COMMANDS) {
+    run.count = Math.min(RUN_COMMANDS, owner.length - first);
+    run.offsets = encoded.offsets.subarray(first, first + run.count);
+    service.groups(run, 0, masks);
+    for (let i = 0; i < run.count; i++) {
+      const mask = masks[i] as number;
+      owner[first + i] = (mask & (mask - 1)) === 0 ? 31 - Math.clz32(mask) : EVERYBODY;
+    }
+  }
+  return { workload, threads, mapping, windows: Math.ceil(owner.length / windowCommands), windowCommands, owner };
+}
+
+/** Share of its commands that the busiest thread executes, of those that concern one group. */
+export function busiestShare({ owner, threads }: Plan): number {
+  const counts = new Float64Array(threads);
+  let total = 0;
+  for (const thread of owner) {
+    if (thread === EVERYBODY) continue;
+    counts[thread] = (counts[thread] as number) + 1;
+    total++;
+  }
+  return total === 0 ? 1 / threads : Math.max(...counts) / total;
+}
+
+/** Share of a run that is dropped at its beginning and again at its end, as in the papers (5 s of 60 s). */
+export const DROPPED_SHARE = 1 / 12;
+
+/** Windows `[first, last)` of a run that count. A run of few windows counts as a whole. */
+export function countedWindows(windows: number): [first: number, last: number] {
+  const dropped = windows < 12 ? 0 : Math.round(windows * DROPPED_SHARE);
+  return [dropped, windows - dropped];
+}
+
+/** Commands of these windows. */
+export function commandsBetween({ owner, windowCommands }: Plan, first: number, last: number): number {
+  return Math.min(last * windowCommands, owner.length) - first * windowCommands;
+}
