@@ -91,7 +91,10 @@ describe("lab: rules on P-SMR", () => {
       row({ mode: "sim", throughput: 100, system: "sequential", dependent_percent: 100 }),
       ...[2, 4, 8, 16].map((threads, i) =>
         row({
-          ...{ mode: "sim", threads, barrier: "command", dependent_percent: 100 },
+          mode: "sim",
+          threads,
+          barrier: "command",
+          dependent_percent: 100,
           throughput: [80, 60, 61, 40][i]!,
         }),
       ),

@@ -38,7 +38,10 @@ describe("lab: experiments on P-SMR", () => {
   for (const [name, required] of Object.entries(REQUIRED)) {
     test(`${name} runs and makes its checks`, async () => {
       const { result, findings } = await runExperiment(named(name), tiny(["real", "sim"]));
-      assert.deepEqual([...result.checks.map((check) => check.name)], [...required]);
+      assert.deepEqual(
+        result.checks.map((check) => check.name),
+        required,
+      );
       for (const check of result.checks) {
         assert.ok(check.measured !== null && check.holds !== null, `${check.name} was made`);
         assert.equal(check.deviation !== undefined, check.holds === false, `${check.name} says why, if it fails`);
