@@ -5,7 +5,9 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { AssertionError } from "#src/base/index.js";
 import {
+  BATCH_HEADER_BYTES,
   BlockKind,
+  checkBlock,
   CheckpointDamagedError,
   ConfigError,
   type ExecutionModel,
@@ -48,6 +50,34 @@ export function executionSuite(name: string, create: Create): void {
           [TraceCode.commandsExecuted, session, 3, 1],
         ],
       );
+    });
+
+    test("a copy of an executed block is answered again without being ordered, and nothing changes by it", () => {
+      const replica = counting();
+      const again = (block: Block): boolean => {
+        const { bytes, view, start } = replica.batch(0, [block]);
+        assert.equal(checkBlock(view, start + BATCH_HEADER_BYTES, bytes.length) > 0, true);
+        return replica.model.answerAgain?.(view, start + BATCH_HEADER_BYTES, replica) ?? false;
+      };
+      const session = replica.open(1);
+      const first: Block = { session, sequence: 1, commands: [add(5), add(7)] };
+      assert.equal(again(first), false, "it has not executed");
+      replica.run(2, [first]);
+      const before = {
+        digest: replica.digest,
+        commands: replica.model.inspect().commands,
+        answered: replica.answers.at(-1),
+      };
+      assert.equal(again(first), true);
+      assert.deepEqual(replica.answers.at(-1), before.answered);
+      assert.equal(again({ session, sequence: 1, commands: [add(5)] }), false, "it was cut otherwise");
+      assert.equal(again({ session, sequence: 3, commands: [total] }), false, "it is the next");
+      assert.equal(again({ ...first, stream: 1 }), false, "there is no such stream");
+      assert.equal(again({ ...first, session: session + 1 }), false, "there is no such session");
+      assert.equal(replica.digest, before.digest);
+      assert.equal(replica.model.inspect().commands, before.commands);
+      replica.run(3, [{ session, sequence: 3, acknowledged: 2, commands: [total] }]);
+      assert.equal(again(first), false, "its reply was acknowledged");
     });
 
     test("twice in one batch counts once", () => {
