@@ -1,4 +1,4 @@
-/** frame: what experiments have in common: how they are asked for, what they bring, how a check is made of conditions. */
+/** Frame: what experiments have in common: how they are asked for, what they bring, how a check is made of conditions. */
 export { type Check, checkOf, type Clause, figure, rate } from "./check.js";
 export {
   type Curve,

@@ -91,7 +91,9 @@ export class Bench {
   /** The workload of a variant; those of the systems of a comparison are the same one. */
   #workload({ barrier, threads, dependent = 0, skew = "uniform" }: Variant): Workload {
     const slow = barrier === "command" && threads > 1 && dependent > 0;
-    const commands = slow ? Math.min(this.barrierCommands, this.sizes.commands) : this.sizes.commands;
+    // As many dependent commands as the pilot says, and those between them.
+    const fitting = Math.ceil(this.barrierCommands / Math.max(dependent / 100, 0.01));
+    const commands = slow ? Math.min(fitting, this.sizes.commands) : this.sizes.commands;
     const name = `${commands} ${dependent} ${skew}`;
     const before = this.#workloads.get(name);
     if (before !== undefined) return before;
@@ -106,7 +108,7 @@ export class Bench {
     return drawn;
   }
 
-  #row(variant: Variant, { fastest, median, repetitions, withoutCore }: Measured): RateRow {
+  #row(variant: Variant, { fastest, median, repetitions, withoutCore, windowNs }: Measured): RateRow {
     const { system, threads, barrier = "run", mapping = "range", dependent = 0, skew = "uniform" } = variant;
     return {
       mode: "real",
@@ -120,6 +122,7 @@ export class Bench {
       throughput_median: median,
       repetitions,
       without_core: Number(withoutCore.toFixed(3)),
+      command_ns: windowNs / this.sizes.windowCommands,
       commands: this.#workload(variant).options.commands,
     };
   }
@@ -162,13 +165,16 @@ export function findRow(
 /**
  * Costs from what was measured: e_1 and e_2 from independent commands of one thread and of two, the cost of a dependent one
  * from one thread that executes nothing else, and a barrier as what is left of the time per command with a barrier for each.
+ * They are medians over windows, so that a machine with other work costs the threads time but hardly falsifies what they need.
  */
 export function costsOf(rows: readonly RateRow[]): Costs {
-  const [one, two, dependent, barrier] = CALIBRATION.map((variant) => 1e9 / rowOf(rows, variant).throughput) as [
+  const [one, two, dependent, barrier] = CALIBRATION.map((variant) => Number(rowOf(rows, variant)["command_ns"])) as [
     number,
     number,
     number,
     number,
   ];
-  return { e1: one, e2: 2 * two, d1: dependent, s2: Math.max(0, barrier - dependent) };
+  const costs = { e1: one, e2: 2 * two, d1: dependent, s2: Math.max(0, barrier - dependent) };
+  const found = disturbance(CALIBRATION.map((variant) => rowOf(rows, variant)));
+  return found === undefined ? costs : { ...costs, disturbance: found };
 }

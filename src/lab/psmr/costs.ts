@@ -13,6 +13,8 @@ export interface Costs {
   readonly d1: number;
   /** A barrier over two threads. */
   readonly s2: number;
+  /** What disturbed the machine while they were measured, if anything did. */
+  readonly disturbance?: string;
 }
 
 /** Threads up to which costs are measured. */
@@ -32,6 +34,7 @@ export function describeCosts(costs: Costs): Row {
     e_2_ns: costs.e2,
     e_1_dependent_ns: costs.d1,
     s_2_ns: costs.s2,
+    costs_disturbed: costs.disturbance ?? null,
     beyond_two_threads: "assumed: e_K = e_1 (e_2/e_1)^log2(K), s_K = s_2 (K-1)",
   };
 }

@@ -40,10 +40,16 @@ export interface Measured {
   readonly median: number;
   /** Share of the fastest repetition in which a thread, the one that lost most, was ready to run and had no core. */
   readonly withoutCore: number;
+  /**
+   * How long a window took, in ns: the median of the windows of a repetition, of the thread that takes longest,
+   * in the repetition with the shortest. Unlike the rates it hardly knows of moments in which others had the cores. 0 for the bare tree.
+   */
+  readonly windowNs: number;
 }
 
 interface Repetition {
   readonly rate: number;
+  readonly windowNs: number;
   readonly withoutCore: number;
 }
 
@@ -141,6 +147,7 @@ export class ReplayHarness {
         fastest: fastest.rate,
         median: median.rate,
         withoutCore: fastest.withoutCore,
+        windowNs: Math.min(...list.map((each) => each.windowNs)),
       };
     });
   }
@@ -163,16 +170,19 @@ export class ReplayHarness {
     let end = 0;
     let own = 0;
     let waited = 0;
+    let windowNs = 0;
     for (const part of await Promise.all(parts)) {
       if (part.kind !== "done") throw new ThreadError(`a thread of the replay says ${part.kind}`);
       begin = Math.max(begin, part.beginNs);
       end = Math.max(end, part.endNs);
       own += part.commands;
       waited = Math.max(waited, part.waitedNs);
+      windowNs = Math.max(windowNs, part.windowNs);
     }
     // What two threads do to the bare tree has no windows: each counts its own part.
     const ns = Math.max(1, end - begin);
-    return { rate: ((task.system === "tree" ? own : commands) * 1e9) / ns, withoutCore: Math.min(1, waited / ns) };
+    const withoutCore = Math.min(1, waited / ns);
+    return { rate: ((task.system === "tree" ? own : commands) * 1e9) / ns, withoutCore, windowNs };
   }
 
   async #next(thread: number): Promise<FromReplayThread> {

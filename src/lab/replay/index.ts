@@ -1,4 +1,4 @@
-/** replay: one replica that executes recorded streams with real threads, as fast as it can. `harness.ts` drives the threads. */
+/** Replay: one replica that executes recorded streams with real threads, as fast as it can. `harness.ts` drives the threads. */
 export { type Case, type Measured, ReplayHarness } from "./harness.js";
 export type { System } from "./task.js";
 export { Deliveries } from "./replayer.js";

@@ -37,6 +37,8 @@ export interface Replayer {
   readonly endNs: number;
   /** How long of that the thread had no core though it was ready to run. */
   readonly waitedNs: number;
+  /** How long a window took, in ns: the median of the counted ones, which does not know of what disturbed some of them. */
+  readonly windowNs: number;
   readonly commands: number;
 }
 
@@ -69,10 +71,30 @@ abstract class Counted {
   #last = 0;
   #passed = 0;
   #started = false;
+  /** For each counted batch or run the window it is of, and when it was done, in ms. */
+  #windows: Int32Array = new Int32Array(0);
+  #doneMs = new Float64Array(0);
 
-  protected countBetween(first: number, last: number): void {
+  /** `windows`: of each batch or run the window, ascending. */
+  protected countBetween(first: number, last: number, windows: Int32Array): void {
     this.#first = first;
     this.#last = last;
+    this.#windows = windows;
+    this.#doneMs = new Float64Array(windows.length);
+  }
+
+  get windowNs(): number {
+    const lengths: number[] = [];
+    let before = this.#first > 0 ? (this.#doneMs[this.#first - 1] as number) : -1;
+    for (let i = this.#first; i < this.#last; i++) {
+      // A window ends with its last batch.
+      if (i + 1 < this.#last && this.#windows[i + 1] === this.#windows[i]) continue;
+      const done = this.#doneMs[i] as number;
+      if (before >= 0) lengths.push(1e6 * (done - before));
+      before = done;
+    }
+    lengths.sort((a, b) => a - b);
+    return lengths[lengths.length >> 1] ?? 0;
   }
 
   protected begin(): void {
@@ -83,6 +105,7 @@ abstract class Counted {
   }
 
   protected passedOne(): void {
+    this.#doneMs[this.#passed] = performance.now();
     this.#passed++;
     if (this.#passed === this.#first) this.#stampBegin();
     if (this.#passed !== this.#last) return;
@@ -101,6 +124,8 @@ export class Deliveries {
   readonly batches: Batch[] = [];
   readonly streams: number[] = [];
   readonly instances: number[] = [];
+  /** The window of each, -1 for the batch that opens the session. */
+  readonly windows: Int32Array;
   /** Batches in front of the counted windows, and through their end. */
   readonly first: number;
   readonly last: number;
@@ -117,6 +142,7 @@ export class Deliveries {
     let first = 0;
     let last = 0;
     let commands = 0;
+    const windows: number[] = [];
     for (let i = 0; i < recording.batches; i++) {
       const [stream, start, length, window] = table.subarray(i * TABLE_WORDS, (i + 1) * TABLE_WORDS) as unknown as [
         number,
@@ -139,11 +165,13 @@ export class Deliveries {
       this.batches.push(batch);
       this.streams.push(stream);
       this.instances.push(instance);
+      windows.push(window === NO_WINDOW ? -1 : window);
       const early = window === NO_WINDOW || window < from;
       if (early) first = this.batches.length;
       if (early || window < to) last = this.batches.length;
       if (!early && window < to) commands += batch.commands;
     }
+    this.windows = Int32Array.from(windows);
     this.first = first;
     this.last = last;
     this.commands = commands;
@@ -178,7 +206,7 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
     this.#barrier = psmr === null || task.parts === null ? null : new Barrier(task.parts.memory, task.threads);
     if (this.#barrier !== null) this.waitPoint.words = this.#barrier.words;
     this.commands = deliveries.commands;
-    this.countBetween(deliveries.first, deliveries.last);
+    this.countBetween(deliveries.first, deliveries.last, deliveries.windows);
   }
 
   step(): boolean {
@@ -274,7 +302,11 @@ class ServiceReplayer extends Counted implements Replayer {
     this.#offsets = new Uint32Array(commands.offsets);
     this.#windowCommands = Math.ceil(recording.commands / recording.windows);
     const [first, last] = countedWindows(recording.windows);
-    this.countBetween(first, last);
+    this.countBetween(
+      first,
+      last,
+      Int32Array.from({ length: recording.windows }, (_, i) => i),
+    );
     this.commands = Math.min(last * this.#windowCommands, recording.commands) - first * this.#windowCommands;
   }
 
@@ -323,7 +355,11 @@ class TreeReplayer extends Counted implements Replayer {
     this.#words = Uint32Array.from(words);
     const pieces = Math.ceil(words.length / PIECE_COMMANDS);
     const [first, last] = countedWindows(pieces);
-    this.countBetween(first, last);
+    this.countBetween(
+      first,
+      last,
+      Int32Array.from({ length: pieces }, (_, i) => i),
+    );
     this.commands = Math.min(last * PIECE_COMMANDS, words.length) - first * PIECE_COMMANDS;
   }
 

@@ -59,6 +59,8 @@ export type FromReplayThread =
       readonly beginNs: number;
       readonly endNs: number;
       readonly waitedNs: number;
+      /** Median of what its windows took. */
+      readonly windowNs: number;
       readonly commands: number;
     };
 

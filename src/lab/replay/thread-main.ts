@@ -91,10 +91,10 @@ class ReplayThread implements ThreadBody {
     }
     if (replayer.step()) return StepOutcome.more;
     if (!replayer.done) return this.#waitAt(replayer.waitPoint);
-    const { beginNs, endNs, waitedNs, commands } = replayer;
+    const { beginNs, endNs, waitedNs, windowNs, commands } = replayer;
     this.#task = null;
     this.#replayer = null;
-    this.#say({ kind: "done", beginNs, endNs, waitedNs, commands });
+    this.#say({ kind: "done", beginNs, endNs, waitedNs, windowNs, commands });
     return StepOutcome.idle;
   }
 

@@ -1,5 +1,5 @@
 /**
- * streams: commands drawn from a seed, mapped to groups by the service's own C-G, cut into batches and put at positions of the
+ * Streams: commands drawn from a seed, mapped to groups by the service's own C-G, cut into batches and put at positions of the
  * merge: everything that is decided before threads begin to execute.
  */
 export {
