@@ -56,8 +56,7 @@ export interface Bug {
 /** What a wrong reply can break, whichever checker sees it first. */
 const SEEN_BY_CLIENTS = ["linearizability", "witness", "stale-read", "real-time", "connection-order"];
 
-/** Every planted bug. The unmodified system passes the same seeds with the same arguments. */
-export const bugs: readonly Bug[] = [
+const planted: readonly Bug[] = [
   {
     name: "vote-before-persist",
     invariant: "decided-is-durable",
@@ -175,7 +174,8 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: "prologue-empty",
-    invariant: "clients-finish",
+    invariant: "progress",
+    also: ["clients-finish"],
     description:
       "The head of a log segment does not repeat promise and rejoin, which are lost with the segments before it.",
     seeds: [1, 120],
@@ -221,7 +221,7 @@ export const bugs: readonly Bug[] = [
     description:
       "The store is marked for a checkpoint when its first slice is written, not when the checkpoint begins.",
     seeds: [1, 120],
-    arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
+    arguments: { service: "kv", durability: "fsync", replicas: 3, faults: ["crash", "crash-all"], connections: 3 },
     plant: checkpointSeesLater,
   },
   {
@@ -243,6 +243,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "transfer-ahead",
     invariant: "order",
+    also: ["digest"],
     description: "A checkpoint that comes from a peer is said to cover one instance more than it does.",
     seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["amnesia", "partition"] },
@@ -251,6 +252,7 @@ export const bugs: readonly Bug[] = [
   {
     name: "limits-forgotten",
     invariant: "digest",
+    also: ["no-replica-gives-up"],
     description: "A replica that was started again remembers replies and sessions by other limits than the rest.",
     seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash"] },
@@ -335,3 +337,9 @@ export const bugs: readonly Bug[] = [
     plant: trimBeforeCheckpoint,
   },
 ];
+
+/**
+ * Every planted bug. The unmodified system passes the same seeds with the same arguments. A bug that says nothing of Redis
+ * connections is looked for without: they cost time, and add nothing to it.
+ */
+export const bugs: readonly Bug[] = planted.map((bug) => ({ ...bug, arguments: { connections: 0, ...bug.arguments } }));
