@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { CheckpointInfo, LogStorage } from "#src/platform/index.js";
+import { SimFile } from "#src/platform/storage/sim-file.js";
 import { simWorld } from "./storage-worlds.js";
 import {
   append,
@@ -88,6 +89,42 @@ describe("a log whose disk fails", () => {
       if (records.length === 1) lost++;
     }
     assert.ok(lost > 0 && lost < 20, `lost in ${lost} of 20 runs`);
+  });
+});
+
+describe("a simulated file", () => {
+  test("what a failed sync has given up does not come back over what was written there later", async () => {
+    for (const end of ["kill", "power"] as const) {
+      for (let seed = 1; seed <= 20; seed++) {
+        const world = simWorld(seed);
+        const file = new SimFile();
+        const settle = (offset: number, byte: number, length: number, fails: boolean): void => {
+          const write = file.write(offset, new Uint8Array(length).fill(byte));
+          write.landed = true;
+          if (fails) write.abandoned = true;
+          else file.settle(file.landed());
+        };
+        settle(0, 1, 4096, true);
+        settle(512, 2, 1024, false);
+        settle(3072, 3, 2048, false);
+        assert.deepEqual(
+          [0, 512, 1535, 1536, 3071, 3072, 5119].map((at) => file.bytes[at]),
+          [1, 2, 2, 1, 1, 3, 3],
+        );
+        if (end === "kill") file.killWriter(world.disk.prng);
+        else file.cutPower(world.disk.prng);
+        assert.deepEqual(
+          [512, 1535, 3072, 5119].map((at) => file.bytes[at]),
+          [2, 2, 3, 3],
+          `seed ${seed}`,
+        );
+        if (end === "kill")
+          assert.deepEqual(
+            [0, 511, 1536, 3071].map((at) => file.bytes[at]),
+            [1, 1, 1, 1],
+          );
+      }
+    }
   });
 });
 

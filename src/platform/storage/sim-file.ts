@@ -74,8 +74,17 @@ export class SimFile {
   /** The sync that covers these writes has succeeded. */
   settle(writes: readonly SimWrite[]): void {
     const done = new Set(writes.filter((write) => !write.abandoned));
-    for (const write of this.#unsynced) if (done.has(write)) this.#durable.put(write.offset, write.bytes);
-    this.#unsynced = this.#unsynced.filter((write) => !done.has(write));
+    let left: SimWrite[] = [];
+    for (const write of this.#unsynced) {
+      if (!done.has(write)) {
+        left.push(write);
+        continue;
+      }
+      this.#durable.put(write.offset, write.bytes);
+      // What an earlier write has left behind, that no sync will ever cover, is gone where this one was put over it.
+      left = left.flatMap((earlier) => (earlier.abandoned ? without(earlier, write) : [earlier]));
+    }
+    this.#unsynced = left;
   }
 
   /** Power is cut: each unsynced write is kept, lost or torn. */
@@ -117,6 +126,20 @@ export class SimFile {
       if (at >= 0 && at < write.bytes.length) write.bytes[at] = (write.bytes[at] as number) ^ (1 << bit);
     }
   }
+}
+
+/** The parts of a write that another one does not cover. */
+function without(write: SimWrite, other: SimWrite): SimWrite[] {
+  const end = write.offset + write.bytes.length;
+  const from = Math.max(write.offset, other.offset);
+  const to = Math.min(end, other.offset + other.bytes.length);
+  if (from >= to) return [write];
+  const part = (start: number, stop: number): SimWrite => ({
+    ...write,
+    offset: start,
+    bytes: write.bytes.slice(start - write.offset, stop - write.offset),
+  });
+  return [part(write.offset, from), part(to, end)].filter(({ bytes }) => bytes.length > 0);
 }
 
 /** What remains of a write that may not have been carried out to its end. */

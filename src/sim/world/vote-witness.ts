@@ -26,6 +26,21 @@ interface Said {
   readonly ballot?: Ballot;
   readonly instance?: Instance;
 }
+/** One of the chunks in which a promise leaves. */
+interface PromiseChunk {
+  readonly ballot: Ballot;
+  readonly chunk: number;
+  readonly last: boolean;
+  readonly decided: Instance;
+  readonly trimmed: Instance;
+  readonly entries: readonly { readonly instance: Instance; readonly ballot: Ballot }[];
+}
+/** The chunks of a promise that have left so far. */
+interface Telling {
+  readonly ballot: Ballot;
+  chunks: number;
+  readonly told: Map<Instance, Ballot>;
+}
 
 interface Vote {
   readonly instance: Instance;
@@ -34,10 +49,12 @@ interface Vote {
 
 /**
  * Watches acceptors at the edge of their process, where their records become durable and their messages leave, and knows
- * of each value which replicas have ever held it durably. Three invariants of Paxos need no more:
+ * of each value which replicas have ever held it durably. Four invariants of Paxos need no more:
  *
  * - *decided-is-durable*: when an instance is first reported decided, a majority has made one and the same vote for it durable.
  * - *promises-are-kept*: a replica that has said a promise says no vote in a lower ballot, across all its crashes.
+ * - *votes-are-told*: a promise tells of every vote that its replica has said above what it holds as decided, in that ballot
+ *   or a later one, across all its crashes and whatever its disk has lost.
  * - *amnesiacs-are-silent*: a replica that lost its memory says neither promise nor vote before it has rejoined.
  */
 export class VoteWitness {
@@ -48,6 +65,9 @@ export class VoteWitness {
   readonly #votes = new Map<Instance, Map<string, number>>();
   readonly #decided = new Map<Instance, number>();
   readonly #promised = new Map<ReplicaId, Ballot>();
+  /** Of each replica the votes it has said, above what its last promise held as decided. */
+  readonly #said = new Map<ReplicaId, Map<Instance, Ballot>>();
+  readonly #telling = new Map<ReplicaId, Telling>();
   readonly #forgetful = new Set<ReplicaId>();
   /** Replicas that have ever said a promise or vote. */
   readonly #spoken = new Set<ReplicaId>();
@@ -68,6 +88,8 @@ export class VoteWitness {
   rejoined(replica: ReplicaId): void {
     this.#forgetful.delete(replica);
     this.#promised.delete(replica);
+    this.#said.delete(replica);
+    this.#telling.delete(replica);
   }
 
   onDecided(instance: Instance, hash: number): void {
@@ -211,7 +233,36 @@ export class VoteWitness {
         `replica ${replica} has promised ballot ${promised} and votes for instance ${message.instance} in ballot ${ballot}`,
       );
     }
-    if (message.kind === "promise" && ballot > promised) this.#promised.set(replica, ballot);
+    if (message.kind === "accepted") return this.#voted(replica, message.instance ?? 0, ballot);
+    if (ballot > promised) this.#promised.set(replica, ballot);
+    this.#promises(replica, message as unknown as PromiseChunk);
+  }
+
+  #voted(replica: ReplicaId, instance: Instance, ballot: Ballot): void {
+    let said = this.#said.get(replica);
+    if (said === undefined) this.#said.set(replica, (said = new Map<Instance, Ballot>()));
+    if (ballot > (said.get(instance) ?? -1)) said.set(instance, ballot);
+  }
+
+  /** Chunks of one promise leave one after the other; one that a full link has swallowed leaves nothing to judge. */
+  #promises(replica: ReplicaId, { ballot, chunk, last, decided, trimmed, entries }: PromiseChunk): void {
+    let telling = this.#telling.get(replica);
+    if (chunk === 0) this.#telling.set(replica, (telling = { ballot, chunks: 0, told: new Map<Instance, Ballot>() }));
+    if (telling?.ballot !== ballot || telling.chunks !== chunk) return;
+    telling.chunks++;
+    for (const entry of entries) telling.told.set(entry.instance, entry.ballot);
+    if (!last) return;
+    this.#telling.delete(replica);
+    const said = this.#said.get(replica);
+    for (const [instance, voted] of said ?? []) {
+      if (instance <= decided || instance <= trimmed) said?.delete(instance);
+      else if ((telling.told.get(instance) ?? -1) < voted) {
+        throw new WorldViolation(
+          "votes-are-told",
+          `replica ${replica} has voted for instance ${instance} in ballot ${voted}, and promises ballot ${ballot} without telling`,
+        );
+      }
+    }
   }
 }
 

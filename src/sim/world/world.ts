@@ -67,6 +67,8 @@ export class SimWorld {
   readonly #tainted = new Set<ReplicaId>();
   /** Replicas whose disk holds something wrong that no process has started from yet. */
   readonly #unsound = new Set<ReplicaId>();
+  /** Replicas whose disk has been filled up and that have not met the end of it. */
+  readonly #filled = new Set<ReplicaId>();
   /** Replicas that have lost a checkpoint, and how far they had come with it. */
   readonly #bereft = new Map<ReplicaId, Instance>();
   /** How far each replica's state has ever come. */
@@ -381,6 +383,7 @@ export class SimWorld {
   fillDisk(replica: SimReplica, leftBytes: number): void {
     this.note(`r${replica.id}`, `has ${leftBytes} bytes left on its disk`);
     replica.disk.faults.capacityBytes = replica.disk.usedBytes() + leftBytes;
+    this.#filled.add(replica.id);
   }
 
   /** A replica that is down loses its log, and keeps its identity and checkpoints. */
@@ -508,7 +511,7 @@ export class SimWorld {
     this.note(`r${id}`, `stops: ${error.message}`);
     if (full) {
       // Nothing that it had confirmed is lost; it comes back when it is started, and stops again if there is no room yet.
-      this.fired("full-disk");
+      if (this.#filled.delete(id)) this.fired("full-disk");
       this.crash(replica, "process");
       this.onDown(replica);
       return;
