@@ -76,6 +76,19 @@ async function writeResult(directory: string, file: string, text: string): Promi
   }
 }
 
+/** What a row is of, and what it brings besides its throughput. */
+const NAMES = [
+  "mode",
+  "system",
+  "threads",
+  "barrier",
+  "dependent_percent",
+  "skew",
+  "mapping",
+  "scenario",
+  "merge",
+] as const;
+
 /** The result for people: what was measured, and each check with its verdict. */
 function describe(output: Output, { shows }: Experiment, { rows, checks, machine }: Result): void {
   output.line(shows);
@@ -89,9 +102,9 @@ function describe(output: Output, { shows }: Experiment, { rows, checks, machine
   for (const row of rows) {
     const { throughput, ...others } = row;
     if (typeof throughput !== "number") continue;
-    const words = ["mode", "system", "threads", "barrier", "dependent_percent", "skew", "mapping"]
-      .filter((name) => others[name] !== undefined)
-      .map((name) => (name === "dependent_percent" ? `${String(others[name])} %` : String(others[name])));
+    const words = NAMES.filter((name) => others[name] !== undefined).map((name) =>
+      name === "dependent_percent" ? `${String(others[name])} %` : String(others[name]),
+    );
     output.line(`  ${words.join(" ").padEnd(52)} ${grouped(throughput).padStart(12)}/s`);
   }
   for (const check of checks) describeCheck(output, check);

@@ -4,6 +4,7 @@
  * and `multi-ring/` are the experiments.
  */
 import type { Experiment } from "./frame/index.js";
+import { multiRingMerge } from "./multi-ring/index.js";
 import { psmrExperiments } from "./psmr/index.js";
 
 export {
@@ -20,4 +21,4 @@ export {
 export { renderReport } from "./report/index.js";
 
 /** All experiments, by name. */
-export const experiments: readonly Experiment[] = [...psmrExperiments];
+export const experiments: readonly Experiment[] = [...psmrExperiments, multiRingMerge];
