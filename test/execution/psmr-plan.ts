@@ -34,6 +34,8 @@ export interface PlanOptions {
   readonly hashed?: boolean;
   /** Inserts of random keys at the beginning, so that the tree has several leaves. */
   readonly preload?: number;
+  /** By how much agreed time grows from batch to batch, in ms at most; 3 by default. */
+  readonly stepMs?: number;
 }
 
 export interface Plan {
@@ -158,7 +160,7 @@ function streamOf(service: SharedService, threads: number, commands: readonly Co
 }
 
 export function makePlan(plan: PlanOptions): Plan {
-  const { threads, keys, hashed = false, preload = 150 } = plan;
+  const { threads, keys, hashed = false, preload = 150, stepMs = 3 } = plan;
   const prng = new Prng(plan.seed);
   const arena = new BatchArena();
   const client = new Client(prng);
@@ -166,7 +168,7 @@ export function makePlan(plan: PlanOptions): Plan {
   const service = new Btree(options);
   const sessions = Array.from({ length: SESSIONS }, (_, i) => positionOf(1, i));
   let time = 1000;
-  const tick = (): number => (time += prng.below(3));
+  const tick = (): number => (time += prng.below(stepMs));
 
   const blocksFor = (stream: number, most: number): Uint8Array[] => {
     const blocks: Uint8Array[] = [];

@@ -26,6 +26,31 @@ describe("P-SMR: threads under a seeded scheduler", () => {
   }
 });
 
+describe("P-SMR: sessions", () => {
+  test("whatever is forgotten, of idle sessions, too many sessions and old replies, all replicas forget alike", () => {
+    const limits = { sessionIdleMs: 60, sessionsMax: 4, sessionRepliesMax: 2 };
+    let forgotten = 0;
+    for (let seed = 1; seed <= 20; seed++) {
+      const plan = planOf(seed, { stepMs: 20, own: 30 });
+      const replicas = [1, 2].map((run) => {
+        const replica = new PsmrReplica(plan, limits);
+        replica.run(new Prng(seed * run));
+        assert.equal(replica.complaint(), null, `seed ${seed}`);
+        return replica;
+      });
+      const [first, second] = replicas as [PsmrReplica, PsmrReplica];
+      assert.deepEqual(second.digests, first.digests, `seed ${seed}`);
+      assert.deepEqual(second.answers, first.answers, `seed ${seed}`);
+      for (const model of first.threads) {
+        model.queues((queue, value, maximum) => assert.ok(value <= maximum, `seed ${seed}: ${queue}`));
+      }
+      // Status 2, `sessionExpired`, in the header of a reply block.
+      forgotten += [...first.answers.values()].filter((answer) => answer.slice(48, 50) === "02").length;
+    }
+    assert.ok(forgotten > 20, "or the test is about nothing");
+  });
+});
+
 describe("P-SMR: checkpoints", () => {
   test("a replica that goes on from a cut answers and ends as one that ran through", () => {
     for (let seed = 1; seed <= 25; seed++) {
