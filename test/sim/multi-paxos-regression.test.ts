@@ -81,6 +81,23 @@ describe("found by the simulator", () => {
     assert.ok(asked <= 60, `${asked} requests for 40 values`);
   });
 
+  test("values that fill the logs of those left are decided under the next coordinator", () => {
+    const group = elected(3, { logInstancesMax: 20 });
+    const leader = group.leader;
+    // Followers accept what the leader proposes, and it hears of none of it.
+    group.passes = ({ kind }) => kind !== "accepted";
+    for (let i = 0; i < 40; i++) {
+      leader.propose(String(i));
+      group.run(5);
+    }
+    const left = others(group);
+    assert.deepEqual(left.map(values), [[], []]);
+    leader.crash();
+    group.passes = () => true;
+    group.run(3000);
+    for (const member of left) assert.ok(values(member).length >= 15, `${values(member).length} decided`);
+  });
+
   test("a follower whose log is full of what stands above its gap closes the gap all the same", () => {
     const group = elected(3, { logInstancesMax: 20 });
     const leader = group.leader;

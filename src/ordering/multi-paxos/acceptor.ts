@@ -1,4 +1,4 @@
-import { type Ballot, ballotProposer, type HeldSend, type ReplicaId, TraceCode } from "../../model/index.js";
+import { type Ballot, ballotProposer, type HeldSend, type ReplicaId, type Span, TraceCode } from "../../model/index.js";
 import { CHOSEN_BALLOT } from "../instance-log/index.js";
 import type { Core } from "./core.js";
 import type { Accept, Accepting, MultiPaxosMessage, Prepare, Promise1b, RejoinRequest } from "./message.js";
@@ -83,9 +83,12 @@ export class Acceptor {
       if (vote.length > 0) core.persist({ kind: "promised", ballot: core.promised }, vote);
       return;
     }
-    if (core.mustRefuse) return;
+    // A value that is proposed again by another coordinator takes no more room than it has. To refuse it for want of room
+    // would leave a full log as it is for ever: it empties only by what is decided.
+    const known = entry !== undefined && sameBytes(entry.batch, message.batch) ? entry.batch : null;
+    if (known === null && core.mustRefuse && !core.mustTake(instance)) return;
     const { bytes, view, start, end } = message.batch;
-    const batch = core.arena.copy(bytes, view, start, end);
+    const batch = known ?? core.arena.copy(bytes, view, start, end);
     core.log.put(instance, ballot, batch);
     core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, vote);
     core.out.trace(TraceCode.accepted, instance, ballot, 0);
@@ -131,4 +134,11 @@ export class Acceptor {
       },
     ]);
   }
+}
+
+function sameBytes(a: Span, b: Span): boolean {
+  const length = a.end - a.start;
+  if (length !== b.end - b.start) return false;
+  for (let i = 0; i < length; i++) if (a.bytes[a.start + i] !== b.bytes[b.start + i]) return false;
+  return true;
 }

@@ -179,12 +179,16 @@ export class Core {
   }
 
   /**
-   * True if a value fetched from a peer is taken: there is room for it, or it is the next one that a log waits for which is
-   * filled by what stands above the gap. Such a log empties only by closing the gap.
+   * True of the next instance to be decided if the log is filled by what stands above it. Such a log empties only when
+   * that is decided, so a value for it is taken whatever room there is.
    */
-  takesChosen(instance: Instance): boolean {
-    if (!this.logFull) return true;
+  mustTake(instance: Instance): boolean {
     return instance === this.decided + 1 && 2 * (this.decided - this.log.trimmed) < this.log.size;
+  }
+
+  /** True if a value fetched from a peer is taken: there is room for it, or it has to be taken. */
+  takesChosen(instance: Instance): boolean {
+    return !this.logFull || this.mustTake(instance);
   }
 
   /** Largest instance that a majority of the group has reached by the given measure. */
