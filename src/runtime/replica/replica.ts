@@ -122,6 +122,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #comparison: StateComparison | null;
   readonly #comparing: Timer;
   readonly #turn: Turn;
+  /** Execution and replies, behind everything else that a turn has brought about. */
+  readonly #working: Turn;
   readonly #timer: Timer;
   readonly #housekeeping: Timer;
   /** Wakes the coordinator when the service has something due and no commands arrive. */
@@ -216,6 +218,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
           });
     this.#comparing = platform.scheduler.timer(() => this.#askForDigests());
     this.#turn = platform.scheduler.turn(() => this.#endTurn());
+    this.#working = platform.scheduler.turn(() => this.#endWork());
     this.#timer = platform.scheduler.timer(() => {
       if (!this.#running) return;
       this.#step({ kind: "tick", now: this.#now() });
@@ -424,6 +427,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #onDurable(position: number): void {
     if (!this.#running) return;
     let token = 0;
+    let votes = 0;
     for (;;) {
       const next = this.#persisting.at(0);
       if (next === undefined || next.position > position) break;
@@ -434,8 +438,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         if (body === null) continue;
         body.copy(frame.body, 0, frame.body.length);
         this.#platform.peers.end();
+        votes++;
       }
     }
+    // Somebody waits for these, and nothing that this turn may still bring would go with them.
+    if (votes > 0) this.#platform.peers.flush();
     if (token !== 0) this.#step({ kind: "persisted", now: this.#now(), token });
   }
 
@@ -520,7 +527,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   #endTurn(): void {
     if (!this.#running) return;
-    const { peers, clients, log } = this.#platform;
+    const { peers, log } = this.#platform;
     const ticket = this.#reads.close();
     if (ticket !== 0) {
       this.#considerReadTime();
@@ -529,13 +536,20 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#propose();
     this.#protocol.step({ kind: "turn", now: this.#now() }, this);
     this.#tell();
-    log.flush();
+    // The others first: a decision waits for their disks, and for the way there and back.
     peers.flush();
+    log.flush();
+    this.#working.request();
+  }
+
+  /** What a turn leaves for its end: the votes that the log has confirmed meanwhile are gone by then. */
+  #endWork(): void {
+    if (!this.#running) return;
     this.#execute();
     // What a replica executes while it finds that its state is wrong is told nobody.
     if (!this.#running) return;
     this.#considerDue();
-    for (const port of clients) port.flush();
+    for (const port of this.#platform.clients) port.flush();
     this.#considerCheckpoint();
   }
 
