@@ -1,0 +1,42 @@
+/**
+ * A replica's process whose log may be small: `node small-log-replica.js DIRECTORY ID`. It writes a line when it takes part,
+ * and at SIGTERM one more, how it stands, before it stops.
+ */
+import { KiB, MiB } from "#src/base/index.js";
+import { startReplicaThread } from "#src/cli/replica-thread.js";
+import type { FromReplicaThread, ReplicaOptions, ReplicaReading } from "#src/runtime/index.js";
+
+export const SMALL_LOG_BYTES = 1 * MiB;
+
+/** As the real ones, in small: a store of 5 MiB then is what one of 1 GiB is otherwise. */
+const options: Partial<ReplicaOptions> = {
+  logBytesMax: SMALL_LOG_BYTES,
+  largeLogBytesMax: 0,
+  checkpointBytes: SMALL_LOG_BYTES / 2,
+  windowBytesMax: SMALL_LOG_BYTES / 4,
+  batchBytesMax: 64 * KiB,
+  // One batch of several blocks, and most of another's room.
+  arenaChunkBytes: 96 * KiB,
+};
+
+/** What the process says: null when it takes part, then how it stood when it was stopped. */
+export type SmallLogReplicaLine = ReplicaReading | null;
+
+function run(directory: string, self: number): void {
+  const say = (line: SmallLogReplicaLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+  const onMessage = (message: FromReplicaThread): void => {
+    if (message.kind === "recovered") say(null);
+    else if (message.kind === "failed") throw new Error(message.message);
+    else if (message.kind === "stopped") process.exit(0);
+    else if (message.kind === "reading") {
+      say(message.reading);
+      thread.stop();
+    }
+  };
+  const data = { self, directory, checked: true, insecureNetwork: false, options };
+  const thread = startReplicaThread(data, { onMessage, onExit: () => process.exit(1) });
+  process.on("SIGTERM", () => thread.read(1));
+}
+
+const [directory, id] = process.argv.slice(2);
+if (directory !== undefined && id !== undefined) run(directory, Number(id));
