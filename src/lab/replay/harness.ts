@@ -42,7 +42,7 @@ export interface Measured {
   readonly withoutCore: number;
   /**
    * How long a window took, in ns: the median of the windows of a repetition, of the thread that takes longest,
-   * in the repetition with the shortest. Unlike the rates it hardly knows of moments in which others had the cores. 0 for the bare tree.
+   * in the repetition with the shortest. Unlike the rates it hardly knows of moments in which others had the cores.
    */
   readonly windowNs: number;
 }
@@ -181,6 +181,8 @@ export class ReplayHarness {
     }
     // What two threads do to the bare tree has no windows: each counts its own part.
     const ns = Math.max(1, end - begin);
+    // And its pieces, as long as a window, go on in all threads at the same time.
+    if (task.system === "tree") windowNs /= task.threads;
     const withoutCore = Math.min(1, waited / ns);
     return { rate: ((task.system === "tree" ? own : commands) * 1e9) / ns, withoutCore, windowNs };
   }

@@ -53,8 +53,6 @@ const QUEUED_BATCHES = 64;
 const SPINS_MAX = 20_000;
 /** Longest sleep at a barrier. A wake-up that is missed costs so much, no more. */
 const BLOCK_MS = 5;
-/** Bare operations between two looks at the clock. */
-const PIECE_COMMANDS = 256;
 const WORK = { kind: "work", budget: 4096 } as const;
 
 const nowNs = (): number => Number(process.hrtime.bigint());
@@ -332,6 +330,8 @@ class TreeReplayer extends Counted implements Replayer {
   readonly #tree: WordTree;
   readonly #operations: Uint8Array;
   readonly #words: Uint32Array;
+  /** Operations between two looks at the clock: as many as a window has commands. */
+  readonly #piece: number;
   #at = 0;
   /** Keeps the compiler from leaving out reads whose result nobody uses. */
   touched = 0;
@@ -353,14 +353,15 @@ class TreeReplayer extends Counted implements Replayer {
     }
     this.#operations = Uint8Array.from(operations);
     this.#words = Uint32Array.from(words);
-    const pieces = Math.ceil(words.length / PIECE_COMMANDS);
+    this.#piece = Math.ceil(recording.commands / recording.windows);
+    const pieces = Math.ceil(words.length / this.#piece);
     const [first, last] = countedWindows(pieces);
     this.countBetween(
       first,
       last,
       Int32Array.from({ length: pieces }, (_, i) => i),
     );
-    this.commands = Math.min(last * PIECE_COMMANDS, words.length) - first * PIECE_COMMANDS;
+    this.commands = Math.min(last * this.#piece, words.length) - first * this.#piece;
   }
 
   step(): boolean {
@@ -368,7 +369,7 @@ class TreeReplayer extends Counted implements Replayer {
     const tree = this.#tree;
     const operations = this.#operations;
     const words = this.#words;
-    const end = Math.min(this.#at + PIECE_COMMANDS, words.length);
+    const end = Math.min(this.#at + this.#piece, words.length);
     for (let i = this.#at; i < end; i++) {
       const word = words[i] as number;
       const leaf = tree.leafOf(0, word);
