@@ -371,6 +371,6 @@ const backup: FuzzTarget = {
   },
 };
 
-assert.equal(batchVersion, 1, "the corpus is of this version");
+assert.equal(batchVersion, 2, "the corpus is of this version");
 
 export const storageTargets: readonly FuzzTarget[] = [log, checkpoint, identity, backup];
