@@ -106,7 +106,7 @@ export class SimNetwork {
   /** @internal */
   readonly pool = new HeldPool();
   readonly #prng: Prng;
-  readonly #defaults: SimLinkSettings;
+  #defaults: SimLinkSettings;
   readonly #routes = new Map<string, Route>();
   readonly #ports = new Set<SimFramePort>();
   readonly #pairings = new Set<Pairing>();
@@ -154,6 +154,12 @@ export class SimNetwork {
   setLink(from: string, to: string, settings: Partial<SimLinkSettings>): void {
     const route = this.route(from, to);
     route.settings = Object.freeze({ ...route.settings, ...settings });
+  }
+
+  /** Makes all directions behave like this, those between hosts that are yet to come too; for sends from now on. */
+  setAll(settings: Partial<SimLinkSettings>): void {
+    this.#defaults = Object.freeze({ ...SIM_LINK_DEFAULTS, ...settings });
+    for (const route of this.#routes.values()) route.settings = this.#defaults;
   }
 
   /** Cuts one direction: nothing gets through, and nobody is told. */

@@ -26,12 +26,11 @@ export class LinkFaults {
 
   /** Frees all links, which from now on are what real ones are in calm: streams that keep their order. */
   heal(): void {
-    const { network, replicas } = this.#world;
+    const { network } = this.#world;
     this.#epoch++;
     this.#blocked.clear();
     network.heal();
-    const hosts = [...replicas.map(hostOf), ...this.#clientHosts()];
-    for (const from of hosts) for (const to of hosts) if (from !== to) network.setLink(from, to, SIM_LINK_DEFAULTS);
+    network.setAll(SIM_LINK_DEFAULTS);
   }
 
   /** Breaks the connections between a replica and another, or a client. */
