@@ -170,15 +170,19 @@ export class ReplayHarness {
     let end = 0;
     let own = 0;
     let waited = 0;
+    let answered = 0;
     let windowNs = 0;
     for (const part of await Promise.all(parts)) {
       if (part.kind !== "done") throw new ThreadError(`a thread of the replay says ${part.kind}`);
       begin = Math.max(begin, part.beginNs);
       end = Math.max(end, part.endNs);
       own += part.commands;
+      answered += part.answered;
       waited = Math.max(waited, part.waitedNs);
       windowNs = Math.max(windowNs, part.windowNs);
     }
+    const { commands: all } = task.recording;
+    if (answered !== all) throw new ThreadError(`${task.system} executed ${answered} of ${all} recorded commands`);
     // What two threads do to the bare tree has no windows: each counts its own part.
     const ns = Math.max(1, end - begin);
     // And its pieces, as long as a window, go on in all threads at the same time.

@@ -18,7 +18,11 @@ import {
   declaredMapping,
   emptyRun,
   type ExecutionModel,
+  replyCount,
+  replyStatus,
+  ReplyStatus,
   type Run,
+  ThreadError,
 } from "../../model/index.js";
 import { block, spin, type WaitPoint } from "../../platform/index.js";
 import { type Btree, BtreeOperation, type WordTree } from "../../service/index.js";
@@ -39,7 +43,10 @@ export interface Replayer {
   readonly waitedNs: number;
   /** How long a window took, in ns: the median of the counted ones, which does not know of what disturbed some of them. */
   readonly windowNs: number;
+  /** Commands of the counted part. */
   readonly commands: number;
+  /** Commands of the whole that this thread has executed and answered. */
+  readonly answered: number;
 }
 
 /** Replies of about so many bytes are kept before they are forgotten. */
@@ -193,6 +200,7 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
   readonly #writer = new ByteWriter(MiB);
   #delivered = 0;
   #executed = 0;
+  answered = 0;
 
   constructor(deliveries: Deliveries, model: ExecutionModel | PsmrThread, task: Task, psmr: PsmrThread | null) {
     super();
@@ -233,7 +241,13 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
     return this.#writer;
   }
 
-  replied(): void {}
+  /** A block that was refused would count as executed, and make the figures too good. */
+  replied(_session: number, _position: number, at: number): void {
+    const status = replyStatus(this.#writer.view, at);
+    if (status !== ReplyStatus.ok) throw new ThreadError(`a recorded block was answered with status ${status}`);
+    this.answered += replyCount(this.#writer.view, at);
+  }
+
   readDone(): void {}
   wantWork(): void {}
   digestTaken(): void {}
@@ -290,6 +304,7 @@ class ServiceReplayer extends Counted implements Replayer {
   readonly #offsets: Uint32Array;
   readonly #windowCommands: number;
   readonly #writer = new ByteWriter(MiB);
+  answered = 0;
   #at = 0;
 
   constructor(service: Btree, task: Task) {
@@ -316,6 +331,7 @@ class ServiceReplayer extends Counted implements Replayer {
     this.#writer.clear();
     this.#service.execute(run, this.#writer, null);
     this.#at += run.count;
+    this.answered = this.#at;
     this.passedOne();
     this.done = this.#at === this.#offsets.length - 1;
     return !this.done;
@@ -332,6 +348,7 @@ class TreeReplayer extends Counted implements Replayer {
   readonly #words: Uint32Array;
   /** Operations between two looks at the clock: as many as a window has commands. */
   readonly #piece: number;
+  answered = 0;
   #at = 0;
   /** Keeps the compiler from leaving out reads whose result nobody uses. */
   touched = 0;
@@ -378,6 +395,7 @@ class TreeReplayer extends Counted implements Replayer {
       else if (tree.read(leaf, cell, 0, word)) this.touched ^= tree.value[0] as number;
     }
     this.#at = end;
+    this.answered = end;
     if (end > 0) this.passedOne();
     this.done = end === words.length;
     return !this.done;

@@ -62,6 +62,8 @@ export type FromReplayThread =
       /** Median of what its windows took. */
       readonly windowNs: number;
       readonly commands: number;
+      /** Commands that this thread has executed, of the whole stream. */
+      readonly answered: number;
     };
 
 /** Views of the tree: one for the service of each thread, one for the bare operations of each. */

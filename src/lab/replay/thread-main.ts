@@ -67,7 +67,7 @@ class ReplayThread implements ThreadBody {
     // Sequential execution has one group; of bare operations and the bare service nobody asks for groups.
     const options = serviceOptions(this.#keys, system === "psmr" ? threads : 1, mapping);
     const service = (this.#service as Btree).regrouped(options);
-    if (this.#cleanup !== null) executeAll(this.#service as Btree, this.#cleanup);
+    if (this.#cleanup !== null) this.#cleanUp(this.#service as Btree, this.#cleanup);
     this.#cleanup = this.#thread === 0 ? asked.cleanup : null;
     this.#task = asked;
     this.#replayer = createReplayer(asked, this.#thread, service, this.#tree as WordTree);
@@ -91,16 +91,23 @@ class ReplayThread implements ThreadBody {
     }
     if (replayer.step()) return StepOutcome.more;
     if (!replayer.done) return this.#waitAt(replayer.waitPoint);
-    const { beginNs, endNs, waitedNs, windowNs, commands } = replayer;
+    const { beginNs, endNs, waitedNs, windowNs, commands, answered } = replayer;
     this.#task = null;
     this.#replayer = null;
-    this.#say({ kind: "done", beginNs, endNs, waitedNs, windowNs, commands });
+    this.#say({ kind: "done", beginNs, endNs, waitedNs, windowNs, commands, answered });
     return StepOutcome.idle;
   }
 
   #waitAt(point: WaitPoint): StepOutcome {
     Object.assign(this.#wait, point);
     return StepOutcome.wait;
+  }
+
+  /** Every insert of a stream added a key and every delete removed one, or this finds other keys than there were. */
+  #cleanUp(service: Btree, deletes: CommandMemory): void {
+    executeAll(service, deletes);
+    const { entries } = service.size();
+    assert(entries === this.#keys, `the tree has ${entries} keys after a stream, not ${this.#keys}`);
   }
 
   #say(message: FromReplayThread): void {
