@@ -2,6 +2,7 @@
 
 import { ByteWriter, type Prng } from "#src/base/index.js";
 import {
+  type BarrierPoint,
   createPsmrParts,
   createPsmrThread,
   type Cut,
@@ -213,6 +214,7 @@ export class PsmrReplica {
   /** Lets chosen threads take turns until none of them gets any further; `lag` are left alone. */
   run(prng: Prng, lag: readonly number[] = []): void {
     const active = this.threads.filter((_, thread) => !lag.includes(thread));
+    const asleep = new Map<number, BarrierPoint>();
     let idle = 0;
     while (idle < 20 * active.length) {
       const model = prng.pick(active);
@@ -226,8 +228,17 @@ export class PsmrReplica {
         this.given[thread] = given + 1;
         idle = 0;
       } else {
+        // As a driver that sleeps: it steps again only when the word that the thread waited at has changed.
+        const point = asleep.get(thread);
+        if (point !== undefined && Atomics.load(point.words, point.index) === point.value) {
+          idle++;
+          continue;
+        }
         model.step({ kind: "work", budget: 1 + prng.below(3) }, sink);
         idle = progressOf(model) === before ? idle + 1 : 0;
+        const next: BarrierPoint = { words: new Int32Array(0), index: 0, value: 0 };
+        if (model.waitsAt(next)) asleep.set(thread, next);
+        else asleep.delete(thread);
       }
     }
   }

@@ -9,6 +9,13 @@ const THREAD_WORDS = 32;
 const ARRIVED = 0;
 const RELEASED = 1;
 
+/** Where a thread waits: until the word has another value. The object is reused. */
+export interface BarrierPoint {
+  words: Int32Array;
+  index: number;
+  value: number;
+}
+
 /**
  * Barriers numbered 1, 2, 3, … in the order in which all threads come to them. At each, a set of threads meets: one of them,
  * the executor, goes on alone when all of the set have arrived, and later releases the others. Sets that have no thread in

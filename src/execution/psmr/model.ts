@@ -16,7 +16,7 @@ import {
   type SnapshotSink,
   type SnapshotSource,
 } from "../../model/index.js";
-import { Barrier } from "../barrier/index.js";
+import { Barrier, type BarrierPoint } from "../barrier/index.js";
 import { ReplicatedState, Role } from "../replicated-state/index.js";
 import type { PsmrOptions } from "./config.js";
 import { Gamma } from "./gamma.js";
@@ -30,7 +30,7 @@ const ALL = 0;
 export const Waiting = {
   /** It executes what is delivered, if anything is. */
   no: 0,
-  /** It executes at a barrier, once the threads of `gamma` have arrived. */
+  /** It executes at a barrier, once the threads of `gamma` have arrived and the run before has been executed. */
   arrivals: 1,
   /** It is at a barrier that `executor` has to release. */
   release: 2,
@@ -58,9 +58,12 @@ export interface Cut {
 }
 
 export interface PsmrSink extends ExecutionSink {
-  /** This thread has arrived at a barrier that `executor` waits at, or will. */
+  /** This thread has arrived at a barrier that `executor` waits at, or will; a thread that sleeps does at its arrival word. */
   arrived(barrier: number, executor: number): void;
-  /** This thread has released a barrier: those of `gamma` may go on. */
+  /**
+   * This thread has released a barrier: those of `gamma` may go on, and so may the executor of the next run, whichever it is.
+   * Those of them that sleep do at the release word of this thread.
+   */
   released(barrier: number, gamma: number): void;
   /** The checkpoint that was asked for begins here. Whoever gets a source reads it to the end, or closes it. */
   cutTaken(cut: Cut): void;
@@ -182,6 +185,24 @@ export class PsmrThread {
     return view;
   }
 
+  /**
+   * Where this thread waits, into `point`: until that word has changed, a `work` step gets no further. False if it may get
+   * further now. A word changes before others hear `arrived` or `released`, so that who looks here and then sleeps at the word as
+   * long as it has that value misses nothing.
+   */
+  waitsAt(point: BarrierPoint): boolean {
+    const { waiting, barrier: number, gamma, executor } = this.#view;
+    if (waiting === Waiting.no) return false;
+    if (waiting === Waiting.release) return this.#waitsForRelease(executor, number, point);
+    const barrier = this.#barrier;
+    for (let left = gamma; left !== 0; left &= left - 1) {
+      const thread = 31 - Math.clz32(left & -left);
+      look(point, barrier, barrier.arrivalWord(thread));
+      if (!barrier.allArrived(number, 1 << thread)) return true;
+    }
+    return this.#before > 0 && this.#waitsForRelease(this.#beforeExecutor, this.#before, point);
+  }
+
   queues(visit: QueueVisitor): void {
     visit("batches to execute", this.#batches.size, this.#options.queueBatchesMax);
     this.#own.queues(visit);
@@ -203,6 +224,11 @@ export class PsmrThread {
       this.#view.executedAll = position.all;
       this.#view.executed = position.own;
     });
+  }
+
+  #waitsForRelease(executor: number, number: number, point: BarrierPoint): boolean {
+    look(point, this.#barrier, this.#barrier.releaseWord(executor));
+    return !this.#barrier.released(executor, number);
   }
 
   #deliver(stream: number, instance: Instance, batch: Batch, out: PsmrSink): void {
@@ -392,6 +418,13 @@ export class PsmrThread {
     this.#asked = true;
     out.wantWork();
   }
+}
+
+/** Sets the point to a word and the value that it has now, in front of the look that says whether to wait for another. */
+function look(point: BarrierPoint, barrier: Barrier, index: number): void {
+  point.words = barrier.words;
+  point.index = index;
+  point.value = Atomics.load(barrier.words, index);
 }
 
 /** Hash of a number that need not be whole. */
