@@ -22,6 +22,7 @@ import {
 import {
   checkpointAhead,
   damageUnnoticed,
+  holesUnbounded,
   lastRecordCut,
   logTrimmedTooFar,
   syncClaimed,
@@ -206,6 +207,15 @@ const planted: readonly Bug[] = [
     seeds: [1, 120],
     arguments: { durability: "fsync", replicas: 3, faults: ["damage", "isolate", "crash"] },
     plant: damageUnnoticed,
+  },
+  {
+    name: "holes-without-bound",
+    invariant: "agreement",
+    also: ["votes-are-told"],
+    description: "A log with holes says that what it lacks can have been of no instance.",
+    seeds: [46, 120],
+    arguments: { durability: "fsync", replicas: 3, faults: ["bit-rot", "isolate", "crash"] },
+    plant: holesUnbounded,
   },
   {
     name: "log-trimmed-too-far",

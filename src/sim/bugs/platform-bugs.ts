@@ -86,6 +86,24 @@ class ProudLog extends PassingLog {
   }
 }
 
+/** A log with holes says that what it lacks can have been of no instance. */
+export const holesUnbounded = (): Disguise => ({
+  platform: (real): ReplicaPlatform => ({ ...real, log: new CarelessLog(real.log) }),
+});
+
+class CarelessLog extends PassingLog {
+  override recover(...[visit, done]: Parameters<LogStorage["recover"]>): void {
+    this.inner.recover(visit, (error, condition, extent, gaps) =>
+      done(
+        error,
+        condition,
+        extent,
+        gaps?.map(({ behind }) => ({ behind, through: 0 })),
+      ),
+    );
+  }
+}
+
 /** The log drops every segment that is complete, whatever it was told to keep. */
 export const logTrimmedTooFar = (): Disguise => ({
   platform: (real): ReplicaPlatform => ({ ...real, log: new ForgetfulLog(real.log) }),
