@@ -66,7 +66,7 @@ describe("lab: rules on P-SMR", () => {
     assert.equal(simScales(scaling([100, 190, 360, 650, 900]), COSTS).holds, true);
     assert.equal(simScales(scaling([100, 190, 180, 650, 900]), COSTS).holds, false, "it falls");
     assert.equal(simScales(scaling([100, 190, 300, 500, 600]), COSTS).holds, false, "less than six times");
-    const slowTree = { ...COSTS, e2: 1500 };
+    const slowTree = { ...COSTS, treeRatio: 1.5 };
     assert.equal(simScales(scaling([100, 130, 170, 220, 290]), slowTree).holds, true, "the tree allows no more");
   });
 

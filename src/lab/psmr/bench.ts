@@ -174,7 +174,17 @@ export function costsOf(rows: readonly RateRow[]): Costs {
     number,
     number,
   ];
-  const costs = { e1: one, e2: 2 * two, d1: dependent, s2: Math.max(0, barrier - dependent) };
+  const tree = ([1, 2] as const).map((threads) =>
+    Number(findRow(rows, { system: "tree", threads }, "real")?.["command_ns"]),
+  );
+  const treeRatio = (tree[0] ?? NaN) / (tree[1] ?? NaN);
   const found = disturbance(CALIBRATION.map((variant) => rowOf(rows, variant)));
-  return found === undefined ? costs : { ...costs, disturbance: found };
+  return {
+    e1: one,
+    e2: 2 * two,
+    d1: dependent,
+    s2: Math.max(0, barrier - dependent),
+    ...(Number.isFinite(treeRatio) ? { treeRatio } : {}),
+    ...(found === undefined ? {} : { disturbance: found }),
+  };
 }

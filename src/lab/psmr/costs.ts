@@ -13,6 +13,8 @@ export interface Costs {
   readonly d1: number;
   /** A barrier over two threads. */
   readonly s2: number;
+  /** Bare operations of two threads over those of one, where they were measured. */
+  readonly treeRatio?: number;
   /** What disturbed the machine while they were measured, if anything did. */
   readonly disturbance?: string;
 }
@@ -28,12 +30,18 @@ export function barrierCost({ s2 }: Costs, threads: number): number {
   return s2 * (threads - 1);
 }
 
+/** How many times the operations of one thread the bare tree allows to this many: as e_K, with its own costs. */
+export function treeSpeedUp(treeRatio: number, threads: number): number {
+  return threads * (treeRatio / 2) ** Math.log2(threads);
+}
+
 export function describeCosts(costs: Costs): Row {
   return {
     e_1_ns: costs.e1,
     e_2_ns: costs.e2,
     e_1_dependent_ns: costs.d1,
     s_2_ns: costs.s2,
+    bare_tree_ratio: costs.treeRatio ?? null,
     costs_disturbed: costs.disturbance ?? null,
     beyond_two_threads: "assumed: e_K = e_1 (e_2/e_1)^log2(K), s_K = s_2 (K-1)",
   };
