@@ -28,6 +28,25 @@ describe("synod sim", () => {
     assert.match(String(digests[0]?.[0]), /^[0-9a-f]{16}$/);
   });
 
+  test("the summary says how often each fault came about, and in how many seeds; so do words", async (context) => {
+    const words = ["sim", "--seeds", "3..6", "--faults", "crash,clog", "--replicas", "3", "--jobs", "1"];
+    const { lines } = await finished(context, [...words, "--json"]);
+    const each = lines.slice(0, -1).map((line) => line["fault_counts"] as Readonly<Record<string, number>>);
+    const summary = lines.at(-1) as JsonLine;
+    const total = (name: string): object => ({
+      enabled: each.filter((counts) => counts[name] !== undefined).length,
+      seeds: each.filter((counts) => (counts[name] ?? 0) > 0).length,
+      times: each.reduce((sum, counts) => sum + (counts[name] ?? 0), 0),
+    });
+    assert.deepEqual(summary["faults"], { crash: total("crash"), clog: total("clog") });
+    const { times } = total("clog") as { times: number };
+    assert.ok(times > 0);
+    const { stdout } = await finished(context, words);
+    assert.match(stdout, /✔ 4 seeds, 0 failed/);
+    assert.match(stdout, new RegExp(`^ {2}clog +${times} +\\d of 4$`, "m"));
+    assert.match(stdout, /after the end of the faults: all clients answered \d+\.\d s at most \(seed [3-6]\)/);
+  });
+
   test("lists the bugs", async (context) => {
     const { code, lines } = await finished(context, ["sim", "--list-bugs", "--json"]);
     assert.equal(code, 0);

@@ -22,4 +22,12 @@ export const regressions: readonly Regression[] = [
   { seed: 1964, was: "the record of a rejoin was lost with the segment it was written to" },
   { seed: 20179, was: "a leader that installed a state announced no new trim point, for which a full follower waited" },
   { seed: 21171, was: "what was decided during an install was traced a second time after it" },
+  {
+    seed: 25,
+    was: "who served a state to a peer that lost its chunks took no checkpoint while its log filled with instances",
+  },
+  {
+    seed: 56,
+    was: "values of an older ballot filled the logs of a majority, which for want of room refused them from the next",
+  },
 ];

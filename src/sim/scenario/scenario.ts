@@ -94,7 +94,7 @@ const ofDisks: ReadonlySet<FaultName> = new Set([
 ]);
 
 /** Virtual time that a cluster and its clients have for healing. Bounds everything that backs off, times out or rejoins. */
-const LIVENESS_MS = 40_000;
+const LIVENESS_MS = 20_000;
 
 /** Draws the world of a seed. Throws `ConfigError` for siblings that are not there or do not go together. */
 export function drawScenario(wanted: SimArguments): Scenario {
