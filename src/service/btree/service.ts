@@ -262,8 +262,9 @@ export class Btree implements SharedService {
     const { structure, moves } = tree;
     replies.reserve(GROUP * SHORT_REPLY_BYTES);
     for (let i = 0; i < count; i++) {
-      const low = this.#lows[i] as number;
-      const high = this.#highs[i] as number;
+      // Signed, since numbers from 2^31 on are boxed when a call is not inlined.
+      const low = (this.#lows[i] as number) | 0;
+      const high = (this.#highs[i] as number) | 0;
       const leaf = tree.structure === structure ? (this.#leaves[i] as number) : tree.leafOf(low, high);
       const cell = tree.moves === moves ? (this.#cells[i] as number) : tree.cellOf(leaf, low, high);
       const at = offsets[first + i] as number;
@@ -277,8 +278,8 @@ export class Btree implements SharedService {
         case UPDATE:
         case INSERT: {
           if (readOnly) break;
-          const valueLow = commands.getUint32(at + 16, true);
-          const valueHigh = commands.getUint32(at + 20, true);
+          const valueLow = commands.getInt32(at + 16, true);
+          const valueHigh = commands.getInt32(at + 20, true);
           if (operation === UPDATE) {
             done = tree.update(leaf, cell, low, high, valueLow, valueHigh, undo);
           } else done = tree.insert(leaf, cell, low, high, valueLow, valueHigh, undo);

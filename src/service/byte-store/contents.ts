@@ -3,22 +3,17 @@ import { assert, mix32 } from "../../base/index.js";
 import type { Digest } from "../../model/index.js";
 import { type HandleOrder, HandleTree } from "../tree/index.js";
 import { ByteSums } from "./byte-sums.js";
-import {
-  DATA_BYTES,
-  Entries,
-  EXPIRY_PLACE,
-  INLINE_BYTES_MAX,
-  KEY_LENGTH,
-  LINE_SHIFT,
-  LINES_MASK,
-  LINES_SHIFT,
-  VALUE_LENGTH,
-} from "./entries.js";
+import { Entries } from "./entries.js";
+import * as layout from "./entry-layout.js";
 import { EntryDigest } from "./entry-digest.js";
 import { ExpiryIndex } from "./expiry-index.js";
 import { HashIndex, READ_AHEAD_MAX } from "./hash-index.js";
 import { KeyTails } from "./key-tails.js";
 import { copyBytes, type Region } from "./region.js";
+
+// Constants of this module are part of the compiled code, see `entry-layout.ts`.
+const { DATA_BYTES, EXPIRY_PLACE, INLINE_BYTES_MAX, KEY_LENGTH, LINES_MASK, LINES_SHIFT, LINE_SHIFT, VALUE_LENGTH } =
+  layout;
 
 /** Longest key in bytes. */
 export const ENTRY_KEY_BYTES_MAX = 64 * 1024;
@@ -26,7 +21,7 @@ export const ENTRY_KEY_BYTES_MAX = 64 * 1024;
 export const ENTRY_VALUE_BYTES_MAX = 1024 * 1024;
 
 /** Below so many entries reading ahead costs more than it brings. */
-const READ_AHEAD_COUNT_MIN = 50_000;
+const READ_AHEAD_COUNT_MIN = 8_000;
 
 /** What must know of a change before it happens: a snapshot that has not come to that entry yet. */
 export interface Witness {

@@ -1,31 +1,25 @@
 // Hot file: every lookup and every change passes here. No allocation, except of further chunks and, for long copies, of one
 // view. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
+import * as layout from "./entry-layout.js";
 import { BLOCK_HEADER_BYTES, ByteHeap, byteOf, chunkOf } from "./byte-heap.js";
 import { compareBytes, copyBytes, equalBytes, NO_REGION, Region } from "./region.js";
 
-/** Lines of a chunk: 1 MiB. */
-export const LINES_SHIFT = 14;
-export const LINES_MASK = (1 << LINES_SHIFT) - 1;
-export const LINE_SHIFT = 4;
-const LINE_BYTES = 64;
-
-/**
- * Where the first line of a chunk begins, in words. A large piece of memory comes from the system on a page of its own, of which
- * the allocator keeps the first 16 bytes: so that lines begin with cache lines, the first begins 48 bytes later.
- */
-const LINE_BEGIN = 12;
-const CHUNK_BYTES = LINE_BEGIN * 4 + (LINES_MASK + 1) * LINE_BYTES;
-/** The hot paths read lines themselves, since calls add up. What the words of a line hold. From `DATA` on: key and value, or the reference of the block that holds them. */
-export const NEXT = LINE_BEGIN;
-export const HASH = LINE_BEGIN + 1;
-export const KEY_LENGTH = LINE_BEGIN + 2;
-export const VALUE_LENGTH = LINE_BEGIN + 3;
-export const EXPIRY_PLACE = LINE_BEGIN + 4;
-const DATA = LINE_BEGIN + 5;
-export const DATA_BYTES = DATA * 4;
-/** Key and value of up to so many bytes together stand in the line itself. */
-export const INLINE_BYTES_MAX = LINE_BYTES - 5 * 4;
+// Constants of this module are part of the compiled code, see `entry-layout.ts`.
+const {
+  CHUNK_BYTES,
+  DATA,
+  DATA_BYTES,
+  EXPIRY_PLACE,
+  HASH,
+  INLINE_BYTES_MAX,
+  KEY_LENGTH,
+  LINE_SHIFT,
+  LINES_MASK,
+  LINES_SHIFT,
+  NEXT,
+  VALUE_LENGTH,
+} = layout;
 /** A block holds, behind the heap's header, the two sums of the value (see ByteSums), then key and value. */
 const BLOCK_SUMS_BYTES = 8;
 const BLOCK_DATA_BYTES = BLOCK_HEADER_BYTES + BLOCK_SUMS_BYTES;

@@ -1,7 +1,11 @@
 // Hot file: every command looks a key up here. No allocation, except of further segments. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
-import { type Entries, HASH, KEY_LENGTH, LINE_SHIFT, LINES_MASK, LINES_SHIFT, NEXT } from "./entries.js";
+import type { Entries } from "./entries.js";
+import * as layout from "./entry-layout.js";
 import type { Region } from "./region.js";
+
+// Constants of this module are part of the compiled code, see `entry-layout.ts`.
+const { HASH, KEY_LENGTH, LINES_MASK, LINES_SHIFT, LINE_SHIFT, NEXT } = layout;
 
 /** Buckets of a segment: 64 KiB. */
 const SEGMENT_SHIFT = 14;

@@ -11,10 +11,14 @@
  */
 import type { ByteWriter } from "../../base/index.js";
 
-export const COMMAND_HEADER_BYTES = 8;
-export const REPLY_VALUE_HEADER_BYTES = 8;
+// Constants of this module are part of the compiled code, unless they are exported: see ../byte-store/entry-layout.ts.
+const COMMAND_HEADER = 8;
+const REPLY_HEADER = 8;
+export const COMMAND_HEADER_BYTES = COMMAND_HEADER;
+export const REPLY_VALUE_HEADER_BYTES = REPLY_HEADER;
 
-export const ReplyKind = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5, pairs: 6, status: 7 } as const;
+const kinds = { nil: 0, ok: 1, integer: 2, bulk: 3, error: 4, array: 5, pairs: 6, status: 7 } as const;
+export const ReplyKind = kinds;
 export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 
 export const commandOperation = (view: DataView, at: number): number => view.getUint8(at + 4);
@@ -23,7 +27,7 @@ export const commandArguments = (view: DataView, at: number): number => view.get
 
 /** Starts a command and returns its offset; `writeArgument…` follow; `endCommand` completes it. */
 export function beginCommand(writer: ByteWriter, operation: number, flags: number, argumentCount: number): number {
-  const at = writer.skip(COMMAND_HEADER_BYTES);
+  const at = writer.skip(COMMAND_HEADER);
   writer.view.setUint32(at + 4, operation | (flags << 8) | (argumentCount << 16), true);
   return at;
 }
@@ -77,11 +81,11 @@ export function endCommand(writer: ByteWriter, at: number): void {
  */
 export function readArguments(view: DataView, at: number, spans: Uint32Array): number {
   const length = view.getUint32(at, true);
-  if (length < COMMAND_HEADER_BYTES) return -1;
+  if (length < COMMAND_HEADER) return -1;
   const count = commandArguments(view, at);
   if (count * 2 > spans.length) return -1;
   const stop = at + length;
-  let offset = at + COMMAND_HEADER_BYTES;
+  let offset = at + COMMAND_HEADER;
   for (let i = 0; i < count; i++) {
     if (stop - offset < 4) return -1;
     const bytes = view.getUint32(offset, true);
@@ -95,31 +99,31 @@ export function readArguments(view: DataView, at: number, spans: Uint32Array): n
 }
 
 function replyHeader(writer: ByteWriter, length: number, kind: ReplyKind): void {
-  const at = writer.skip(REPLY_VALUE_HEADER_BYTES);
+  const at = writer.skip(REPLY_HEADER);
   writer.view.setUint32(at, length, true);
   writer.view.setUint32(at + 4, kind, true);
 }
 
 export function replyNil(writer: ByteWriter): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES, ReplyKind.nil);
+  replyHeader(writer, REPLY_HEADER, kinds.nil);
 }
 
 export function replyOk(writer: ByteWriter): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES, ReplyKind.ok);
+  replyHeader(writer, REPLY_HEADER, kinds.ok);
 }
 
 /** `digits`: a decimal integer, so that 64-bit values pass without loss. */
 export function replyInteger(writer: ByteWriter, digits: string): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + digits.length, ReplyKind.integer);
+  replyHeader(writer, REPLY_HEADER + digits.length, kinds.integer);
   writer.latin1(digits);
 }
 
 /** A whole number of magnitude below 2^53. */
 export function replyNumber(writer: ByteWriter, value: number): void {
-  const at = writer.skip(REPLY_VALUE_HEADER_BYTES);
+  const at = writer.skip(REPLY_HEADER);
   writeDecimal(writer, value);
   writer.view.setUint32(at, writer.length - at, true);
-  writer.view.setUint32(at + 4, ReplyKind.integer, true);
+  writer.view.setUint32(at + 4, kinds.integer, true);
 }
 
 /** Appends the decimal digits of a whole number of magnitude below 2^53. */
@@ -148,30 +152,30 @@ export function writeDecimal(writer: ByteWriter, value: number): void {
 }
 
 export function replyBulk(writer: ByteWriter, bytes: Uint8Array, start: number, end: number): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + end - start, ReplyKind.bulk);
+  replyHeader(writer, REPLY_HEADER + end - start, kinds.bulk);
   writer.copy(bytes, start, end);
 }
 
 /** A short word that is no value, such as the name of a type. */
 export function replyWord(writer: ByteWriter, word: string): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + word.length, ReplyKind.status);
+  replyHeader(writer, REPLY_HEADER + word.length, kinds.status);
   writer.latin1(word);
 }
 
 export function replyBulkLatin1(writer: ByteWriter, text: string): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + text.length, ReplyKind.bulk);
+  replyHeader(writer, REPLY_HEADER + text.length, kinds.bulk);
   writer.latin1(text);
 }
 
 export function replyError(writer: ByteWriter, message: string): void {
-  replyHeader(writer, REPLY_VALUE_HEADER_BYTES + message.length, ReplyKind.error);
+  replyHeader(writer, REPLY_HEADER + message.length, kinds.error);
   writer.latin1(message);
 }
 
 /** Starts an array reply and returns its offset; exactly `count` replies follow; `endArray` completes it. */
 export function beginArray(writer: ByteWriter, count: number): number {
-  const at = writer.skip(REPLY_VALUE_HEADER_BYTES + 4);
-  writer.view.setUint32(at + 4, ReplyKind.array, true);
+  const at = writer.skip(REPLY_HEADER + 4);
+  writer.view.setUint32(at + 4, kinds.array, true);
   writer.view.setUint32(at + 8, count, true);
   return at;
 }
@@ -182,7 +186,7 @@ export function endArray(writer: ByteWriter, at: number): void {
 
 /** Completes an array whose number of replies was not known when it began. */
 export function endArrayOf(writer: ByteWriter, at: number, count: number): void {
-  writer.view.setUint32(at + REPLY_VALUE_HEADER_BYTES, count, true);
+  writer.view.setUint32(at + REPLY_HEADER, count, true);
   endArray(writer, at);
 }
 

@@ -1,22 +1,17 @@
 // Hot file: keys are put in order here. Nothing allocates but growth, and nothing throws for what a client sent. Watched by
 // bench/btree.mjs.
 import { assert } from "../../base/index.js";
-import { nodeAt as at } from "./arena.js";
-import {
-  CHUNK_SHIFT,
-  COUNT,
-  COUNT_MASK,
-  HEADER_WORDS,
-  LEVEL_MASK,
-  LEVEL_SHIFT,
-  NODE_WORDS,
-  PREFIX_SHIFT,
-  UNIFORM,
-} from "./layout.js";
+import { nodeAt } from "./arena.js";
+import * as layout from "./layout.js";
 import { MarkWalk } from "./mark-walk.js";
 import { countBelow, countThrough } from "./search.js";
 import { type HandleCursor, type HandleOrder, PREFIX_BYTES_MAX, type Tails } from "./tails.js";
 import { Tree } from "./tree.js";
+
+// Constants of this module are part of the compiled code, see `word-node.ts`.
+const at = nodeAt;
+const { CHUNK_SHIFT, COUNT, COUNT_MASK, HEADER_WORDS, LEVEL_MASK, LEVEL_SHIFT, NODE_WORDS, PREFIX_SHIFT, UNIFORM } =
+  layout;
 
 /**
  * Behind the header of a node there are columns of one word an item. Items stand at the front of the columns; what is behind

@@ -1,5 +1,9 @@
-import { type Arena, nodeAt as at } from "./arena.js";
-import { COUNT, COUNT_MASK, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
+import { type Arena, nodeAt } from "./arena.js";
+import * as layout from "./layout.js";
+
+// Constants of this module are part of the compiled code, see `word-node.ts`.
+const at = nodeAt;
+const { COUNT, COUNT_MASK, LEVELS_MAX, LEVEL_MASK, LEVEL_SHIFT } = layout;
 
 /**
  * Visits the nodes of a tree as they were when the walk was made, each in front of its children and those in ascending

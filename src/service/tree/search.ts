@@ -1,7 +1,10 @@
 // Hot file: every level of every descent searches here. Written without branches that depend on keys, since the processor
 // would guess half of them wrong; measured at 0.6 times the cost of the usual binary search. Watched by bench/btree.mjs.
 
-import { UNIFORM } from "./layout.js";
+import * as layout from "./layout.js";
+
+// Constants of this module are part of the compiled code, see `word-node.ts`.
+const { UNIFORM } = layout;
 
 /** How many of `words[at, at + count)`, which ascend, are below `key`. */
 function countBelowWord(words: Uint32Array, at: number, count: number, key: number): number {

@@ -2,8 +2,12 @@
 // nothing throws. Watched by bench/btree.mjs.
 import { assert } from "../../base/index.js";
 import type { UndoLog } from "../../model/index.js";
-import { Arena, nodeAt as at } from "./arena.js";
-import { COUNT, COUNT_MASK, HEADER_WORDS, LEVEL_SHIFT, LEVELS_MAX, NODE_WORDS, PREFIX_SHIFT, STAMP } from "./layout.js";
+import { Arena, nodeAt } from "./arena.js";
+import * as layout from "./layout.js";
+
+// Constants of this module are part of the compiled code, see `word-node.ts`.
+const at = nodeAt;
+const { COUNT, COUNT_MASK, HEADER_WORDS, LEVELS_MAX, LEVEL_SHIFT, NODE_WORDS, PREFIX_SHIFT, STAMP } = layout;
 
 /**
  * Undo records of changes of the structure. A record is pushed as its parts and then its kind, so that whoever takes it back

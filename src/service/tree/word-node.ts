@@ -23,6 +23,9 @@ const { COUNT, COUNT_MASK, UNIFORM } = layout;
  * word. The directory alone therefore chooses the cell, unless high words repeat in a node that is not uniform, or a searched
  * key has another high word than all keys of a uniform node; the cell shows either, and a binary search follows.
  *
+ * Words of keys are taken signed or unsigned: callers pass them signed, since a number from 2^31 on is boxed wherever the
+ * compiler does not inline a call.
+ *
  * Invariants: words of the directory without a cell, and the keys behind the last item in its cell, are all ones.
  */
 const CELL_SHIFT = 4;
@@ -49,7 +52,7 @@ const CELL_STEP_BACK = itemAt(1 << CELL_ITEMS_SHIFT) - itemAt(CELL_ITEMS_MASK);
 
 /** The cell of the node at `start` in which a key stands or would stand, as far as the directory tells. */
 function cellOf(words: Uint32Array, start: number, low: number, high: number): number {
-  const key = ((words[start + COUNT] as number) & UNIFORM) === 0 ? high : low;
+  const key = (((words[start + COUNT] as number) & UNIFORM) === 0 ? high : low) >>> 0;
   let at = (start + DIRECTORY) | 0;
   let cell = 7 & -Number((words[(at + 7) | 0] as number) <= key);
   at = (at + cell) | 0;
@@ -63,7 +66,9 @@ function cellOf(words: Uint32Array, start: number, low: number, high: number): n
 }
 
 /** How many items of the leaf at `start` are below a key whose cell is this. */
-function placeIn(words: Uint32Array, start: number, cell: number, low: number, high: number): number {
+function placeIn(words: Uint32Array, start: number, cell: number, keyLow: number, keyHigh: number): number {
+  const low = keyLow >>> 0;
+  const high = keyHigh >>> 0;
   const at = (start + cellAt(cell)) | 0;
   const header = words[start + COUNT] as number;
   const uniform = (header & UNIFORM) !== 0;
@@ -87,7 +92,9 @@ function placeIn(words: Uint32Array, start: number, cell: number, low: number, h
 }
 
 /** Which item of the inner node at `start` leads to a key whose cell is this. */
-function childSlotIn(words: Uint32Array, start: number, cell: number, low: number, high: number): number {
+function childSlotIn(words: Uint32Array, start: number, cell: number, keyLow: number, keyHigh: number): number {
+  const low = keyLow >>> 0;
+  const high = keyHigh >>> 0;
   const at = (start + cellAt(cell)) | 0;
   const header = words[start + COUNT] as number;
   const uniform = (header & UNIFORM) !== 0;
@@ -140,7 +147,9 @@ function countThrough(words: Uint32Array, start: number, low: number, high: numb
 }
 
 /** Whether item `slot` of the node at `start` is there and has this key. */
-function isAt(words: Uint32Array, start: number, slot: number, low: number, high: number): boolean {
+function isAt(words: Uint32Array, start: number, slot: number, keyLow: number, keyHigh: number): boolean {
+  const low = keyLow >>> 0;
+  const high = keyHigh >>> 0;
   const at = start + itemAt(slot);
   return slot < ((words[start + COUNT] as number) & COUNT_MASK) && words[at] === low && words[(at + HIGH) | 0] === high;
 }
@@ -169,7 +178,7 @@ function openItem(words: Uint32Array, start: number, slot: number, low: number, 
   // The new item comes first or the one that did has moved by one, so that any other one tells the common high word.
   const other = slot === 0 ? 1 : 0;
   const wasUniform = count === 0 || (header & UNIFORM) !== 0;
-  if (wasUniform && count > 0 && words[start + itemAt(other) + HIGH] !== high) indexNode(words, start, 0);
+  if (wasUniform && count > 0 && words[start + itemAt(other) + HIGH] !== high >>> 0) indexNode(words, start, 0);
   else {
     if (count === 0) words[start + COUNT] = (header + 1) | UNIFORM;
     indexFrom(words, start, slot);

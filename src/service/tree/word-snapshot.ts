@@ -1,6 +1,6 @@
 import { ByteQueue, type ByteWriter } from "../../base/index.js";
 import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
-import { nodeAt as at } from "./arena.js";
+import { nodeAt } from "./arena.js";
 import { COUNT, COUNT_MASK, LEVEL_MASK, LEVEL_SHIFT, LEVELS_MAX } from "./layout.js";
 import { MarkWalk } from "./mark-walk.js";
 import { ITEM, node as nodes } from "./word-node.js";
@@ -8,6 +8,7 @@ import { INNER_CAPACITY, LEAF_CAPACITY, WordTree } from "./word-tree.js";
 
 const { CHILD, HIGH, VALUE_HIGH, VALUE_LOW } = ITEM;
 const { itemAt } = nodes;
+const at = nodeAt;
 
 /**
  * A snapshot of a tree with its shape, little-endian: `u32 magic`, `u32 format`, `f64 entries`, four u32 of digest,

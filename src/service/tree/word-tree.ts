@@ -189,8 +189,8 @@ export class WordTree extends Tree {
       words = this.arena.words(leaf);
     }
     const item = start + itemAt(slot);
-    const beforeLow = words[item + VALUE_LOW] as number;
-    const beforeHigh = words[item + VALUE_HIGH] as number;
+    const beforeLow = (words[item + VALUE_LOW] as number) | 0;
+    const beforeHigh = (words[item + VALUE_HIGH] as number) | 0;
     words[item + VALUE_LOW] = valueLow;
     words[item + VALUE_HIGH] = valueHigh;
     this.#entries.replace(low, high, beforeLow, beforeHigh, valueLow, valueHigh);
