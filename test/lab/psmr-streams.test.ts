@@ -162,7 +162,7 @@ describe("lab: makespan and virtual time", () => {
     assert.ok(Math.abs(makespan(made, COSTS, "command") - expected) < 1e-6 * expected);
   });
 
-  test("virtual threads never take less than their makespan says, but for the twelfths that are dropped", () => {
+  test("virtual threads take what the makespan of their stream says, but for the twelfths that are dropped", () => {
     for (const threads of [2, 8]) {
       for (const barrier of ["run", "command"] as const) {
         const made = plan(2, 0.1, threads);

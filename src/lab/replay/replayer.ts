@@ -2,12 +2,12 @@
 import { assert, ByteWriter, MiB } from "../../base/index.js";
 import {
   Barrier,
+  type BarrierPoint,
   createPipelined,
   createPsmrThread,
   createSequential,
   type PsmrSink,
   type PsmrThread,
-  Waiting,
 } from "../../execution/index.js";
 import {
   type Batch,
@@ -188,13 +188,12 @@ const NOWHERE: WaitPoint = { words: new Int32Array(new SharedArrayBuffer(4)), in
 /** One execution model over one stream, or one thread of P-SMR. */
 class ModelReplayer extends Counted implements Replayer, PsmrSink {
   readonly commands: number;
-  readonly waitPoint: { words: Int32Array; index: number; value: number } = { ...NOWHERE };
+  readonly waitPoint: BarrierPoint = { ...NOWHERE };
   done = false;
   readonly #deliveries: Deliveries;
   readonly #model: ExecutionModel | PsmrThread;
   readonly #psmr: PsmrThread | null;
   readonly #barrier: Barrier | null;
-  readonly #threads: number;
   /** One word: threads that sleep at a barrier, or are about to. Whoever changes a word they may wait for wakes them. */
   readonly #sleepers: Int32Array;
   readonly #writer = new ByteWriter(MiB);
@@ -207,10 +206,8 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
     this.#deliveries = deliveries;
     this.#model = model;
     this.#psmr = psmr;
-    this.#threads = task.threads;
     this.#sleepers = new Int32Array(task.sleepers);
     this.#barrier = psmr === null || task.parts === null ? null : new Barrier(task.parts.memory, task.threads);
-    if (this.#barrier !== null) this.waitPoint.words = this.#barrier.words;
     this.commands = deliveries.commands;
     this.countBetween(deliveries.first, deliveries.last, deliveries.windows);
   }
@@ -227,7 +224,7 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
     this.#model.step(WORK, this);
     this.done = this.#executed === batches.length;
     if (this.done) return false;
-    if (this.#psmr !== null && this.#waits(this.#psmr) && !spin(this.waitPoint, SPINS_MAX)) this.#sleep();
+    if (this.#psmr?.waitsAt(this.waitPoint) === true && !spin(this.waitPoint, SPINS_MAX)) this.#sleep();
     return true;
   }
 
@@ -254,43 +251,24 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
   trace(): void {}
 
   arrived(): void {
-    this.#wakeAt(this.#barrier?.arrivalWord((this.#psmr as PsmrThread).thread) ?? 0);
+    this.#wakeAt((this.#barrier as Barrier).arrivalWord((this.#psmr as PsmrThread).thread));
   }
 
   released(): void {
-    this.#wakeAt(this.#barrier?.releaseWord((this.#psmr as PsmrThread).thread) ?? 0);
+    this.#wakeAt((this.#barrier as Barrier).releaseWord((this.#psmr as PsmrThread).thread));
   }
 
   cutTaken(): void {}
 
   #wakeAt(word: number): void {
-    if (Atomics.load(this.#sleepers, 0) > 0) Atomics.notify(this.waitPoint.words, word);
+    const { words } = this.#barrier as Barrier;
+    if (Atomics.load(this.#sleepers, 0) > 0) Atomics.notify(words, word);
   }
 
   #sleep(): void {
     Atomics.add(this.#sleepers, 0, 1);
     block(this.waitPoint, BLOCK_MS);
     Atomics.sub(this.#sleepers, 0, 1);
-  }
-
-  /** Whether the model is at a barrier, with the word that has to change in `waitPoint`. */
-  #waits(psmr: PsmrThread): boolean {
-    const { waiting, barrier: number, gamma, executor } = psmr.inspect();
-    const barrier = this.#barrier as Barrier;
-    const point = this.waitPoint;
-    if (waiting === Waiting.no) return false;
-    if (waiting === Waiting.release) {
-      point.index = barrier.releaseWord(executor);
-      point.value = Atomics.load(point.words, point.index);
-      return !barrier.released(executor, number);
-    }
-    for (let thread = 0; thread < this.#threads; thread++) {
-      if ((gamma & (1 << thread)) === 0) continue;
-      point.index = barrier.arrivalWord(thread);
-      point.value = Atomics.load(point.words, point.index);
-      if (!barrier.allArrived(number, 1 << thread)) return true;
-    }
-    return false;
   }
 }
 
