@@ -67,6 +67,8 @@ const WORK_COMMANDS = 2048;
 const READ_TIME_LAG_MS_MAX = 50;
 /** A client that leaves so many bytes of replies unread is answered no reads; it sends them again. */
 const READ_UNSENT_BYTES_MAX = 8 * MiB;
+/** Memory of trimmed batches that is kept for the next ones. */
+const ARENA_SPARE_BYTES = 32 * MiB;
 /** Records that wait for the disk; each is in the log's memory, which is full long before. */
 const PERSISTING_MAX = 1_048_576;
 /** Stalled transfers and the like are looked for this often, in ms. */
@@ -157,7 +159,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#options = replicaOptions(init.options);
     const platform = (this.#platform = init.platform);
     this.#module = siblings.ordering;
-    this.#arena = new BatchArena(this.#options.arenaChunkBytes);
+    const { arenaChunkBytes } = this.#options;
+    this.#arena = new BatchArena(arenaChunkBytes, Math.ceil(ARENA_SPARE_BYTES / arenaChunkBytes));
     this.#protocol = this.#module.create(
       {
         self: init.self,
@@ -836,10 +839,14 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     return 0.75 + 0.25 * done;
   }
 
-  /** Bounds the log's memory anew, by what the state takes now. */
+  /**
+   * Bounds the log's memory anew, by what the state takes now. Of a state that has become smaller the log may be longer than
+   * it should be from now on: then the bound follows it down, so that nothing has to wait.
+   */
   #boundLog(): number {
     const { logBytesMax, largeLogBytesMax } = this.#options;
-    this.#logBytesMax = Math.max(logBytesMax, Math.min(this.#service.size().bytes, largeLogBytesMax));
+    const wanted = Math.max(logBytesMax, Math.min(this.#service.size().bytes, largeLogBytesMax));
+    this.#logBytesMax = Math.max(wanted, Math.min(this.#logBytesMax, this.#protocol.inspect().logBytes));
     return this.#logBytesMax;
   }
 
