@@ -1,11 +1,11 @@
-// P-SMR's threads alone, without ordering or network: one replica's threads execute recorded streams at full speed and spin at
-// barriers. Prints commands per second of wall time for 1 and 2 threads. Run after the build:
+// P-SMR's threads alone, without ordering or network: one replica's threads execute recorded streams at full speed; at barriers
+// they spin, and after a while sleep. Prints commands per second of wall time for 1 and 2 threads. Run after the build:
 // `node bench/psmr.mjs [--keys N] [--commands N] [--dependent PERCENT] [--barrier run|command] [--batch COMMANDS] [--json]`.
 // Ratios of one run count; figures of runs on a shared machine don't.
 
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { ByteWriter } from "../dist/base/index.js";
-import { createPsmrParts, createPsmrThread, Waiting } from "../dist/execution/index.js";
+import { Barrier, createPsmrParts, createPsmrThread, Waiting } from "../dist/execution/index.js";
 import {
   BatchArena,
   beginBlock,
@@ -96,6 +96,10 @@ function record({ keys, commands, dependent, batch, threads }, thread) {
 
 class Sink {
   writer = new ByteWriter(1 << 20, 1 << 26);
+  constructor(parts, thread) {
+    this.barrier = new Barrier(parts.memory, parts.threads);
+    this.thread = thread;
+  }
   executed() {}
   replies() {
     return this.writer;
@@ -104,16 +108,27 @@ class Sink {
     this.writer.clear();
   }
   wantWork() {}
-  arrived() {}
-  released() {}
+  arrived() {
+    Atomics.notify(this.barrier.words, this.barrier.arrivalWord(this.thread));
+  }
+  released() {
+    Atomics.notify(this.barrier.words, this.barrier.releaseWord(this.thread));
+  }
   cutTaken() {}
   digestTaken() {}
   trace() {}
 }
 
-/** Delivers and executes the whole stream; spins at barriers. */
-function run(model, merged) {
-  const sink = new Sink();
+/** Looks at the word for about 20 µs before it sleeps. */
+function wait({ words, index, value }) {
+  for (let i = 0; i < 2000; i++) if (Atomics.load(words, index) !== value) return;
+  Atomics.wait(words, index, value);
+}
+
+/** Delivers and executes the whole stream. */
+function run(model, merged, parts) {
+  const sink = new Sink(parts, model.thread);
+  const point = { words: null, index: 0, value: 0 };
   const instances = [0, 0];
   const work = { kind: "work", budget: 1e9 };
   let next = 0;
@@ -124,6 +139,7 @@ function run(model, merged) {
       model.step({ kind: "decided", stream, instance, batch }, sink);
     }
     model.step(work, sink);
+    if (model.waitsAt(point)) wait(point);
     const view = model.inspect();
     if (next === merged.length && view.queuedBatches === 0) return view;
   }
@@ -137,7 +153,7 @@ function thread(config, parts, service, number) {
   Atomics.add(gate, 0, 1);
   while (Atomics.load(gate, 0) < config.threads);
   const begin = performance.now();
-  const view = run(model, merged);
+  const view = run(model, merged, parts);
   return { seconds: (performance.now() - begin) / 1000, commands: view.commands, waiting: view.waiting === Waiting.no };
 }
 

@@ -86,7 +86,8 @@ const bugs: readonly Bug[] = [
         "allArrived",
         (before) =>
           function few(this: Barrier, number, mask) {
-            return before.call(this, number, mask & (0x7fffffff >>> Math.clz32(mask)));
+            const several = (mask & (mask - 1)) !== 0;
+            return before.call(this, number, several ? mask & (0x7fffffff >>> Math.clz32(mask)) : mask);
           },
       ),
   },

@@ -215,32 +215,41 @@ export class PsmrReplica {
   run(prng: Prng, lag: readonly number[] = []): void {
     const active = this.threads.filter((_, thread) => !lag.includes(thread));
     const asleep = new Map<number, BarrierPoint>();
-    let idle = 0;
-    while (idle < 20 * active.length) {
-      const model = prng.pick(active);
+    const canBeGiven = (model: PsmrThread): boolean => {
+      const most = Math.min(this.#deliveries(model.thread).length, this.givenMax);
+      return (this.given[model.thread] as number) < most && !model.full;
+    };
+    // As drivers that sleep: a thread steps again only when the word that it waited at has changed.
+    const canWork = (model: PsmrThread): boolean => {
+      const point = asleep.get(model.thread);
+      if (point !== undefined && Atomics.load(point.words, point.index) === point.value) return false;
+      return model.inspect().queuedBatches > 0;
+    };
+    for (;;) {
+      const able = active.filter((model) => canBeGiven(model) || canWork(model));
+      if (able.length === 0) return;
+      const model = prng.pick(able);
       const { thread } = model;
       const sink = this.#sinks[thread] as Sink;
-      const deliveries = this.plan.merged[thread] as readonly Delivery[];
-      const before = progressOf(model);
-      const given = this.given[thread] as number;
-      if (given < Math.min(deliveries.length, this.givenMax) && !model.full && prng.chance(0.5)) {
-        model.step({ kind: "decided", ...(deliveries[given] as Delivery) }, sink);
+      if (canBeGiven(model) && (!canWork(model) || prng.chance(0.5))) {
+        const given = this.given[thread] as number;
+        model.step({ kind: "decided", ...(this.#deliveries(thread)[given] as Delivery) }, sink);
         this.given[thread] = given + 1;
-        idle = 0;
-      } else {
-        // As a driver that sleeps: it steps again only when the word that the thread waited at has changed.
-        const point = asleep.get(thread);
-        if (point !== undefined && Atomics.load(point.words, point.index) === point.value) {
-          idle++;
-          continue;
-        }
-        model.step({ kind: "work", budget: 1 + prng.below(3) }, sink);
-        idle = progressOf(model) === before ? idle + 1 : 0;
-        const next: BarrierPoint = { words: new Int32Array(0), index: 0, value: 0 };
-        if (model.waitsAt(next)) asleep.set(thread, next);
-        else asleep.delete(thread);
+        continue;
+      }
+      const before = progressOf(model);
+      model.step({ kind: "work", budget: 1 + prng.below(3) }, sink);
+      const next: BarrierPoint = { words: new Int32Array(0), index: 0, value: 0 };
+      if (model.waitsAt(next)) asleep.set(thread, next);
+      else {
+        asleep.delete(thread);
+        if (progressOf(model) === before) throw new Error(`thread ${thread} waits for nothing and does nothing`);
       }
     }
+  }
+
+  #deliveries(thread: number): readonly Delivery[] {
+    return this.plan.merged[thread] as readonly Delivery[];
   }
 
   /** What is wrong with a run that should have come to its end; null if nothing is. */
