@@ -110,6 +110,7 @@ const planted: readonly Bug[] = [
   {
     name: "trim-hidden",
     invariant: "agreement",
+    also: ["votes-are-told"],
     description: "Promises hide what their sender has delivered and trimmed, and a candidate fills it with no-ops.",
     seeds: [1, 80],
     arguments: { replicas: 5, faults: ["crash", "isolate", "partition"] },
@@ -143,6 +144,7 @@ const planted: readonly Bug[] = [
   {
     name: "accepted-withheld",
     invariant: "agreement",
+    also: ["votes-are-told"],
     description: "Promises leave out what their sender has accepted.",
     seeds: [1, 120],
     arguments: { replicas: 3, faults: ["crash", "isolate", "partition"] },
@@ -195,6 +197,7 @@ const planted: readonly Bug[] = [
   {
     name: "last-record-cut",
     invariant: "agreement",
+    also: ["votes-are-told"],
     description: "The last record of a log is taken for a torn one.",
     seeds: [1, 120],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
@@ -341,6 +344,7 @@ const planted: readonly Bug[] = [
   {
     name: "trim-before-checkpoint",
     invariant: "agreement",
+    also: ["votes-are-told"],
     description: "The log is dropped as soon as its instances are decided, without a checkpoint that covers them.",
     seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
