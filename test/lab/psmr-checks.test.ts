@@ -18,7 +18,7 @@ import {
   skewCosts,
 } from "#src/lab/psmr/index.js";
 
-const COSTS: Costs = { e1: 1000, e2: 1100, d1: 1000, s2: 120 };
+const COSTS: Costs = { e1: 1000, e2: 1100, d1: 1000, c1: 1000, s2: 120 };
 
 function row(fields: Partial<RateRow> & { readonly throughput: number }): RateRow {
   return {

@@ -23,7 +23,7 @@ import {
 } from "#src/lab/streams/index.js";
 import { Btree, BtreeOperation } from "#src/service/index.js";
 
-const COSTS: Costs = { e1: 100, e2: 110, d1: 150, s2: 40 };
+const COSTS: Costs = { e1: 100, e2: 110, d1: 150, c1: 170, s2: 40 };
 
 function plan(seed: number, dependent: number, threads: number, mapping: "range" | "hash" = "range"): Plan {
   const workload = drawWorkload({ seed, commands: 3000, keys: 500, dependent, skew: "uniform" });
@@ -75,7 +75,14 @@ describe("lab: streams", () => {
       }
       assert.equal(new Set(groups.values()).size, threads);
     }
-    assert.ok(!plan(3, 0.3, 1).owner.includes(EVERYBODY), "with one group all is of one group");
+    const one = plan(3, 0.3, 1);
+    assert.ok(!one.owner.includes(EVERYBODY), "with one group all is of one group");
+    const encoded = encodeCommands(one.workload.operations, one.workload.keys, 500);
+    const apart = planStreams(one.workload, encoded, 1, "range", 64, true);
+    assert.deepEqual(
+      [...apart.owner].map((thread) => thread === EVERYBODY),
+      [...one.workload.operations].map(isDependent),
+    );
   });
 
   test("recorded batches are whole, and a replica that executes them answers every command", () => {
@@ -133,7 +140,9 @@ describe("lab: makespan and virtual time", () => {
       const dependent = window.filter((thread) => thread === EVERYBODY).length;
       if (dependent === 0) continue;
       total += Math.max(...counts) * executionCost(COSTS, threads);
-      total += dependent * COSTS.d1 + (barrier === "run" ? 1 : dependent) * barrierCost(COSTS, threads);
+      total +=
+        dependent * (barrier === "run" ? COSTS.d1 : COSTS.c1) +
+        (barrier === "run" ? 1 : dependent) * barrierCost(COSTS, threads);
       counts = counts.map(() => 0);
     }
     return total + Math.max(...counts) * executionCost(COSTS, threads);

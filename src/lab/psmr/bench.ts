@@ -135,6 +135,7 @@ export const CALIBRATION: readonly Variant[] = [
   { system: "psmr", threads: 1 },
   { system: "psmr", threads: 2 },
   { system: "psmr", threads: 1, dependent: 100 },
+  { system: "psmr", threads: 1, dependent: 100, barrier: "command" },
   { system: "psmr", threads: 2, dependent: 100, barrier: "command" },
 ];
 
@@ -164,16 +165,14 @@ export function findRow(
 
 /**
  * Costs from what was measured: e_1 and e_2 from independent commands of one thread and of two, the cost of a dependent one
- * from one thread that executes nothing else, and a barrier as what is left of the time per command with a barrier for each.
+ * from one thread that executes nothing else, in runs and with a barrier for each, and a barrier over two threads as what these
+ * add to the latter.
  * They are medians over windows, so that a machine with other work costs the threads time but hardly falsifies what they need.
  */
 export function costsOf(rows: readonly RateRow[]): Costs {
-  const [one, two, dependent, barrier] = CALIBRATION.map((variant) => Number(rowOf(rows, variant)["command_ns"])) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [one, two, dependent, apart, barrier] = CALIBRATION.map((variant) =>
+    Number(rowOf(rows, variant)["command_ns"]),
+  ) as [number, number, number, number, number];
   const tree = ([1, 2] as const).map((threads) =>
     Number(findRow(rows, { system: "tree", threads }, "real")?.["command_ns"]),
   );
@@ -183,7 +182,8 @@ export function costsOf(rows: readonly RateRow[]): Costs {
     e1: one,
     e2: 2 * two,
     d1: dependent,
-    s2: Math.max(0, barrier - dependent),
+    c1: apart,
+    s2: Math.max(0, barrier - apart),
     ...(Number.isFinite(treeRatio) ? { treeRatio } : {}),
     ...(found === undefined ? {} : { disturbance: found }),
   };

@@ -205,11 +205,11 @@ export function breakEven(rows: readonly RateRow[], costs: Costs): Check {
     const e8 = executionCost(costs, PAPER_THREADS);
     const s8 = barrierCost(costs, PAPER_THREADS);
     const busy = costs.disturbance === undefined ? "" : `; ${costs.disturbance}`;
-    const assumed = `e_8 = ${figure(e8)} ns, s_8 = ${figure(s8)} ns, ${figure(costs.d1)} ns for a dependent command`;
+    const assumed = `e_8 = ${figure(e8)} ns, s_8 = ${figure(s8)} ns, ${figure(costs.c1)} ns for a dependent command`;
     clauses.push({
       text: `${share === null ? "none" : `${figure(share)} %`} (sim, K = 8, conditional)`,
       holds: share !== null && share >= 30 && share <= 50,
-      reason: `${assumed}: s_8 / e_1 = ${figure(s8 / costs.e1)} where the paper's break-even asks for 0.75 to 1${busy}`,
+      reason: `${assumed}: s_8 / e_1 = ${figure(s8 / costs.e1)}, or ${figure((s8 + costs.c1 - costs.d1) / costs.e1)} with what a barrier alone costs, where the paper's break-even asks for 0.75 to 1${busy}`,
     });
   }
   const check = checkOf("break-even", "p at which P-SMR = SMR; sim at K = 8 between 30 and 50 %", clauses, "sim");

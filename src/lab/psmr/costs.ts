@@ -9,9 +9,11 @@ export interface Costs {
   /** A read or update, with one thread and with two busy ones. */
   readonly e1: number;
   readonly e2: number;
-  /** An insert or delete, alone. */
+  /** An insert or delete among others, alone. */
   readonly d1: number;
-  /** A barrier over two threads. */
+  /** The same at a barrier of its own, with nobody to wait for: a barrier over one thread costs nothing, by the formula. */
+  readonly c1: number;
+  /** A barrier over two threads: what it costs to wait for the other one. */
   readonly s2: number;
   /** Bare operations of two threads over those of one, where they were measured. */
   readonly treeRatio?: number;
@@ -35,11 +37,17 @@ export function treeSpeedUp(treeRatio: number, threads: number): number {
   return threads * (treeRatio / 2) ** Math.log2(threads);
 }
 
+/** What a dependent command costs its executor: among those of its run, or at a barrier of its own. */
+export function aloneCost({ c1, d1 }: Costs, barrier: BarrierKind): number {
+  return barrier === "command" ? c1 : d1;
+}
+
 export function describeCosts(costs: Costs): Row {
   return {
     e_1_ns: costs.e1,
     e_2_ns: costs.e2,
     e_1_dependent_ns: costs.d1,
+    e_1_at_barrier_ns: costs.c1,
     s_2_ns: costs.s2,
     bare_tree_ratio: costs.treeRatio ?? null,
     costs_disturbed: costs.disturbance ?? null,
@@ -55,6 +63,7 @@ export function makespan(plan: Plan, costs: Costs, barrier: BarrierKind): number
   const { owner, threads, windowCommands, workload } = plan;
   const e = executionCost(costs, threads);
   const s = barrierCost(costs, threads);
+  const alone = aloneCost(costs, barrier);
   /** Time that each thread has been busy since the last barrier. */
   const busy = new Float64Array(threads);
   let total = 0;
@@ -70,7 +79,7 @@ export function makespan(plan: Plan, costs: Costs, barrier: BarrierKind): number
       }
     }
     if (dependent === 0) continue;
-    total += Math.max(...busy) + dependent * costs.d1 + (barrier === "run" ? 1 : dependent) * s;
+    total += Math.max(...busy) + dependent * alone + (barrier === "run" ? 1 : dependent) * s;
     busy.fill(0);
   }
   return total + Math.max(...busy);

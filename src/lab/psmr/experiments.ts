@@ -90,7 +90,7 @@ function withMakespan(row: RateRow, run: ExperimentRun, { keys, windowCommands }
   const commands = Number(row["commands"]);
   const workload = drawWorkload({ seed: run.seed, commands, keys, dependent: percent / 100, skew });
   const encoded = encodeCommands(workload.operations, workload.keys, keys);
-  const plan = planStreams(workload, encoded, threads, mapping, windowCommands);
+  const plan = planStreams(workload, encoded, threads, mapping, windowCommands, barrier === "command");
   const predicted = (commands * 1e9) / makespan(plan, costs, barrier);
   return { ...row, busiest_share: busiestShare(plan), makespan_throughput: predicted };
 }

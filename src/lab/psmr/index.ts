@@ -4,7 +4,7 @@
  */
 export { costsOf, type RateRow } from "./bench.js";
 export * from "./checks.js";
-export { barrierCost, type Costs, executionCost, makespan, sequentialTime, treeSpeedUp } from "./costs.js";
+export { aloneCost, barrierCost, type Costs, executionCost, makespan, sequentialTime, treeSpeedUp } from "./costs.js";
 export { psmrExperiments } from "./experiments.js";
 export { simulate, type Simulated } from "./simulate.js";
 export { type Sizes, sizesOf } from "./sizes.js";

@@ -1,4 +1,4 @@
-import { barrierCost, type Costs, executionCost } from "./costs.js";
+import { aloneCost, barrierCost, type Costs, executionCost } from "./costs.js";
 import {
   type BarrierKind,
   commandsBetween,
@@ -24,6 +24,7 @@ export function simulate(plan: Plan, costs: Costs, barrier: BarrierKind): Simula
   const { owner, threads, windows, windowCommands, workload } = plan;
   const e = executionCost(costs, threads);
   const s = barrierCost(costs, threads);
+  const alone = aloneCost(costs, barrier);
   const clocks = new Float64Array(threads);
   const [first, last] = countedWindows(windows);
   let begin = 0;
@@ -45,8 +46,8 @@ export function simulate(plan: Plan, costs: Costs, barrier: BarrierKind): Simula
     }
     // Under command barriers the threads meet again for each command of the batch; none has anything to do in between.
     const meetings = dependent === 0 ? 0 : barrier === "run" ? 1 : dependent;
-    if (meetings > 0) clocks.fill(Math.max(...clocks) + dependent * costs.d1 + meetings * s);
-    worked += dependent * costs.d1;
+    if (meetings > 0) clocks.fill(Math.max(...clocks) + dependent * alone + meetings * s);
+    worked += dependent * alone;
     barriers += meetings;
     if (window === last - 1) end = Math.max(...clocks);
   }

@@ -227,7 +227,8 @@ class Recorder {
     commands: number;
   } {
     const { encoded, commands, cleanup } = this.#encode(workload);
-    const plan = planStreams(workload, encoded, threads, mapping, windowCommands);
+    const apart = system === "psmr" && barrier === "command";
+    const plan = planStreams(workload, encoded, threads, mapping, windowCommands, apart);
     const grouped = system === "psmr" || system === "tree";
     const recording = recordStreams(plan, encoded, grouped ? "groups" : "single");
     // Parts and the meeting point serve one run only.

@@ -1,6 +1,6 @@
 import { emptyRun } from "../../model/index.js";
 import { Btree } from "../../service/index.js";
-import { type Encoded, type Mapping, serviceOptions, type Workload } from "./workload.js";
+import { type Encoded, isDependent, type Mapping, serviceOptions, type Workload } from "./workload.js";
 
 /** Where barriers stand: one for each run of dependent commands that a batch brings, or one for each such command. */
 export type BarrierKind = "run" | "command";
@@ -25,13 +25,17 @@ export interface Plan {
 export const EVERYBODY = 255;
 const RUN_COMMANDS = 4096;
 
-/** Maps a workload with the service's own C-G. */
+/**
+ * Maps a workload with the service's own C-G. With one thread no command concerns several groups; `apart` puts the dependent
+ * ones into g_all nevertheless, which shows what barriers cost beside that others are waited for.
+ */
 export function planStreams(
   workload: Workload,
   encoded: Encoded,
   threads: number,
   mapping: Mapping,
   windowCommands: number,
+  apart = false,
 ): Plan {
   const service = new Btree(serviceOptions(workload.options.keys, threads, mapping));
   const owner = new Uint8Array(workload.operations.length);
@@ -45,7 +49,8 @@ export function planStreams(
     service.groups(run, 0, masks);
     for (let i = 0; i < run.count; i++) {
       const mask = masks[i] as number;
-      owner[first + i] = (mask & (mask - 1)) === 0 ? 31 - Math.clz32(mask) : EVERYBODY;
+      const single = (mask & (mask - 1)) === 0 && !(apart && isDependent(workload.operations[first + i] as number));
+      owner[first + i] = single ? 31 - Math.clz32(mask) : EVERYBODY;
     }
   }
   return { workload, threads, mapping, windows: Math.ceil(owner.length / windowCommands), windowCommands, owner };
