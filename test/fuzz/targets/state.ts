@@ -1,10 +1,11 @@
 /** Commands as services read them, and states as they are restored from checkpoints. */
 import { strict as assert } from "node:assert";
-import { ByteWriter, hashBytes } from "#src/base/index.js";
-import { createPipelined } from "#src/execution/index.js";
+import { ByteWriter, hashBytes, Prng } from "#src/base/index.js";
+import { createPipelined, createPsmrParts, createPsmrThread } from "#src/execution/index.js";
 import {
   BlockKind,
   CheckpointDamagedError,
+  declaredMapping,
   type Digest,
   emptyRun,
   type ExecutionModel,
@@ -22,6 +23,8 @@ import {
   ValueReader,
   writeValue,
 } from "#src/service/index.js";
+import { cutOf, planOf } from "../../execution/psmr-check.js";
+import { PsmrReplica } from "../../execution/psmr-replica.js";
 import { Replica } from "../../execution/replica.js";
 import { writeCommand as writeBtree } from "../../service/btree-command.js";
 import { definedRun } from "../../service/defined-run.js";
@@ -288,6 +291,31 @@ function replicatedTarget(): FuzzTarget {
   };
 }
 
+/** The part of thread 1 of 3 in a checkpoint. */
+function psmrTarget(): FuzzTarget {
+  const parts = createPsmrParts(3);
+  const { options } = planOf(1, { threads: 3 });
+  const service = new Btree(options);
+  const make = (): ReturnType<typeof createPsmrThread> =>
+    createPsmrThread(parts, 1, service, declaredMapping(service, 3));
+  let thread = make();
+  return {
+    name: "psmr-part",
+    what: "the part of a thread of P-SMR in a checkpoint: positions, sessions of two streams",
+    corpus: [4, 7].map((seed) => {
+      const plan = planOf(seed, { threads: 3, all: 6, own: 6, preload: 0 });
+      return cutOf(new PsmrReplica(plan), new Prng(seed)).parts[1] as Uint8Array;
+    }),
+    decode: restorer(
+      () => (thread = make()).restore(),
+      () => {
+        const { executed, executedAll, sessions } = thread.inspect();
+        assert.ok(executed >= 0 && executedAll >= 0 && sessions >= 0);
+      },
+    ),
+  };
+}
+
 export function stateTargets(): readonly FuzzTarget[] {
   return [
     value,
@@ -299,5 +327,6 @@ export function stateTargets(): readonly FuzzTarget[] {
     stateTarget("counter", () => counter.create(), []),
     stateTarget("user", () => definedService(bank, userCode).create(), userCorpus),
     replicatedTarget(),
+    psmrTarget(),
   ];
 }
