@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Prng } from "#src/base/index.js";
 import { Waiting } from "#src/execution/index.js";
+import { coarseMapping, ReplyStatus } from "#src/model/index.js";
 import { cutOf, digestOf, planOf, restored, runAgainstOracle } from "./psmr-check.js";
 import { writtenPlan } from "./psmr-plan.js";
 import { PsmrReplica } from "./psmr-replica.js";
@@ -95,6 +96,33 @@ describe("P-SMR: checkpoints", () => {
     assert.throws(give(checkpoint.parts[0] as Uint8Array), refused);
     for (let length = 0; length < part.length; length += 7) assert.throws(give(part.subarray(0, length)), refused);
     assert.throws(give(Uint8Array.of(...part, 0)), refused);
+  });
+});
+
+describe("P-SMR: mapping", () => {
+  test("with the coarse one reads execute in any thread, and all else in g_all", () => {
+    const key = 5n;
+    const plan = writtenPlan(3, 300, [
+      { stream: 0, commands: [{ operation: "insert", key, value: 1n }] },
+      { stream: 1, commands: [{ operation: "read", key }] },
+      { stream: 3, commands: [{ operation: "read", key }] },
+      { stream: 2, commands: [{ operation: "update", key, value: 2n }] },
+      { stream: 0, commands: [{ operation: "update", key, value: 3n }] },
+      { stream: 2, commands: [{ operation: "read", key }] },
+    ]);
+    for (let seed = 1; seed <= 10; seed++) {
+      const replica = new PsmrReplica(plan, { mapping: coarseMapping });
+      replica.run(new Prng(seed));
+      assert.equal(replica.complaint(), null);
+      // The header of a reply block is 32 bytes, with the status behind 24; the value of a read is at 8 behind that.
+      const status = (block: string): number => Buffer.from(replica.answers.get(block) ?? "", "hex").readUInt8(24);
+      const value = (block: string): number =>
+        Buffer.from(replica.answers.get(block) ?? "", "hex").readUInt32LE(32 + 8);
+      assert.equal(status("2/1/0"), ReplyStatus.misrouted, "an update through a group");
+      assert.deepEqual([value("1/1/0"), value("3/1/0")], [1, 1]);
+      assert.equal(status("0/3/0"), ReplyStatus.ok);
+      assert.equal(status("2/2/0"), ReplyStatus.retry, "what was refused has left a gap");
+    }
   });
 });
 
