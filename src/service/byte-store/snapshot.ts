@@ -16,7 +16,9 @@ const ENTRY_HEADER_BYTES = 16;
 const SLICE_ENTRIES_MAX = 16_384;
 /** Bytes of a piece of what was saved. A longer entry gets a piece of its own. */
 const PIECE_BYTES = 256 * 1024;
-const PIECE_BYTES_MAX = PIECE_BYTES + ENTRY_HEADER_BYTES + ENTRY_KEY_BYTES_MAX + ENTRY_VALUE_BYTES_MAX;
+const PIECE_BYTES_MAX = ENTRY_HEADER_BYTES + ENTRY_KEY_BYTES_MAX + ENTRY_VALUE_BYTES_MAX;
+/** Pieces that were written and are kept for what is saved next: as many as a slice or two brings out. */
+const PIECES_SPARE_MAX = 8;
 
 /**
  * The entries as they were when it was made. It walks them by number; an entry that is about to change before the walk has
@@ -36,6 +38,7 @@ export class StoreSource implements SnapshotSource, Witness {
   readonly #passed: Uint8Array;
   /** What was saved, and how much of the first piece has been written. */
   readonly #saved: ByteWriter[] = [];
+  readonly #spare: ByteWriter[] = [];
   #written = 0;
   #begun = false;
   #closed = false;
@@ -75,6 +78,7 @@ export class StoreSource implements SnapshotSource, Witness {
     if (this.#closed) return;
     this.#closed = true;
     this.#saved.length = 0;
+    this.#spare.length = 0;
     const { witnesses } = this.#contents;
     witnesses.splice(witnesses.indexOf(this), 1);
   }
@@ -82,12 +86,18 @@ export class StoreSource implements SnapshotSource, Witness {
   onChange(entry: number): void {
     if (entry >= this.#limit || entry < this.#at || this.#hasPassed(entry)) return;
     this.#pass(entry);
-    let piece = this.#saved[this.#saved.length - 1];
-    if (piece === undefined || piece.length >= PIECE_BYTES) {
-      piece = new ByteWriter(PIECE_BYTES, PIECE_BYTES_MAX);
-      this.#saved.push(piece);
-    }
-    this.#write(entry, piece);
+    const { entries } = this.#contents;
+    this.#write(entry, this.#room(ENTRY_HEADER_BYTES + entries.keyLength(entry) + entries.valueLength(entry)));
+  }
+
+  /** The piece that the next saved entry goes to. None ever grows, which would copy what it holds. */
+  #room(bytes: number): ByteWriter {
+    const last = this.#saved[this.#saved.length - 1];
+    if (last !== undefined && last.length + bytes <= last.bytes.length) return last;
+    const spare = bytes <= PIECE_BYTES ? this.#spare.pop() : undefined;
+    const piece = spare ?? new ByteWriter(Math.max(PIECE_BYTES, bytes), PIECE_BYTES_MAX);
+    this.#saved.push(piece);
+    return piece;
   }
 
   onAdd(entry: number): void {
@@ -110,6 +120,10 @@ export class StoreSource implements SnapshotSource, Witness {
       if (end < piece.length) return;
       this.#saved.shift();
       this.#written = 0;
+      if (piece.bytes.length === PIECE_BYTES && this.#spare.length < PIECES_SPARE_MAX) {
+        piece.clear();
+        this.#spare.push(piece);
+      }
     }
   }
 
