@@ -128,6 +128,25 @@ describe("damaged records of a voter (DESIGN safety rule 1)", () => {
     assert.equal(values(group.leader).at(-1), "e");
   });
 
+  it("what was fetched again is durable before the replica promises: it may be the only copy that is left but one", () => {
+    const { group, members } = elected(3);
+    const [leader, second] = members as [Member, Member];
+    for (const text of ["a", "b", "c"]) {
+      leader.propose(text);
+      group.run(100);
+    }
+    second.crash();
+    damage(second, (instance) => instance === 2);
+    second.diskStalled = true;
+    second.restart();
+    group.run(2000);
+    assert.deepEqual(values(second), ["a", "b", "c"]);
+    assert.equal(second.protocol.inspect().role, "recovering");
+    second.diskStalled = false;
+    group.run(200);
+    assert.notEqual(second.protocol.inspect().role, "recovering");
+  });
+
   it("in an idle group what is awaited gets decided", () => {
     const { group, members } = elected(3);
     const [leader, second] = members as [Member, Member];

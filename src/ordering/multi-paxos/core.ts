@@ -80,8 +80,13 @@ export class Core {
   floorInstance: Instance = 0;
   floorBallot: Ballot = 0;
   rejoinedNonce = 0;
-  /** Values through here were trimmed or installed away: this log can't say what this replica voted for below. */
+  /**
+   * Values through here were trimmed or installed away, or lost with damaged records: this log can't say what this replica voted
+   * for below.
+   */
   forgottenThrough: Instance = 0;
+  /** Everything decided through `forgottenThrough` is on this replica's disk again. */
+  regained = true;
 
   wallBaseMs = 0;
   wallBaseAt = 0;
@@ -141,12 +146,12 @@ export class Core {
 
   /**
    * True if a promise of this replica may count: it reports what was accepted above the delivered prefix, so that prefix has
-   * to reach past everything whose votes it no longer holds. It does unless the checkpoint that covered them was lost.
+   * to reach past everything whose votes it no longer holds. It does unless the checkpoint that covered them was lost, or
+   * records of them. It has to do so durably: of a value that this replica had voted for, the only copy may be the one that it
+   * was fetched from.
    */
   get mayPromise(): boolean {
-    return (
-      this.voter && Math.max(this.decided, this.log.trimmed) >= Math.max(this.floorInstance, this.forgottenThrough)
-    );
+    return this.voter && this.regained && Math.max(this.decided, this.log.trimmed) >= this.floorInstance;
   }
 
   /** True if a vote of this replica for the instance in the ballot may leave it. */

@@ -116,6 +116,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     assert(this.#started !== (event.kind === "start"), `event ${event.kind} out of place`);
     this.#dispatch(event);
     if (this.#rejoin.active) this.#rejoin.settle();
+    else if (!core.regained) this.#rejoin.regain();
     this.#coordinator.settle();
     if (event.kind === "turn" || event.kind === "tick" || event.kind === "start") this.#rest();
     this.#look();
@@ -263,6 +264,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         else entry.ballot = CHOSEN_BALLOT;
       }
     }
+    core.regained = Math.max(core.decided, core.log.trimmed) >= core.forgottenThrough;
     this.#coordinator.next = core.log.highest + 1;
     if (recovered.amnesiaNonce !== 0 && recovered.amnesiaNonce !== core.rejoinedNonce) {
       this.#rejoin.start(recovered.amnesiaNonce);

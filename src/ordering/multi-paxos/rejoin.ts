@@ -11,6 +11,8 @@ import type { IncarnationReply, MultiPaxosRecord, RejoinReply } from "./message.
  *    the incarnations they know of others, which are forgotten here too.
  * 3. Hold the state through the highest such instance, durably.
  * 4. Store the two maxima and the incarnation; vote only above them from then on.
+ *
+ * A replica that knows which votes it may have forgotten needs only step 3 for these (`Core.forgottenThrough`).
  */
 export class Rejoin {
   readonly #core: Core;
@@ -21,6 +23,7 @@ export class Rejoin {
   #floorBallot: Ballot = 0;
   #floorInstance: Instance = 0;
   readonly #answered = new Set<ReplicaId>();
+  #regaining = false;
   /**
    * The record of the rejoin on its way to the disk. A segment of the log that begins meanwhile carries it on, or it would go
    * with the segment that it was written to.
@@ -128,6 +131,17 @@ export class Rejoin {
       core.incarnations[core.self - 1] = incarnation;
       core.voter = true;
       core.out.trace(TraceCode.rejoined, incarnation, this.#floorInstance, this.#floorBallot);
+    });
+  }
+
+  /** Called when the decided prefix of a voter may have grown that has lost values: once it has them, they are made durable. */
+  regain(): void {
+    const core = this.#core;
+    if (this.#regaining || core.decided < core.forgottenThrough) return;
+    this.#regaining = true;
+    // What the prefix consists of was persisted before this record, or is in a durable checkpoint.
+    core.persist({ kind: "position", decided: core.decided, trimmed: core.log.trimmed }, [], () => {
+      core.regained = true;
     });
   }
 
