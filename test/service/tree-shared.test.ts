@@ -179,6 +179,7 @@ describe("a tree that threads share", () => {
     assert.throws(() => second.snapshot(), /only the first thread/);
     assert.throws(() => second.publish(true), /only the first thread/);
     assert.throws(() => first.share(2, BYTES_MAX), /shared once/);
+    assert.throws(() => first.restore(), /before threads share it/);
     assert.throws(() => new Btree().share(SHARING_THREADS_MAX + 1, BYTES_MAX), /1 to 31 threads/);
     // One chunk of nodes does not hold the copies of all leaves for so many snapshots.
     const small = new Btree();

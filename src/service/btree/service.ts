@@ -223,7 +223,9 @@ export class Btree implements SharedService {
     return new WordSource(this.#tree);
   }
 
+  /** Only before threads share the tree: their views would keep the former one. */
   restore(): SnapshotSink {
+    assert(!this.#tree.isShared, "a tree is restored before threads share it");
     return new WordSink((tree) => {
       this.#tree = tree;
     });

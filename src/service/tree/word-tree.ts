@@ -89,6 +89,10 @@ export class WordTree extends Tree {
     return tree;
   }
 
+  get isShared(): boolean {
+    return this.#memory !== null;
+  }
+
   /** Puts what this thread has changed where the others find it; `alone` in thread 0 while all others wait at a barrier. */
   publish(alone: boolean): void {
     const memory = this.#memory;
