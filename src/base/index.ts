@@ -1,9 +1,10 @@
 /**
- * base: the smallest pieces everything else stands on: bounded byte writers, assertions, seeded randomness, hashes,
+ * base: the smallest pieces everything else stands on: bounded byte writers, copies of bytes, assertions, seeded randomness, hashes,
  * a heap, a ring and a byte queue. Nothing here knows what replication is.
  */
 export { assert, unreachable, AssertionError } from "./assert.js";
 export { ByteQueue } from "./byte-queue.js";
+export { ByteSlab } from "./byte-slab.js";
 export { ByteWriter, CapacityError, decodeUtf8, encodeUtf8, latin1 } from "./bytes.js";
 export { Heap } from "./heap.js";
 export { fnv1a, Hash64, hashBytes, hashText, mix32 } from "./hash.js";

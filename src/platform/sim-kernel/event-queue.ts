@@ -20,33 +20,35 @@ export interface SimEvent {
 export class EventQueue {
   /** A binary heap. Whether one event comes before another is spelt out where it is asked, since a call costs more. */
   readonly #heap: SimEvent[] = [];
-  #present: SimEvent[] = [];
-  /** Events of `#present` that have been taken. */
+  /** Those from `#taken` to `#added` are waiting. It is not shortened when it is empty, since that costs more than an event. */
+  readonly #present: (SimEvent | undefined)[] = [];
   #taken = 0;
+  #added = 0;
   #order = 0;
 
   /** `at` is not before `now`, the time of the event that was taken last. */
   add(now: number, at: number, process: SimProcess | null, run: () => void): void {
     const event = { at, order: this.#order++, process, run };
-    if (at === now) this.#present.push(event);
+    if (at === now) this.#present[this.#added++] = event;
     else this.#push(event);
   }
 
   /** The next event, which stays; undefined if there is none. */
   peek(): SimEvent | undefined {
     const first = this.#heap[0];
-    const present = this.#present[this.#taken];
-    if (present === undefined) return first;
+    if (this.#taken === this.#added) return first;
+    const present = this.#present[this.#taken] as SimEvent;
     return first === undefined || first.at > present.at ? present : first;
   }
 
   /** Takes the event that `peek` gave. */
   take(event: SimEvent): void {
-    if (event !== this.#present[this.#taken]) this.#pop();
-    else if (++this.#taken === this.#present.length) {
-      this.#present.length = 0;
-      this.#taken = 0;
+    if (this.#taken === this.#added || event !== this.#present[this.#taken]) {
+      this.#pop();
+      return;
     }
+    this.#present[this.#taken++] = undefined;
+    if (this.#taken === this.#added) this.#taken = this.#added = 0;
   }
 
   #push(event: SimEvent): void {

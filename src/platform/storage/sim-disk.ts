@@ -1,4 +1,4 @@
-import { assert, KiB, type Prng } from "../../base/index.js";
+import { assert, ByteSlab, KiB, type Prng } from "../../base/index.js";
 import type { SimKernel, SimProcess } from "../sim-kernel/index.js";
 import {
   batchHeaderBytes,
@@ -88,6 +88,9 @@ export class SimDisk {
   /** Writes that have landed in a wrong place, and reads that were answered wrongly. */
   misdirected = 0;
   misreads = 0;
+
+  /** Writes that are not durable yet. */
+  readonly slab = new ByteSlab();
 
   readonly #entries = new Map<string, SimFile>();
   readonly #durableEntries = new Map<string, SimFile>();
@@ -456,7 +459,7 @@ class SimStoredFile implements StoredFile {
       return;
     }
     // What the file holds from now on is the bytes as they are now; changing them before `done` would be a bug elsewhere.
-    const write = this.#file.write(offset, new Uint8Array(bytes.subarray(start, stop)));
+    const write = this.#file.write(offset, this.#disk.slab.copy(bytes, start, stop));
     this.#fs.operate(
       () => {
         write.landed = true;

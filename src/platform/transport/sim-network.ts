@@ -3,7 +3,7 @@
  * do, or worse. Everything random comes from forks of the kernel's generator; every frame travels as the bytes it would be
  * on a real wire, cut into chunks at random places.
  */
-import { assert, ByteWriter, MiB, type Prng } from "../../base/index.js";
+import { assert, ByteSlab, ByteWriter, MiB, type Prng } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
 import type { FrameHandlers, FramePort } from "../port.js";
 import type { SimKernel, SimProcess } from "../sim-kernel/index.js";
@@ -105,6 +105,8 @@ export class SimNetwork {
   readonly kernel: SimKernel;
   /** @internal */
   readonly pool = new HeldPool();
+  /** @internal What is on its way. */
+  readonly slab = new ByteSlab();
   readonly #prng: Prng;
   #defaults: SimLinkSettings;
   readonly #routes = new Map<string, Route>();
@@ -484,7 +486,7 @@ class SimEnd implements FrameSink {
       return;
     }
     const route = this.out;
-    const bytes = this.collecting.toBytes();
+    const bytes = this.#network.slab.copy(this.collecting.bytes, 0, length);
     this.collecting.clear();
     this.inFlightBytes += length;
     if (this.inFlightBytes * 2 > route.settings.inFlightBytesMax) this.overfull = true;
@@ -534,11 +536,11 @@ class SimEnd implements FrameSink {
 
   #sendFrames(bytes: Uint8Array, route: Route): void {
     const { kernel, prng, counts } = this.#network;
-    const view = new DataView(bytes.buffer);
+    const view = viewOf(bytes);
     const { other } = this;
     for (let start = 0; start < bytes.length;) {
       const length = view.getUint32(start, true);
-      const frame = bytes.slice(start, start + length);
+      const frame = bytes.subarray(start, start + length);
       start += length;
       if (route.cut || prng.chance(route.settings.lossProbability)) {
         if (!route.cut) counts.lost++;
@@ -581,7 +583,7 @@ class SimEnd implements FrameSink {
 
   #read(bytes: Uint8Array): void {
     const { prng, kernel } = this.#network;
-    const view = new DataView(bytes.buffer);
+    const view = viewOf(bytes);
     // The checksum of the first frame stands for the bytes.
     kernel.trace.u32(bytes.length).u32(this.#reader.heldCapacity === 0 ? view.getUint32(4, true) : 0);
     let at = 0;
@@ -602,6 +604,10 @@ class SimEnd implements FrameSink {
       if (this.up && this.port.running) this.port.handlers?.onDrain(this.link as number);
     });
   }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 type Purpose =

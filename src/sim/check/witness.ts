@@ -1,4 +1,4 @@
-import { hashBytes, latin1, MiB } from "../../base/index.js";
+import { ByteSlab, hashBytes, latin1, MiB } from "../../base/index.js";
 import {
   BATCH_BLOCKS_MAX,
   BATCH_HEADER_BYTES,
@@ -131,6 +131,7 @@ export class WitnessChecker {
   readonly #reference: ReferenceModel;
   readonly #options: Required<WitnessOptions>;
   readonly #violations: WitnessViolation[] = [];
+  readonly #slab = new ByteSlab();
 
   /** Highest instance that was told of, and the one through which the model has executed. */
   #frontier: Instance = 0;
@@ -203,7 +204,7 @@ export class WitnessChecker {
       });
     }
     if (this.#forgetOldest(this.#blocks)) this.#blocksForgotten = true;
-    this.#waiting.push({ instance, batch: bytes.slice(start, end), executed });
+    this.#waiting.push({ instance, batch: this.#slab.copy(bytes, start, end), executed });
     this.#waitingBytes += end - start;
     const { lagInstancesMax, lagBytesMax } = this.#options;
     while (this.#frontier - this.#applied > lagInstancesMax || this.#waitingBytes > lagBytesMax) this.#applyNext();

@@ -1,4 +1,4 @@
-import type { ByteWriter } from "../../base/index.js";
+import { ByteSlab, type ByteWriter } from "../../base/index.js";
 import {
   type Batch,
   BATCH_BLOCKS_MAX,
@@ -138,6 +138,7 @@ class Reporter {
   readonly #witness: WitnessChecker;
   readonly #replica: ReplicaId;
   readonly #inner: ExecutionModel;
+  readonly #slab = new ByteSlab();
   readonly #batches = new Map<Instance, Batch>();
   readonly #reads = new Map<string, Uint8Array>();
   #executed: ExecutedBlock[] = [];
@@ -163,7 +164,7 @@ class Reporter {
     this.#commands = false;
     const instance = Math.floor(position / BATCH_BLOCKS_MAX);
     if (!this.#witness.wants(instance)) return;
-    this.#executed.push({ index: position % BATCH_BLOCKS_MAX, reply: bytes.slice(at, length) });
+    this.#executed.push({ index: position % BATCH_BLOCKS_MAX, reply: this.#slab.copy(bytes, at, length) });
   }
 
   onExecuted(through: Instance): void {
@@ -179,7 +180,7 @@ class Reporter {
   }
 
   onRead(route: number, { bytes, view, start, end }: Span): void {
-    this.#reads.set(`${route} ${blockSequence(view, start)}`, bytes.slice(start, end));
+    this.#reads.set(`${route} ${blockSequence(view, start)}`, this.#slab.copy(bytes, start, end));
     if (this.#reads.size <= READS_MAX) return;
     for (const oldest of this.#reads.keys()) {
       this.#reads.delete(oldest);
@@ -192,6 +193,6 @@ class Reporter {
     const block = this.#reads.get(name);
     const status = replyStatus(view, at);
     if (block === undefined || (status !== ReplyStatus.ok && status !== ReplyStatus.split)) return;
-    this.#witness.onRead(this.#replica, this.#inner.inspect().executed, block, bytes.slice(at, length));
+    this.#witness.onRead(this.#replica, this.#inner.inspect().executed, block, this.#slab.copy(bytes, at, length));
   }
 }

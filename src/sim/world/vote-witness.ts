@@ -42,9 +42,17 @@ interface Telling {
   readonly told: Map<Instance, Ballot>;
 }
 
+/** A value is told by its hash. */
 interface Vote {
   readonly instance: Instance;
-  readonly key: string;
+  readonly ballot: Ballot;
+  readonly hash: number;
+}
+
+/** The replicas, as bits, that have had this vote durable. */
+interface Voters {
+  readonly vote: Vote;
+  replicas: number;
 }
 
 /**
@@ -61,8 +69,8 @@ export class VoteWitness {
   readonly #codec: ProtocolCodec<unknown, unknown>;
   readonly #majority: number;
   readonly #scratch = new BatchArena(64 * 1024, 1);
-  /** Replicas (as bits) that have had this vote durable: by instance, then by ballot and hash of the value. */
-  readonly #votes = new Map<Instance, Map<string, number>>();
+  /** By instance the different votes for it, of which there are few. */
+  readonly #votes = new Map<Instance, Voters[]>();
   readonly #decided = new Map<Instance, number>();
   readonly #promised = new Map<ReplicaId, Ballot>();
   /** Of each replica the votes it has said, above what its last promise held as decided. */
@@ -98,9 +106,7 @@ export class VoteWitness {
     const votes = this.#votes.get(instance);
     this.#votes.delete(instance);
     let most = 0;
-    for (const [key, voters] of votes ?? []) {
-      if (key.endsWith(`:${hash}`)) most = Math.max(most, bits(voters));
-    }
+    for (const { vote, replicas } of votes ?? []) if (vote.hash === hash) most = Math.max(most, bits(replicas));
     if (most >= this.#majority) return;
     throw new WorldViolation(
       "decided-is-durable",
@@ -142,7 +148,8 @@ export class VoteWitness {
             while (confirmed < pending.length && (pending[confirmed] as { position: number }).position <= position) {
               confirmed++;
             }
-            for (const { vote } of pending.splice(0, confirmed)) this.#durable(replica, vote);
+            for (let i = 0; i < confirmed; i++) this.#durable(replica, (pending[i] as { vote: Vote }).vote);
+            if (confirmed > 0) pending.splice(0, confirmed);
             handlers.onDurable(position);
           },
         }),
@@ -196,17 +203,26 @@ export class VoteWitness {
     let vote: Vote | null = null;
     if (kind === "accepted") {
       const hash = hashBytes(batch.bytes, batch.start, batch.end, VALUE_HASH_SEED);
-      vote = { instance, key: `${ballot}:${hash}` };
+      vote = { instance, ballot, hash };
     }
     this.#codec.forget(record, this.#scratch);
     return vote;
   }
 
-  #durable(replica: ReplicaId, { instance, key }: Vote): void {
-    if (this.#decided.has(instance)) return;
-    let votes = this.#votes.get(instance);
-    if (votes === undefined) this.#votes.set(instance, (votes = new Map<string, number>()));
-    votes.set(key, (votes.get(key) ?? 0) | (1 << (replica - 1)));
+  #durable(replica: ReplicaId, vote: Vote): void {
+    if (this.#decided.has(vote.instance)) return;
+    const replicas = 1 << (replica - 1);
+    const votes = this.#votes.get(vote.instance);
+    if (votes === undefined) {
+      this.#votes.set(vote.instance, [{ vote, replicas }]);
+      return;
+    }
+    for (const known of votes) {
+      if (known.vote.ballot !== vote.ballot || known.vote.hash !== vote.hash) continue;
+      known.replicas |= replicas;
+      return;
+    }
+    votes.push({ vote, replicas });
   }
 
   #onSaid(replica: ReplicaId, kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): void {
