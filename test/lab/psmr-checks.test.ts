@@ -85,8 +85,8 @@ describe("lab: rules on P-SMR", () => {
   test("pays-for-barriers and run-barriers-recover", () => {
     assert.equal(paysForBarriers(dependent(60, 95)).holds, true);
     assert.equal(paysForBarriers(dependent(101, 95)).holds, false);
-    assert.equal(runBarriersRecover(dependent(60, 95)).holds, true);
-    assert.equal(runBarriersRecover(dependent(60, 89)).holds, false);
+    assert.equal(runBarriersRecover(dependent(60, 95), COSTS).holds, true);
+    assert.equal(runBarriersRecover(dependent(60, 89), COSTS).holds, false);
     const simulated = [
       row({ mode: "sim", throughput: 100, system: "sequential", dependent_percent: 100 }),
       ...[2, 4, 8, 16].map((threads, i) =>

@@ -175,7 +175,7 @@ const dependent: Design = {
     { system: "psmr", threads: 2, dependent: 100, barrier: "run" },
   ],
   simulated: [{ dependent: 100, threads: SIMULATED_THREADS, barriers: ["run", "command"] }],
-  checks: (rows) => [paysForBarriers(rows), runBarriersRecover(rows)],
+  checks: (rows, costs) => [paysForBarriers(rows), runBarriersRecover(rows, costs)],
   plots: (rows) => [
     {
       title: "Throughput with dependent commands only",

@@ -33,8 +33,8 @@ const QUICK: Sizes = {
   barrierCommands: 120_000,
   windowCommands: 256,
   repetitions: 5,
-  budgetMs: 20_000,
-  simulatedCommands: 120_000,
+  budgetMs: 10_000,
+  simulatedCommands: 60_000,
 };
 
 export function sizesOf({ quick, sizes }: ExperimentRun): Sizes {
