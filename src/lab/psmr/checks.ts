@@ -162,7 +162,12 @@ export function monotone(rows: readonly RateRow[]): Check {
     const name = mode === "real" ? "real, K = 2" : `sim, K = ${PAPER_THREADS}, conditional`;
     const rises = points.filter(([, y], i) => i > 0 && y > (points[i - 1]?.[1] ?? 0)).map(([x]) => `${x} %`);
     const list = points.map(([x, y]) => `${x} %: ${rate(y)}`).join(", ");
-    clauses.push({ text: `${list} (${name})`, holds: rises.length === 0, reason: `it rises at ${rises.join(", ")}` });
+    const busy = disturbance(rows.filter((row) => row.mode === mode));
+    clauses.push({
+      text: `${list} (${name})`,
+      holds: rises.length === 0,
+      reason: `it rises at ${rises.join(", ")}${busy === undefined ? "" : `; ${busy}`}`,
+    });
     const slopes = points.slice(1).map(([x, y], i) => {
       const [beforeX, beforeY] = points[i] as [number, number];
       return { through: x, fall: (beforeY - y) / (x - beforeX) };
@@ -240,7 +245,7 @@ export function skewCosts(rows: readonly RateRow[]): Check {
       clauses.push({
         text: `Zipf ${rate(range.throughput)} against ${rate(uniform)}, busiest thread ${share} % (${name})`,
         holds: range.throughput < uniform,
-        reason: mode === "real" ? cached : "the load is even",
+        reason: mode === "real" ? (disturbance([range]) ?? cached) : "the load is even",
       });
       const lossRange = 1 - range.throughput / uniform;
       const lossHash = 1 - of("zipf", "hash").throughput / of("uniform", "hash").throughput;
