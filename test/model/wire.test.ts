@@ -185,7 +185,7 @@ describe("damaged bytes that a check lets through can be read and executed:", ()
             reply += bytes;
           }
           assert.equal(reply, length);
-          assert.ok(own.getUint8(24) <= ReplyStatus.split && own.getUint8(25) <= BlockKind.read);
+          assert.ok(own.getUint8(24) <= ReplyStatus.misrouted && own.getUint8(25) <= BlockKind.read);
         }
       }),
       { numRuns: RUNS },
