@@ -121,7 +121,7 @@ const planted: readonly Bug[] = [
     invariant: "linearizability",
     also: SEEN_BY_CLIENTS,
     description: "A replica that believes to lead answers reads without asking a majority.",
-    seeds: [1, 120],
+    seeds: [31, 150],
     arguments: { service: "kv", replicas: 3, faults: ["pause", "reset"] },
     plant: readsUnconfirmed,
   },
