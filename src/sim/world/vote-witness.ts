@@ -225,6 +225,13 @@ export class VoteWitness {
     votes.push({ vote, replicas });
   }
 
+  /** A majority has had one and the same vote durable, whether or not anybody has found out. */
+  #isChosen(instance: Instance): boolean {
+    if (this.#decided.has(instance)) return true;
+    for (const { replicas } of this.#votes.get(instance) ?? []) if (bits(replicas) >= this.#majority) return true;
+    return false;
+  }
+
   #onSaid(replica: ReplicaId, kind: number, bytes: Uint8Array, view: DataView, start: number, end: number): void {
     if (kind > 63 || this.#silent.has(kind)) return;
     const message = this.#codec.decode(kind, bytes, view, start, end) as Said | null;
@@ -255,6 +262,8 @@ export class VoteWitness {
   }
 
   #voted(replica: ReplicaId, instance: Instance, ballot: Ballot): void {
+    // A vote for what is chosen already need not be told: every promise quorum has one who tells of the votes that chose it.
+    if (this.#isChosen(instance)) return;
     let said = this.#said.get(replica);
     if (said === undefined) this.#said.set(replica, (said = new Map<Instance, Ballot>()));
     if (ballot > (said.get(instance) ?? -1)) said.set(instance, ballot);
