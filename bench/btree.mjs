@@ -1,6 +1,7 @@
 // The btree service alone, without ordering or network: ns of CPU per command, bytes per key, slices of a checkpoint.
 // Run after the build: `node --expose-gc bench/btree.mjs [--json] [keys...]`, with 10000000 for the memory budget.
-// Keys are inserted in random order. `one by one` hands the service runs of one command, so that no leaves are looked for
+// Keys lie evenly over all 64 bits, as those of `synod bench` do, so that high words tell them apart; with `--near` they are the
+// numbers from 0 on, so that low words do. They are inserted in random order. `one by one` hands the service runs of one command, so that no leaves are looked for
 // together; the other rows have runs of 512, interleaved with it in the same process.
 
 import { ByteWriter } from "../dist/base/index.js";
@@ -12,6 +13,9 @@ const runs = 200;
 const repetitions = 9;
 const warmUps = 3;
 const json = process.argv.includes("--json");
+const near = process.argv.includes("--near");
+/** Distance of neighbouring keys in their upper word. */
+let spacing = 1;
 const sizes = process.argv
   .slice(2)
   .filter((argument) => /^\d+$/.test(argument))
@@ -51,11 +55,11 @@ function writeCommand(writer, operation, key, last, pairs) {
   const { view } = writer;
   view.setUint32(at, bytes, true);
   view.setUint32(at + 4, operation, true);
-  view.setUint32(at + 8, key, true);
-  view.setUint32(at + 12, 0, true);
+  view.setUint32(at + 8, near ? key : 0, true);
+  view.setUint32(at + 12, near ? 0 : key * spacing, true);
   if (last === undefined) return;
   view.setUint32(at + 16, last, true);
-  view.setUint32(at + 20, 0, true);
+  view.setUint32(at + 20, operation === BtreeOperation.range ? last : 0, true);
   if (operation === BtreeOperation.range) view.setUint32(at + 24, pairs, true);
 }
 
@@ -111,6 +115,7 @@ function fact(keys, name, value, unit) {
 }
 
 for (const keys of sizes.length > 0 ? sizes : [20_000, 1_000_000]) {
+  spacing = Math.floor(4_294_967_296 / keys);
   const order = shuffled(keys);
   globalThis.gc?.();
   const before = process.memoryUsage.rss();

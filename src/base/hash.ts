@@ -35,6 +35,29 @@ export function hashBytes(bytes: Uint8Array, start: number, end: number, seed: n
   return mix32(h ^ (end - start));
 }
 
+/**
+ * 32-bit hash of `bytes[start, end)`, another than that of `hashBytes`: four bytes at a time, a third of its cost where there are
+ * more than a few.
+ */
+export function hashLong(bytes: Uint8Array, start: number, end: number, seed: number): number {
+  let h = seed | 0;
+  let at = start;
+  for (const words = end - 3; at < words; at += 4) {
+    const word =
+      (bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24);
+    h = Math.imul(h ^ word, 0x9e3779b1);
+    h = (h << 13) | (h >>> 19);
+  }
+  for (; at < end; at++) {
+    h = Math.imul(h ^ (bytes[at] as number), 0x9e3779b1);
+    h = (h << 13) | (h >>> 19);
+  }
+  return mix32(h ^ (end - start));
+}
+
 /** A running 64-bit hash in two lanes, for trace digests and chained states. Order matters. */
 export class Hash64 {
   high = 0x9e3779b9;

@@ -7,7 +7,7 @@ export { ByteQueue } from "./byte-queue.js";
 export { ByteSlab } from "./byte-slab.js";
 export { ByteWriter, CapacityError, decodeUtf8, encodeUtf8, latin1 } from "./bytes.js";
 export { Heap } from "./heap.js";
-export { fnv1a, Hash64, hashBytes, hashText, mix32 } from "./hash.js";
+export { fnv1a, Hash64, hashBytes, hashLong, hashText, mix32 } from "./hash.js";
 export { Prng } from "./prng.js";
 export { Ring } from "./ring.js";
 export { KiB, MiB } from "./units.js";

@@ -1,5 +1,5 @@
 // Hot file: each ordered block passes here once. One copy of its reply block and nothing else is allocated.
-import { assert, hashBytes, mix32 } from "../../base/index.js";
+import { assert, hashLong, mix32 } from "../../base/index.js";
 import type { Position, SessionId } from "../../model/index.js";
 import type { ReplicatedStateOptions } from "./config.js";
 import { LaneSum } from "./lane-sum.js";
@@ -115,7 +115,7 @@ export class SessionTable {
     const copy = bytes.slice(at, end);
     this.#append(
       session,
-      new RememberedReply(session.id, first, count, position, copy, hashBytes(copy, 0, copy.length, 7)),
+      new RememberedReply(session.id, first, count, position, copy, hashLong(copy, 0, copy.length, 7)),
     );
     const { sessionRepliesMax, sessionReplyBytesMax, replyBytesMax } = this.#options;
     const { replies } = session;

@@ -1,4 +1,4 @@
-import { ByteQueue, type ByteWriter, hashBytes } from "../../base/index.js";
+import { ByteQueue, type ByteWriter, hashLong } from "../../base/index.js";
 import {
   BLOCK_COMMANDS_MAX,
   CheckpointDamagedError,
@@ -240,7 +240,7 @@ export class StateSink implements SnapshotSink {
     if (checkReply(input.view, start, start + length) !== length) throw damaged("a reply block is malformed");
     const bytes = input.bytes.slice(start, start + length);
     session.replies.push(
-      new RememberedReply(session.id, first, count, position, bytes, hashBytes(bytes, 0, bytes.length, 7)),
+      new RememberedReply(session.id, first, count, position, bytes, hashLong(bytes, 0, bytes.length, 7)),
     );
     this.#replyBytes += length;
     this.#repliesLeft--;

@@ -24,7 +24,8 @@ const ROOT = 4;
  *
  * The shape follows from the sequence of changes alone, never from node numbers, memory, marks or undone changes:
  * - A full node splits in the middle; at the right edge of the tree all but the last item stay, so that keys that arrive in
- *   ascending order leave full nodes behind.
+ *   ascending order leave full nodes behind. If the new item comes near the end elsewhere, the fewest items
+ *   allowed go to the right, so that several ascending sequences at once leave nodes behind that are fuller than half.
  * - A node with fewer than `minimum` items after a removal merges with its left sibling (the first child with its right
  *   one) if both together have `mergedMax` items at most; else both get half.
  *
@@ -239,7 +240,8 @@ export abstract class Tree {
     if (level === this.height) this.#growRoot();
     else if (this.countOf(path[level + 1] as number) === this.innerCapacity) this.#split(level + 1, rightEdge);
     const count = this.countOf(node);
-    const kept = rightEdge ? count - 1 : count >>> 1;
+    const late = 4 * (slots[level] as number) >= 3 * count;
+    const kept = rightEdge ? count - 1 : late ? count - this.minimum(level) : count >>> 1;
     const right = this.allocate(level);
     this.touch(node);
     this.leave(node);

@@ -27,6 +27,9 @@ const COUNT_WORD = ARENA_WORDS + 3;
 const SHAPE_WORD = ARENA_WORDS + 4;
 const ENTRIES_SUM = ARENA_SUMS;
 
+/** Fewer keys than this are cheaper to look for one by one. */
+const TOGETHER_MIN = 3;
+
 const UPDATED = 8;
 const INSERTED = 9;
 const REMOVED = 10;
@@ -143,6 +146,16 @@ export class WordTree extends Tree {
    * waits for these reads, and there are few instructions between them, so that the processor has all of them under way.
    */
   locate(lows: Uint32Array, highs: Uint32Array, leaves: Uint32Array, cells: Uint8Array, count: number): void {
+    if (count < TOGETHER_MIN) {
+      for (let i = 0; i < count; i++) {
+        const low = (lows[i] as number) | 0;
+        const high = (highs[i] as number) | 0;
+        const leaf = this.leafOf(low, high);
+        leaves[i] = leaf;
+        cells[i] = this.cellOf(leaf, low, high);
+      }
+      return;
+    }
     const { chunks } = this.arena;
     const { root } = this;
     for (let i = 0; i < count; i++) leaves[i] = root;
