@@ -91,6 +91,7 @@ function run(seed: number, size: number, wrong: ReadonlyMap<number, number>, los
   while (machines.some(({ executed }) => executed < log.length)) {
     const machine = prng.pick(machines);
     if (machine.executed < log.length) machine.execute(log[machine.executed] as number);
+    if (prng.chance(0.1)) machine.comparison.flush();
     if (prng.chance(0.05)) machine.comparison.ask(machine.executed, machine.ordered);
     if (prng.chance(0.005) && !wrong.has(machine.id)) {
       const ahead = Math.min(log.length, machine.executed + prng.below(40));
@@ -102,7 +103,10 @@ function run(seed: number, size: number, wrong: ReadonlyMap<number, number>, los
     while (sent.length > 0 && prng.chance(0.6)) deliver(prng.below(Math.min(sent.length, 20)));
   }
   // All at rest, and everything arrives.
-  for (const machine of machines) machine.comparison.onPeer();
+  for (const { comparison } of machines) {
+    comparison.flush();
+    comparison.onPeer();
+  }
   (machines[0] as Machine).comparison.ask(log.length, (machines[0] as Machine).ordered);
   while (sent.length > 0) (machines[(sent[0] as Frame).to - 1] as Machine).receive(sent.shift() as Frame);
   return machines;
@@ -160,26 +164,28 @@ describe("comparison of states", () => {
 
   it("refuses malformed frames", () => {
     const machine = new Machine(1, 3, Infinity, [], 10);
-    const frame = (change: (view: DataView) => void, bytes = 36): boolean => {
+    const frame = (change: (view: DataView) => void, bytes = 40): boolean => {
       const view = new DataView(new ArrayBuffer(bytes));
-      if (bytes === 36) {
-        view.setUint16(34, 1, true);
-        change(view);
-      }
+      view.setUint16(0, 2, true);
+      view.setUint32(4, Math.max(1, Math.floor((bytes - 8) / 32)), true);
+      change(view);
       return machine.comparison.onFrame(2, view, 0, bytes, 0, 0);
     };
-    assert.ok(frame(() => undefined));
+    const none = (): void => undefined;
+    assert.ok(frame(none) && frame(none, 72));
     // Another version's digest of the same state is no malformed one, and no other state either.
     machine.execute(10);
     assert.ok(
       frame((view) => {
-        view.setFloat64(0, 1, true);
-        view.setUint16(34, 2, true);
+        view.setUint16(0, 3, true);
+        view.setFloat64(8, 1, true);
       }),
     );
     assert.deepEqual([machine.events, machine.comparison.differing], [[], []]);
-    assert.ok(!frame(() => undefined, 35) && !frame(() => undefined, 37));
-    assert.ok(!frame((view) => view.setFloat64(0, 1.5, true)) && !frame((view) => view.setFloat64(0, NaN, true)));
-    assert.ok(!frame((view) => view.setFloat64(8, -1, true)) && !frame((view) => view.setUint16(32, 2, true)));
+    assert.ok(!frame(none, 39) && !frame(none, 41) && !frame(none, 8) && !frame(none, 8 + 17 * 32));
+    assert.ok(!machine.comparison.onFrame(2, new DataView(new ArrayBuffer(4)), 0, 4, 0, 0));
+    assert.ok(!frame((view) => view.setFloat64(8, 1.5, true)) && !frame((view) => view.setFloat64(8, NaN, true)));
+    assert.ok(!frame((view) => view.setFloat64(16, -1, true)) && !frame((view) => view.setUint16(2, 2, true)));
+    assert.ok(!frame((view) => view.setUint32(4, 0, true)) && !frame((view) => view.setUint32(4, 2 ** 31, true)));
   });
 });

@@ -944,11 +944,12 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   #askForDigests(): void {
     if (!this.#running || this.#comparison === null) return;
+    this.#comparison.flush();
     if (this.#protocol.inspect().role === "leader" && !this.#installing) {
       const { executed, ordered } = this.#execution.inspect();
       this.#comparison.ask(executed, ordered);
-      this.#turn.request();
     }
+    this.#turn.request();
     this.#comparing.set(this.#now() + COMPARE_MS);
   }
 

@@ -10,13 +10,16 @@ const ROUNDS_MAX = 64;
 const ASKED_MAX = 8;
 /** A coordinator asks again so often, while not all have answered, before it leaves a position at that. */
 const ASKED_AGAIN_MAX = 20;
-const FRAME_BYTES = 36;
+const HEADER_BYTES = 8;
+const SAID_BYTES = 32;
+/** Digests that are said in one frame; so many are sent without waiting for `flush`. */
+const SAID_MAX = 16;
 const ASKS = 1;
 /**
  * What a digest is made of. Raised whenever a version of this program computes another digest from the same commands: during a
  * rolling upgrade digests of different formats say nothing about each other.
  */
-const DIGEST_FORMAT = 1;
+const DIGEST_FORMAT = 2;
 
 /** Where a replica's state was found to differ, as far as comparisons tell. */
 export interface Divergence {
@@ -54,20 +57,25 @@ interface Round {
  *
  * Every replica says its digest to all others at positions that all find by themselves, where the number of ordered
  * commands passes a multiple of `everyCommands`; it is part of the state, so they find the same ones, after a restart or a
- * state transfer too. Where commands are few, the coordinator asks (`ask`): for the digest behind the last instance it
+ * state transfer too. Under load that is behind each instance, so that digests wait for a full frame or for `flush`. Where commands are few, the coordinator asks (`ask`): for the digest behind the last instance it
  * has executed, which the others say when they get there.
  *
  * A replica that differs from a majority is wrong whatever the others are, and stops. Replicas that differ without a
  * majority for any state all say so and go on: none of them can know that it is the right one.
  *
- * Body of the frame: `f64 instance`, `f64 ordered commands`, four u32 digest, `u16` 1 if the sender wants to hear the
- * receiver's digest at this instance, else 0, `u16` format of digests. Frames of another format are passed over.
+ * Body of the frame: `u16` format of digests, `u16` 1 if the sender wants to hear the receiver's digest at the last instance,
+ * else 0, `u32` number of digests, 1 to 16; each `f64 instance`, `f64 ordered commands`, four u32 digest. Frames of another
+ * format are passed over.
  */
 export class StateComparison {
   readonly #init: StateComparisonInit;
   readonly #rounds = new Map<Instance, Round>();
   readonly #asked: Instance[] = [];
   readonly #digest: Digest = new Uint32Array(4);
+  // Digests of this replica that the others have not been told: instance and ordered commands, and the digests.
+  readonly #saidAt = new Float64Array(2 * SAID_MAX);
+  readonly #said = new Uint32Array(4 * SAID_MAX);
+  #saidCount = 0;
   /** Number of the interval of `everyCommands` commands that the state is in. */
   #interval = 0;
   #askedThrough: Instance = 0;
@@ -93,9 +101,10 @@ export class StateComparison {
   /** The state was replaced, or is the first: it is that behind `instance`, after so many ordered commands. */
   begin(instance: Instance, ordered: number): void {
     this.#interval = Math.floor(ordered / this.#init.everyCommands);
+    this.#saidCount = 0;
     // What this replica has said was of another state; what others have said remains true of theirs.
     for (const round of this.#rounds.values()) round.digests.delete(this.#init.self);
-    if (this.#asked.includes(instance)) this.#say(instance, ordered, 0);
+    if (this.#asked.includes(instance)) this.#answer(instance, ordered, 0);
     this.#dropAsked(instance);
   }
 
@@ -104,10 +113,10 @@ export class StateComparison {
     const interval = Math.floor(ordered / this.#init.everyCommands);
     if (interval !== this.#interval) {
       this.#interval = interval;
-      this.#say(instance, ordered, 0);
-    } else if (this.#asked.length > 0 && this.#asked.includes(instance)) {
-      this.#say(instance, ordered, 0);
+      this.#say(instance, ordered);
+      if (this.#saidCount === SAID_MAX) this.flush();
     }
+    if (this.#asked.length > 0 && this.#asked.includes(instance)) this.#answer(instance, ordered, 0);
     if (this.#asked.length > 0) this.#dropAsked(instance);
   }
 
@@ -122,7 +131,12 @@ export class StateComparison {
     // A round at which all are equal is over and forgotten.
     else if ((this.#rounds.get(executed)?.digests.size ?? Infinity) >= this.#init.replicas.length) return;
     this.#askedThrough = executed;
-    this.#say(executed, ordered, ASKS);
+    this.#answer(executed, ordered, ASKS);
+  }
+
+  /** Tells the others the digests that they have not been told. A few times a second. */
+  flush(): void {
+    this.#send(0);
   }
 
   /** Another replica has come: it is to be compared although nothing may have executed since the last time. */
@@ -132,36 +146,64 @@ export class StateComparison {
 
   /** False for a malformed frame. `executed` and `ordered` say where this replica's state is. */
   onFrame(from: ReplicaId, view: DataView, start: number, end: number, executed: Instance, ordered: number): boolean {
-    if (end - start !== FRAME_BYTES) return false;
-    const instance = view.getFloat64(start, true);
-    const theirs = view.getFloat64(start + 8, true);
-    const asks = view.getUint16(start + 32, true);
-    if (view.getUint16(start + 34, true) !== DIGEST_FORMAT) return true;
-    if (!Number.isSafeInteger(instance) || instance < 0 || !(theirs >= 0) || asks > ASKS) return false;
-    for (let i = 0; i < 4; i++) this.#digest[i] = view.getUint32(start + 16 + 4 * i, true);
-    this.#note(from, instance, theirs, digestHex(this.#digest));
+    if (end - start < HEADER_BYTES) return false;
+    if (view.getUint16(start, true) !== DIGEST_FORMAT) return true;
+    const asks = view.getUint16(start + 2, true);
+    const count = view.getUint32(start + 4, true);
+    if (asks > ASKS || count < 1 || count > SAID_MAX || end - start !== HEADER_BYTES + count * SAID_BYTES) return false;
+    let last = 0;
+    for (let at = start + HEADER_BYTES; at < end; at += SAID_BYTES) {
+      last = view.getFloat64(at, true);
+      const theirs = view.getFloat64(at + 8, true);
+      if (!Number.isSafeInteger(last) || last < 0 || !(theirs >= 0)) return false;
+      for (let i = 0; i < 4; i++) this.#digest[i] = view.getUint32(at + 16 + 4 * i, true);
+      this.#note(from, last, theirs, digestHex(this.#digest));
+    }
     if (asks === 0) return true;
-    if (instance === executed) this.#say(instance, ordered, 0);
-    else if (instance > executed && this.#asked.length < ASKED_MAX) this.#asked.push(instance);
+    if (last === executed) this.#answer(last, ordered, 0);
+    else if (last > executed && this.#asked.length < ASKED_MAX) this.#asked.push(last);
     return true;
   }
 
-  #say(instance: Instance, ordered: number, asks: number): void {
+  /** Takes the digest of the state, which is behind `instance`, to be told to the others. */
+  #say(instance: Instance, ordered: number): void {
     if (this.#ended) return;
-    const { self, replicas, peers } = this.#init;
     this.#init.digest(this.#digest);
+    this.#saidAt[2 * this.#saidCount] = instance;
+    this.#saidAt[2 * this.#saidCount + 1] = ordered;
+    this.#said.set(this.#digest, 4 * this.#saidCount);
+    this.#saidCount++;
+    this.#note(this.#init.self, instance, ordered, digestHex(this.#digest));
+  }
+
+  /** Tells the others the digest of the state at once. */
+  #answer(instance: Instance, ordered: number, asks: number): void {
+    if (this.#saidCount === SAID_MAX || this.#saidAt[2 * this.#saidCount - 2] !== instance) {
+      if (this.#saidCount === SAID_MAX) this.flush();
+      this.#say(instance, ordered);
+    }
+    this.#send(asks);
+  }
+
+  #send(asks: number): void {
+    const { self, replicas, peers } = this.#init;
+    const count = this.#saidCount;
+    this.#saidCount = 0;
+    if (count === 0 || this.#ended) return;
     for (const id of replicas) {
       if (id === self) continue;
       const body = peers.begin(id, FrameKind.stateDigest);
       if (body === null) continue;
-      body.f64(instance);
-      body.f64(ordered);
-      for (let i = 0; i < 4; i++) body.u32(this.#digest[i] as number);
-      body.u16(asks);
       body.u16(DIGEST_FORMAT);
+      body.u16(asks);
+      body.u32(count);
+      for (let i = 0; i < count; i++) {
+        body.f64(this.#saidAt[2 * i] as number);
+        body.f64(this.#saidAt[2 * i + 1] as number);
+        for (let lane = 0; lane < 4; lane++) body.u32(this.#said[4 * i + lane] as number);
+      }
       peers.end();
     }
-    this.#note(self, instance, ordered, digestHex(this.#digest));
   }
 
   #note(from: ReplicaId, instance: Instance, ordered: number, digest: string): void {
@@ -196,6 +238,7 @@ export class StateComparison {
     }
     const right = [...holders.values()].find((ids) => ids.length >= majority(replicas.length));
     if (right !== undefined && !right.includes(self)) {
+      this.flush();
       this.#ended = true;
       this.#init.diverged(this.#divergence([self], right, instance, ordered));
       return;

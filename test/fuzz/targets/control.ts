@@ -32,14 +32,17 @@ const silent: EventLog = { info: () => undefined, warn: () => undefined, error: 
 
 // Comparison of states. The input's first byte says who sends.
 
-const digestFrame = (instance: number, asks: number): Uint8Array =>
+const digestFrame = (asks: number, ...instances: readonly number[]): Uint8Array =>
   written((writer) => {
     writer.u8(2);
-    writer.f64(instance);
-    writer.f64(instance * 3);
-    for (let i = 0; i < 4; i++) writer.u32(instance);
+    writer.u16(2);
     writer.u16(asks);
-    writer.u16(1);
+    writer.u32(instances.length);
+    for (const instance of instances) {
+      writer.f64(instance);
+      writer.f64(instance * 3);
+      for (let i = 0; i < 4; i++) writer.u32(instance);
+    }
   });
 
 function newComparison(): StateComparison {
@@ -58,7 +61,7 @@ let comparison = newComparison();
 const stateDigest: FuzzTarget = {
   name: "state-digest",
   what: "digests by which replicas compare their states",
-  corpus: [digestFrame(4, 0), digestFrame(4, 1), digestFrame(9, 1)],
+  corpus: [digestFrame(0, 4), digestFrame(1, 4), digestFrame(0, 4, 5, 7), digestFrame(1, 9)],
   reset: () => {
     comparison = newComparison();
   },
