@@ -32,6 +32,8 @@ interface Bank {
  */
 export class BankLoad extends RecordedLoad {
   readonly #accounts = new KeyLives("a", ACCOUNTS);
+  /** Accounts that are there for certain: from now on nobody may be told that they are not. */
+  readonly #open = new Set<string>();
   #definition: ServiceDefinition | null = null;
 
   constructor(init: LoadInit) {
@@ -91,10 +93,17 @@ export class BankLoad extends RecordedLoad {
 
   async #transfer(bank: Bank, client: string, from: string, to: string, cents: number): Promise<void> {
     const invoked = this.now();
+    const open = [from, to].filter((account) => this.#open.has(account));
     let answer: Answer;
     try {
       answer = await this.answerOf(bank.transfer({ from, to, cents }));
     } catch (error) {
+      const missing = error instanceof ServiceError ? /there is no account (\S+)/.exec(error.message)?.[1] : undefined;
+      if (missing !== undefined) {
+        // One that takes another's place may be about to be opened.
+        if (open.includes(missing)) this.break(`${missing} was opened, and is not there`);
+        return this.count("fail");
+      }
       // Refused, which says what the payer had at that moment.
       const balance = error instanceof ServiceError ? /has (\d+) cents/.exec(error.message)?.[1] : undefined;
       if (balance === undefined) throw error;
@@ -132,6 +141,7 @@ export class BankLoad extends RecordedLoad {
         throw error;
       }
     }
+    this.#open.add(account);
     if (cents > 0) this.#record(client, account, cents, invoked, { outcome: "ok", result: null });
   }
 
