@@ -30,4 +30,8 @@ export const regressions: readonly Regression[] = [
     seed: 56,
     was: "values of an older ballot filled the logs of a majority, which for want of room refused them from the next",
   },
+  {
+    seed: 20103,
+    was: "a replica that lost power while it made its first log found, when it had lost power again, that it had discarded one",
+  },
 ];

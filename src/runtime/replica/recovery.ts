@@ -105,8 +105,9 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
                 done(null, { identity, checkpoint, records: [] });
               });
             };
-            // A replica that has started has a log: it is there before the identity says so.
-            if (reason === null && condition === "missing") {
+            // A replica that has started has a log: it is there before the identity says so. One that died while it made its
+            // first has the half of it, in which nothing can have been.
+            if (reason === null && (condition === "missing" || condition === "damaged")) {
               log.reset((error) => (error === null ? store.save(identity, saved) : fail(error)));
             } else store.save(identity, saved);
           },
