@@ -16,6 +16,7 @@ export function summaryFields(tally: RunTally): object {
     log_repairs: tally.repairs,
     sessions_expired: tally.sessionsExpired,
     connection_replies: tally.connectionReplies,
+    unsearched: tally.unsearched,
     slowest_progress: tally.slowestProgress,
     slowest_healing: tally.slowestHealing,
     faults: Object.fromEntries([...tally.faults].filter(([, { enabled }]) => enabled > 0)),
@@ -33,6 +34,7 @@ export function summaryLines(tally: RunTally): string[] {
     [tally.repairs, "logs repaired"],
     [tally.sessionsExpired, "sessions expired"],
     [tally.connectionReplies, "replies over Redis connections"],
+    [tally.unsearched, "histories judged by the witness alone"],
   ];
   const lines = [`  ${counts.map(([count, what]) => `${grouped(count)} ${what}`).join(", ")}`];
   const met = [...tally.faults].filter(([, { enabled }]) => enabled > 0);

@@ -36,6 +36,8 @@ export class RunTally {
   repairs = 0;
   sessionsExpired = 0;
   connectionReplies = 0;
+  /** Seeds that the witness judged alone. */
+  unsearched = 0;
   /** Of the seeds that passed: the time from the end of the faults until all clients were answered, and until all was healed. */
   slowestProgress: Slowest | null = null;
   slowestHealing: Slowest | null = null;
@@ -66,6 +68,7 @@ export class RunTally {
     }
     this.sessionsExpired += result.sessionsExpired;
     this.connectionReplies += result.connectionReplies;
+    if (!result.searched) this.unsearched++;
     this.slowestProgress = slower(this.slowestProgress, result.progressMs, result.seed);
     this.slowestHealing = slower(this.slowestHealing, result.healedMs, result.seed);
     for (const [name, times] of result.faultCounts) {
