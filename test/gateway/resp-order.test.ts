@@ -224,6 +224,19 @@ describe("failures", () => {
     }
   });
 
+  test("a block has its deadline from its oldest command, also one that was moved to it from the reads", () => {
+    const world = new RespWorld({ limits: { deadlineMs: 100 } });
+    const client = world.connect();
+    // The block is used, idle for longer than the deadline, and used again.
+    for (const input of ["INCR a\r\n", "GET a\r\nINCR a\r\n", "GET a\r\nGET a\r\nDEL a\r\n"]) {
+      const { now } = world.kernel;
+      world.ask(client, input);
+      assert.equal(world.cluster.blocks.at(-1)?.deadline, now + 100, input);
+      world.pass(1000);
+      world.settle();
+    }
+  });
+
   test("commands that the cluster does not take are answered -TRYAGAIN at their deadline", () => {
     const world = new RespWorld({ limits: { deadlineMs: 100 } });
     const [client, other] = [world.connect(), world.connect()];

@@ -417,6 +417,8 @@ export class BlockStream {
    */
   #move(connection: Connection, writes: BlockSlot): void {
     const reads = this.#reads as BlockSlot;
+    // A block is as old as its oldest command: one that begins with commands moved here would be as old as its former use.
+    if (writes.commands === 0) writes.bornAtMs = reads.bornAtMs;
     writes.writer.copy(reads.writer.bytes, this.#markBytes, reads.writer.length);
     writes.locals.copy(reads.locals.bytes, this.#markLocals, reads.locals.length);
     for (let i = this.#markEntries; i < reads.entries; i++) writes.append(connection, reads.shapes[i] as number);
