@@ -40,6 +40,7 @@ export async function checkCommand(
     const operations = await readHistory(createReadStream(file, { highWaterMark: 1024 * 1024 }), (bytes) =>
       progress.show(`read ${Math.min(99, Math.floor((100 * bytes) / Math.max(1, size)))} %`),
     );
+    if (operations.length === 0) throw new HistoryError("there is no operation in it, so there is nothing to judge", 0);
     registers = checkRegisters(operations);
     verdict = checkHistory(operations, {
       onProgress: (checked, total) => progress.show(`checked ${grouped(checked)} of ${grouped(total)} operations`),

@@ -78,7 +78,9 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
-    if (error.exitCode !== 0) process.stderr.write(`synod: ${usageError(error)}\n`);
+    // A command that has commands of its own and was given none has shown its help, and that is all there is to say.
+    const helped = error.code === "commander.help";
+    if (error.exitCode !== 0 && !helped) process.stderr.write(`synod: ${usageError(error)}\n`);
   } else {
     process.exitCode = exitCodeOf(error);
     process.stderr.write(`synod: ${messageOf(error)}\n`);

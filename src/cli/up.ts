@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { type ClusterConfig, ExitCode, type ReplicaId } from "../model/index.js";
 import { directorySecurity, openCluster, Supervisor } from "../runtime/index.js";
 import { ExitError } from "./exit.js";
@@ -13,8 +14,15 @@ const WAITING_MS = 5000;
 /** Runs a local cluster until a signal or [q] ends it. Resolves with the exit code when every child is reaped. */
 export async function runUp(flags: UpFlags): Promise<number> {
   const output = createOutput(flags.json === true);
-  const { config } = await openCluster(flags.data, flags);
-  return runCluster(flags, config, output);
+  const { config, created } = await openCluster(flags.data, flags);
+  try {
+    return await runCluster(flags, config, output);
+  } catch (error) {
+    // A cluster whose replicas refuse their configuration never was one: the next attempt is not to find what is left of it.
+    const refused = error instanceof ExitError && error.exitCode === ExitCode.usage;
+    if (created && refused) rmSync(flags.data, { recursive: true, force: true, maxRetries: 3 });
+    throw error;
+  }
 }
 
 function runCluster(flags: UpFlags, config: ClusterConfig, output: Output): Promise<number> {

@@ -13,7 +13,7 @@ test("ioredis and node-redis reconnect to a replica that was killed and is back,
   const victim = replicas[0]!;
   const [host = "", port = ""] = victim.resp.split(":");
   const io = new Redis(Number(port), host, { maxRetriesPerRequest: null });
-  const node = createClient({ url: `redis://${victim.resp}`, RESP: 3 });
+  const node = createClient({ url: `redis://${victim.resp}`, RESP: 3, commandOptions: { timeout: 120_000 } });
   // Both say by an error that the connection is lost, and try again by themselves.
   io.on("error", () => undefined);
   node.on("error", () => undefined);

@@ -44,6 +44,9 @@ export interface NemesisReport {
   readonly exitCode: number | null;
 }
 
+/** The digests of all replicas are asked for so often, half a second apart, before one counts as missing. */
+const DIGEST_ATTEMPTS = 40;
+
 export const passed = ({ verdict, digests, exitCode }: NemesisReport): boolean =>
   verdict.verdict === "linearizable" && new Set(digests).size === 1 && digests[0] !== null && exitCode === 0;
 
@@ -100,7 +103,16 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
     log("healing");
     await load.stop();
     await load.readAll();
-    const status = await members.status();
+    let status = await members.status();
+    // One that was rebuilt a moment ago, on a busy machine, may not have reached the position of the digest yet.
+    for (
+      let left = DIGEST_ATTEMPTS;
+      left > 0 && status?.replicas.some(({ digest }) => digest === null) !== false;
+      left--
+    ) {
+      await delay(500);
+      status = await members.status();
+    }
     log("checking");
     const { ok, fail, info, longestGapMs } = load.counts;
     const verdict = load.verdict();

@@ -50,6 +50,12 @@ const trespasses: Readonly<Record<string, readonly [body: string, message: RegEx
   origin: ["return performance.timeOrigin", /performance\.timeOrigin.*ctx\.time/],
   eventTime: ['return new Event("a").timeStamp', /timeStamp.*ctx\.time/],
   abortLater: ["return AbortSignal.timeout(1).aborted", /AbortSignal\.timeout\(\).*a command of its own/],
+  file: ['return new File([], "a").lastModified', /File.*ctx\.time/],
+  objectUrl: ["return URL.createObjectURL(new Blob([]))", /createObjectURL\(\).*ctx\.random/],
+  atomicsWait: [
+    "return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)",
+    /Atomics\.wait\(\).*a command of its own/,
+  ],
   channel: ["new MessageChannel().port1.close()", /MessageChannel/],
   timeout: ["setTimeout(() => {}, 1)", /setTimeout\(\).*a command of its own/],
   interval: ["setInterval(() => {}, 1)", /setInterval/],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -60,6 +60,7 @@ describe("synod up --service ./module.js", () => {
       assert.equal(code, 4, stderr);
       assert.match(stderr, reason);
       assert.equal(stderr.trim().split("\n").length, 1, stderr);
+      assert.ok(!existsSync(join(directory, `data-${index}`)), `${name} left a directory behind`);
     }
     const { code, stderr } = await finished(t, ["up", "--service", "banana"]);
     assert.equal(code, 4);

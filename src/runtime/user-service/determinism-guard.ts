@@ -149,6 +149,10 @@ function guardMethods(guard: Guard): void {
     trapGlobal(guard, name, OUTSIDE);
   }
   for (const name of ["WeakRef", "FinalizationRegistry"]) trapGlobal(guard, name, COLLECTED);
+  // A file has the time of its making.
+  trapGlobal(guard, "File", TIME);
+  trap(guard, URL, "createObjectURL", "URL.createObjectURL()", CHANCE);
+  for (const name of ["wait", "waitAsync"]) trap(guard, Atomics, name, `Atomics.${name}()`, LATER);
   for (const type of [Array, BigInt, Number, Object]) {
     trap(guard, type.prototype, "toLocaleString", `${type.name}.prototype.toLocaleString()`, LOCAL);
   }
