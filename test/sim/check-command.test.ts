@@ -114,5 +114,7 @@ describe("synod check", () => {
     assert.match(error, /can't read .*none/);
     assert.equal((await checkFile(folder, false)).code, 1);
   });
-  test("an empty history is linearizable", async () => assert.equal((await check("", true)).code, 0));
+  test("an empty history is refused: whoever recorded it has died, or never began", async () => {
+    assert.equal((await check("", true)).code, 4);
+  });
 });
