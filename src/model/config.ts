@@ -15,6 +15,29 @@ export interface ReplicaAddress {
   readonly resp: string | null;
   /** Where it serves metrics and health over HTTP; absent or null: nowhere. */
   readonly admin?: string | null | undefined;
+  /** Of a cluster with K > 1 groups: the addresses of members 1..K, of which member i orders g_i. `peer` and `client` are member 0's. */
+  readonly members?: readonly MemberAddress[] | undefined;
+}
+
+/** Where a member of a replica is reached, `host:port` each. */
+export interface MemberAddress {
+  readonly peer: string;
+  readonly client: string;
+}
+
+/** Most groups of a cluster beside g_all. */
+export const GROUPS_CONFIGURED_MAX = 16;
+
+/** The addresses of a member of a replica: 0 orders g_all (or everything, if there is one group), i orders g_i. */
+export function memberAddress(address: ReplicaAddress, member: number): MemberAddress {
+  const own = member === 0 ? address : address.members?.[member - 1];
+  if (own === undefined) throw new ConfigError(`replica ${address.id} has no address for group ${member}`);
+  return own;
+}
+
+/** How many members a replica has: one for a single group, else one for each group and one for g_all. */
+export function membersOf(config: Pick<ClusterConfig, "groups">): number {
+  return config.groups === 1 ? 1 : config.groups + 1;
 }
 
 /** Files in PEM form. Names are relative to the cluster's directory; `{id}` in them stands for the replica's number. */
@@ -57,7 +80,12 @@ export interface ClusterConfig {
   readonly ordering: string;
   readonly execution: string;
   readonly reads: "quorum" | "ordered";
+  /** Ordered streams of commands that execute in parallel; with more than one there is g_all besides. */
   readonly groups: number;
+  /** How g_all and the groups are merged: by merge points (default) or by skips. For more than one group only. */
+  readonly merge?: "points" | "skips" | undefined;
+  /** Whether threads meet once for a run of dependent commands (default) or for each. For more than one group only. */
+  readonly barrier?: "run" | "command" | undefined;
   readonly durability: Durability;
   readonly replicas: readonly ReplicaAddress[];
   readonly security?: SecurityConfig | undefined;
@@ -68,7 +96,7 @@ export function checkClusterConfig(config: ClusterConfig): ClusterConfig {
   const n = config.replicas.length;
   if (n < 1 || n > 31) throw new ConfigError(`a cluster has 1 to 31 replicas, got ${n}`);
   if (!/^[0-9a-f]{16}$/.test(config.clusterId)) throw new ConfigError(`clusterId must be 16 hexadecimal digits`);
-  if (config.groups !== 1) throw new ConfigError(`groups must be 1 in this version, got ${config.groups}`);
+  checkGroups(config);
   const seen = new Set<number>();
   const addresses = new Set<string>();
   for (const replica of config.replicas) {
@@ -77,7 +105,8 @@ export function checkClusterConfig(config: ClusterConfig): ClusterConfig {
     }
     if (seen.has(replica.id)) throw new ConfigError(`replica id ${replica.id} appears twice`);
     seen.add(replica.id);
-    for (const address of [replica.peer, replica.client, replica.resp, replica.admin ?? null]) {
+    const members = (replica.members ?? []).flatMap(({ peer, client }) => [peer, client]);
+    for (const address of [replica.peer, replica.client, replica.resp, replica.admin ?? null, ...members]) {
       if (address === null) continue;
       parseAddress(address);
       if (addresses.has(address)) throw new ConfigError(`address ${address} appears twice`);
@@ -86,6 +115,28 @@ export function checkClusterConfig(config: ClusterConfig): ClusterConfig {
   }
   checkSecurity(config.security);
   return Object.freeze({ ...config, replicas: Object.freeze([...config.replicas]) });
+}
+
+function checkGroups({ groups, merge, barrier, reads, replicas }: ClusterConfig): void {
+  if (!Number.isInteger(groups) || groups < 1 || groups > GROUPS_CONFIGURED_MAX) {
+    throw new ConfigError(`groups must be 1 to ${GROUPS_CONFIGURED_MAX}, got ${groups}`);
+  }
+  if (merge !== undefined && merge !== "points" && merge !== "skips") {
+    throw new ConfigError(`merge must be points or skips, got ${String(merge)}`);
+  }
+  if (barrier !== undefined && barrier !== "run" && barrier !== "command") {
+    throw new ConfigError(`barrier must be run or command, got ${String(barrier)}`);
+  }
+  if (groups > 1 && reads !== "ordered")
+    throw new ConfigError(`with ${groups} groups reads must be ordered, got ${reads}`);
+  const members = groups === 1 ? 0 : groups;
+  for (const { id, members: own = [] } of replicas) {
+    if (own.length !== members) {
+      throw new ConfigError(
+        `replica ${id} needs ${members} addresses in members for ${groups} groups, got ${own.length}`,
+      );
+    }
+  }
 }
 
 function checkSecurity(security: SecurityConfig | undefined): void {
@@ -128,13 +179,17 @@ const replicaIds = (config: ClusterConfig): string => config.replicas.map((repli
  * another set of replicas has majorities that need not meet those which decided before. A replica keeps it beside its votes
  * and compares, so that a `cluster.json` edited by hand does no harm.
  */
-export function clusterShape(config: ClusterConfig): string {
-  const { service, ordering, groups } = config;
-  return `service ${serviceName(service)}, ordering ${ordering}, groups ${groups}, replicas ${replicaIds(config)}`;
+export function clusterShape(config: ClusterConfig, member = 0): string {
+  const { service, ordering, groups, merge = "points", barrier = "run" } = config;
+  const shape = `service ${serviceName(service)}, ordering ${ordering}, groups ${groups}, replicas ${replicaIds(config)}`;
+  return groups === 1 ? shape : `${shape}, merge ${merge}, barrier ${barrier}, member ${member}`;
 }
 
-/** Checksum of everything that replicas must agree on, as a u32. Addresses may differ between views of one cluster. */
-export function clusterChecksum(config: ClusterConfig): number {
+/**
+ * Checksum of everything that replicas must agree on, as a u32. Addresses may differ between views of one cluster. Members of
+ * different groups have different ones, so that they never take each other for peers.
+ */
+export function clusterChecksum(config: ClusterConfig, member = 0): number {
   const ids = replicaIds(config);
   const service = serviceName(config.service);
   const text = [
@@ -147,6 +202,7 @@ export function clusterChecksum(config: ClusterConfig): number {
     config.groups,
     config.durability,
     ids,
+    ...(config.groups === 1 ? [] : [config.merge ?? "points", config.barrier ?? "run", member]),
   ].join("|");
   return (hashText(text, 0x5e0d) ^ fnv1a(text)) >>> 0;
 }

@@ -1,4 +1,5 @@
 import type { ByteWriter } from "../base/index.js";
+import type { GroupMapping } from "./group-mapping.js";
 
 /**
  * A run: commands that execute one behind the other, as columns. `offsets[i]` is where command i starts in `bytes` (its
@@ -150,6 +151,26 @@ export interface SharedService extends Service {
   publish(alone: boolean): void;
   /** Takes over what others have published; called first thing behind a barrier, and by who executes at it before that. */
   adopt(): void;
+}
+
+/** The view that the first thread has of a shared service, before and after the others attach. */
+export interface SharedServiceRoot extends SharedService {
+  /**
+   * Lets the other threads share the state as it is now, which may have been restored before. Called once. Returns plain data
+   * with `SharedArrayBuffer`s in it, that can be posted to threads.
+   */
+  share(): unknown;
+}
+
+/** A service that several threads of a replica can share. */
+export interface SharedServiceModule {
+  readonly name: string;
+  /** The view of thread 0 on a new state for so many groups. */
+  createShared(groups: number): SharedServiceRoot;
+  /** The view of another thread, 1 to groups - 1, on what `share` described. */
+  attach(description: unknown, thread: number, groups: number): SharedService;
+  /** Which groups commands concern. It needs no state: clients have it as well. */
+  mapping(groups: number): GroupMapping;
 }
 
 /** A service as the registry makes it. */

@@ -3,7 +3,16 @@
  * all siblings.
  */
 export * from "./client/index.js";
+export * from "./groups/index.js";
 export * from "./replica/index.js";
 export * from "./node/index.js";
 export * from "./user-service/index.js";
-export { builtNames, checkCombination, checkName, serviceEntry, type SiblingFamily, siblingsOf } from "./registry.js";
+export {
+  builtNames,
+  checkCombination,
+  checkName,
+  serviceEntry,
+  sharedServiceOf,
+  type SiblingFamily,
+  siblingsOf,
+} from "./registry.js";

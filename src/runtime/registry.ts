@@ -10,9 +10,15 @@
  */
 import { assert } from "../base/index.js";
 import { createPipelined, createSequential } from "../execution/index.js";
-import { type ClusterConfig, ConfigError, type ProtocolModule, type ServiceModule } from "../model/index.js";
+import {
+  type ClusterConfig,
+  ConfigError,
+  type ProtocolModule,
+  type ServiceModule,
+  type SharedServiceModule,
+} from "../model/index.js";
 import { multiPaxos } from "../ordering/multi-paxos/index.js";
-import { btree, counter, kv } from "../service/index.js";
+import { btree, counter, kv, sharedBtree } from "../service/index.js";
 import type { ReplicaSiblings } from "./replica/api.js";
 import { isServiceModule } from "./user-service/service-module.js";
 
@@ -37,14 +43,16 @@ export interface ServiceEntry {
   readonly name: string;
   /** Null for a service that a user defined: a replica's thread loads its module (`loadServiceModule`). */
   readonly module: ServiceModule | null;
+  /** For several groups; null for a service whose state threads can't share. */
+  readonly shared: SharedServiceModule | null;
   /** True if clients can reach it by the Redis protocol. */
   readonly resp: boolean;
 }
 
 const services: readonly ServiceEntry[] = [
-  { name: "kv", module: kv, resp: true },
-  { name: "btree", module: btree, resp: false },
-  { name: "counter", module: counter, resp: false },
+  { name: "kv", module: kv, shared: null, resp: true },
+  { name: "btree", module: btree, shared: sharedBtree, resp: false },
+  { name: "counter", module: counter, shared: null, resp: false },
 ];
 
 /** Every name of the product contract, built or not, in the order it lists them. */
@@ -80,7 +88,19 @@ export function checkName(family: SiblingFamily, name: string): void {
 
 export function serviceEntry(name: string): ServiceEntry {
   checkName("service", name);
-  return services.find((entry) => entry.name === name) ?? { name, module: null, resp: false };
+  return services.find((entry) => entry.name === name) ?? { name, module: null, shared: null, resp: false };
+}
+
+/** A service that threads of a replica can share. Throws `ConfigError` for one that they can't. */
+export function sharedServiceOf(name: string): SharedServiceModule {
+  const { shared } = serviceEntry(name);
+  if (shared === null) {
+    const able = services.filter((entry) => entry.shared !== null).map((entry) => entry.name);
+    throw new ConfigError(
+      `service ${name} has one group: its state can't be shared by threads; there is ${able.join(", ")}`,
+    );
+  }
+  return shared;
 }
 
 /** The siblings that a cluster's configuration names. Throws `ConfigError` for one that is not built. */

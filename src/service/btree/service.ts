@@ -6,7 +6,7 @@ import {
   READ_REPLIES_BYTES_TARGET,
   REPLIES_BYTES_MAX,
   type Run,
-  type SharedService,
+  type SharedServiceRoot,
   type SnapshotSink,
   type SnapshotSource,
   type UndoLog,
@@ -60,7 +60,7 @@ export interface BtreeOptions {
 const BOUNDS_MAX = 30;
 
 /** The B+-tree as a replicated service; see `./command.ts` for its operations. */
-export class Btree implements SharedService {
+export class Btree implements SharedServiceRoot {
   readonly name = "btree";
   #tree = new WordTree();
   readonly #bounds: Uint32Array;
@@ -94,8 +94,8 @@ export class Btree implements SharedService {
     }
   }
 
-  /** Lets `threads` threads share the tree; this service is the view of thread 0. See `WordTree.share`. */
-  share(threads: number, bytesMax = SHARED_TREE_BYTES_MAX): TreeDescription {
+  /** Lets `threads` threads share the tree, by default one for each group; this service is the view of thread 0. See `WordTree.share`. */
+  share(threads = this.#groups, bytesMax = SHARED_TREE_BYTES_MAX): TreeDescription {
     return this.#tree.share(threads, bytesMax);
   }
 

@@ -1,0 +1,56 @@
+import type { Instance, SharedService, SharedServiceRoot } from "../../model/index.js";
+import type { PsmrParts } from "../../execution/index.js";
+import type { ReplicaInit } from "../replica/api.js";
+
+/**
+ * What the members of one replica share for one life of it: plain data, posted to their threads. A replica with K groups has
+ * K + 1 members (docs/decisions/0010): member 0 orders g_all, member i orders g_i and executes as thread i - 1.
+ */
+export interface MemberParts {
+  readonly groups: number;
+  /** Numbers that members tell each other: positions, what is wanted of whom. */
+  readonly board: SharedArrayBuffer;
+  /** Rings of decided batches of g_all, from member 0 to each thread. */
+  readonly decisions: readonly SharedArrayBuffer[];
+  /** Rings of replies and digests of g_all, from each thread to member 0. */
+  readonly answers: readonly SharedArrayBuffer[];
+  /** Rings of the parts of a checkpoint, from each thread but the first to the first. */
+  readonly cuts: readonly SharedArrayBuffer[];
+  /** Barriers and notes of the threads. */
+  readonly psmr: PsmrParts;
+}
+
+/**
+ * Wakes other members. A ring may come late, twice or for nothing, and several become one, but what was written to shared
+ * memory before a ring is seen by whoever handles it.
+ */
+export interface Bells {
+  /** Has the handler of another member called, not inside this call. */
+  ring(member: number): void;
+  /** Sets what is called when this member is rung for; what came before is made up for. */
+  onRing(handler: () => void): void;
+}
+
+export interface MemberInit extends Omit<ReplicaInit, "siblings"> {
+  /** 0 for g_all, i for g_i. */
+  readonly member: number;
+  readonly parts: MemberParts;
+  readonly bells: Bells;
+  /** The siblings: the ordering by name from the configuration unless it is given, and the service. */
+  readonly siblings?: Pick<NonNullable<ReplicaInit["siblings"]>, "ordering">;
+  /**
+   * Member 1 makes the first view of the service, member i > 1 a view of what was shared. Not called by member 0.
+   */
+  createService(): SharedService | SharedServiceRoot;
+  /**
+   * The newest checkpoint is a cut of g_all through `through` (0: none): told to members other than the first thread's, whose
+   * `platform.checkpoints` can read it; undefined for member 1, which finds it.
+   */
+  readonly checkpointThrough?: Instance;
+  /**
+   * Member 1 has restored the newest checkpoint, through this instance of g_all, and shared the service: the others can start.
+   */
+  onShared?(description: unknown, checkpointThrough: Instance): void;
+  /** Something of a newer state than this replica's was fetched and is durable: stop all members, start them anew. */
+  onRestart(reason: string): void;
+}
