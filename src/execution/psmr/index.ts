@@ -12,6 +12,9 @@ export { checkPsmrOptions, psmrDefaults, type PsmrOptions } from "./config.js";
 export { type Cut, type PsmrSink, type PsmrThread, type PsmrView, Waiting } from "./model.js";
 export { createPsmrParts, type PsmrParts } from "./parts.js";
 
+/** What a thread's model is to those who drive it. */
+export type ThreadModel = Pick<PsmrThread, keyof PsmrThread>;
+
 /**
  * The model of one thread, by number from 0 on, over its own view of the service. Throws `ConfigError` for an option out of
  * bounds.

@@ -1,6 +1,7 @@
-import type { Instance, SharedService, SharedServiceRoot } from "../../model/index.js";
-import type { PsmrParts } from "../../execution/index.js";
-import type { ReplicaInit } from "../replica/api.js";
+import type { ClusterConfig, GroupMapping, Instance, SharedService, SharedServiceRoot } from "../../model/index.js";
+import type { Merge, Pacing } from "../../multicast/index.js";
+import type { PsmrOptions, PsmrParts, ThreadModel } from "../../execution/index.js";
+import type { ReplicaInit, ReplicaSiblings } from "../replica/api.js";
 
 /**
  * What the members of one replica share for one life of it: plain data, posted to their threads. A replica with K groups has
@@ -31,13 +32,29 @@ export interface Bells {
   onRing(handler: () => void): void;
 }
 
+/** The interchangeable parts of a member. */
+export interface MemberSiblings {
+  readonly ordering: ReplicaSiblings["ordering"];
+  /** Of the member that executes as this thread: its model, and the merge of g_all and its own stream in front of it. */
+  readonly createThread: (
+    parts: PsmrParts,
+    thread: number,
+    service: SharedService,
+    mapping: GroupMapping,
+    options: Partial<PsmrOptions>,
+  ) => ThreadModel;
+  readonly createMerge: (config: ClusterConfig, stream: number) => Merge;
+  /** Marks and skips of the coordinator of a stream. */
+  readonly createPacing: (config: ClusterConfig, stream: number) => Pacing;
+}
+
 export interface MemberInit extends Omit<ReplicaInit, "siblings"> {
   /** 0 for g_all, i for g_i. */
   readonly member: number;
   readonly parts: MemberParts;
   readonly bells: Bells;
-  /** The siblings: the ordering by name from the configuration unless it is given, and the service. */
-  readonly siblings?: Pick<NonNullable<ReplicaInit["siblings"]>, "ordering">;
+  /** Parts to run instead of those that the configuration names: planted faults, observers, experiments. */
+  readonly siblings?: Partial<MemberSiblings>;
   /**
    * Member 1 makes the first view of the service, member i > 1 a view of what was shared. Not called by member 0.
    */
