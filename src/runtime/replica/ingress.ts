@@ -1,5 +1,5 @@
 // Hot file: every block from clients passes here once. One copy per block, nothing per command.
-import { ByteWriter, Ring } from "../../base/index.js";
+import { assert, ByteWriter, Ring } from "../../base/index.js";
 import {
   BATCH_BLOCKS_MAX,
   BATCH_HEADER_BYTES,
@@ -19,13 +19,17 @@ import {
 export class Ingress {
   readonly #bytesMax: number;
   readonly #writer: ByteWriter;
+  readonly #headroom: number;
   #start = 0;
   #blocks = 0;
 
-  constructor(bytesMax: number) {
+  /** `headroom` bytes are kept free in front of the blocks, for a mark of at most that length. */
+  constructor(bytesMax: number, headroom = 0) {
     this.#bytesMax = bytesMax;
+    this.#headroom = headroom;
     // Links are paused at the maximum, but blocks already read must still fit: one per link of a turn at worst.
     this.#writer = new ByteWriter(64 * 1024, bytesMax * 4 + BLOCK_BYTES_MAX);
+    this.clear();
   }
 
   get blocks(): number {
@@ -48,15 +52,19 @@ export class Ingress {
   /** False if the block was not taken: the hard maximum is reached and the client must send it again. */
   add(bytes: Uint8Array, start: number, end: number): boolean {
     if (this.bytes + end - start > this.bytesMax) return false;
-    if (this.#start > 0 && this.#start >= this.#writer.length / 2) this.#compact();
+    if (this.#start > this.#headroom && this.#start >= this.#writer.length / 2) this.#compact();
     this.#writer.copy(bytes, start, end);
     this.#blocks++;
     return true;
   }
 
-  /** The next batch of at most `batchBytesMax` bytes, or null if nothing waits. */
-  take(arena: BatchArena, batchBytesMax: number): Batch | null {
+  /**
+   * The next batch of at most `batchBytesMax` bytes, or null if nothing waits. A coordinator's `mark`, if there is one, goes in
+   * front of what clients have sent.
+   */
+  take(arena: BatchArena, batchBytesMax: number, mark: ByteWriter | null = null): Batch | null {
     if (this.#blocks === 0) return null;
+    if (mark !== null) this.#prepend(mark);
     const { view } = this.#writer;
     let end = this.#start;
     let blocks = 0;
@@ -77,14 +85,24 @@ export class Ingress {
 
   clear(): void {
     this.#writer.clear();
-    this.#start = 0;
+    this.#writer.skip(this.#headroom);
+    this.#start = this.#headroom;
     this.#blocks = 0;
   }
 
+  /** Puts a block in front of those that wait. There is room: the headroom, or what was taken before. */
+  #prepend(mark: ByteWriter): void {
+    assert(mark.length <= this.#start, "a mark is longer than the room that is kept for it");
+    this.#start -= mark.length;
+    this.#writer.bytes.set(mark.bytes.subarray(0, mark.length), this.#start);
+    this.#blocks++;
+  }
+
   #compact(): void {
-    this.#writer.bytes.copyWithin(0, this.#start, this.#writer.length);
-    this.#writer.length -= this.#start;
-    this.#start = 0;
+    const room = this.#headroom;
+    this.#writer.bytes.copyWithin(room, this.#start, this.#writer.length);
+    this.#writer.length -= this.#start - room;
+    this.#start = room;
   }
 }
 

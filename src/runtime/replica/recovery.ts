@@ -1,6 +1,7 @@
-import type { BatchArena, ClusterConfig, ExecutionModel, ProtocolCodec, ReplicaId } from "../../model/index.js";
+import type { BatchArena, ClusterConfig, Instance, ProtocolCodec, ReplicaId, SnapshotSink } from "../../model/index.js";
 import { clusterShape, ConfigError } from "../../model/index.js";
-import type { CheckpointInfo, Identity, LogCondition, LogGap, ReplicaPlatform } from "../../platform/index.js";
+import type { CheckpointStore, Identity, LogCondition, LogGap, ReplicaPlatform } from "../../platform/index.js";
+import type { StateKeeping } from "./state-keeping.js";
 
 export interface RecoveryInit {
   readonly self: ReplicaId;
@@ -8,12 +9,16 @@ export interface RecoveryInit {
   readonly platform: ReplicaPlatform;
   readonly codec: ProtocolCodec<unknown, unknown>;
   readonly arena: BatchArena;
-  readonly execution: ExecutionModel;
+  /** Of a replica with several groups: which of its members this is. */
+  readonly member?: number;
+  /** Restores the newest checkpoint, see `StateKeeping.recover`. */
+  readonly state: Pick<StateKeeping, "recover">;
 }
 
 export interface Recovery {
   readonly identity: Identity;
-  readonly checkpoint: CheckpointInfo | null;
+  /** Instance that the newest checkpoint covers, 0 without one. */
+  readonly through: Instance;
   /** Records of the log in order; empty for a replica that can't trust them. */
   readonly records: readonly unknown[];
 }
@@ -29,7 +34,8 @@ export interface Recovery {
  * not make it forget that it forgot.
  */
 export function recover(init: RecoveryInit, done: (error: Error | null, recovery: Recovery) => void): void {
-  const { identity: store, checkpoints, log } = init.platform;
+  const { identity: store, log } = init.platform;
+  const shape = clusterShape(init.config, init.member);
   const fail = (error: Error): void => done(error, null as never);
   store.load((identityError, loaded) => {
     if (identityError !== null) return fail(identityError);
@@ -43,7 +49,6 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
           ),
         );
       }
-      const shape = clusterShape(init.config);
       if (found.shape !== undefined && found.shape !== shape) {
         return fail(
           new ConfigError(
@@ -53,66 +58,62 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
         );
       }
     }
-    checkpoints.open((checkpointError, checkpoint) => {
-      if (checkpointError !== null) return fail(checkpointError);
-      restore(init, checkpoint, (restoreError) => {
-        if (restoreError !== null) return fail(restoreError);
-        const above = checkpoint?.through ?? 0;
-        const records: unknown[] = [];
-        let malformed = false;
-        log.recover(
-          (bytes, view, start, end) => {
-            const record = init.codec.decodeRecord(bytes, view, start, end, init.arena, above);
-            if (record === null) malformed = true;
-            else records.push(record);
-          },
-          (logError, judged, extent = 0, gaps = []) => {
-            if (logError !== null) return fail(logError);
-            const repairable = judged !== "holed" || (init.codec.lost !== undefined && gaps.length > 0);
-            const condition = malformed || !repairable ? "damaged" : judged;
-            const reason =
-              loaded === "damaged" ? "its identity file is damaged" : amnesia(init, found, condition, extent);
-            const identity: Identity = {
-              format: 1,
-              clusterId: init.config.clusterId,
-              replica: init.self,
-              durability: init.config.durability,
-              bootId: store.bootId(),
-              started: true,
-              amnesiaNonce: reason === null ? (found?.amnesiaNonce ?? 0) : init.platform.nonce(),
-              // A log that is about to be discarded begins anew.
-              logExtent: reason === null ? extent : 0,
-              shape: clusterShape(init.config),
-            };
-            const saved = (saveError: Error | null): void => {
-              if (saveError !== null) return fail(saveError);
-              if (reason === null) {
-                if (condition === "holed") {
-                  const through = gaps.reduce((most, gap) => Math.max(most, gap.through), 0);
-                  init.platform.events.warn("damaged records are replaced by those of the others", {
-                    gaps: gaps.length,
-                    through,
-                  });
-                }
-                return done(null, { identity, checkpoint, records: withLost(records, gaps, init.codec) });
+    init.state.recover((stateError, through) => {
+      if (stateError !== null) return fail(stateError);
+      const records: unknown[] = [];
+      let malformed = false;
+      log.recover(
+        (bytes, view, start, end) => {
+          const record = init.codec.decodeRecord(bytes, view, start, end, init.arena, through);
+          if (record === null) malformed = true;
+          else records.push(record);
+        },
+        (logError, judged, extent = 0, gaps = []) => {
+          if (logError !== null) return fail(logError);
+          const repairable = judged !== "holed" || (init.codec.lost !== undefined && gaps.length > 0);
+          const condition = malformed || !repairable ? "damaged" : judged;
+          const reason =
+            loaded === "damaged" ? "its identity file is damaged" : amnesia(init, found, condition, extent);
+          const identity: Identity = {
+            format: 1,
+            clusterId: init.config.clusterId,
+            replica: init.self,
+            durability: init.config.durability,
+            bootId: store.bootId(),
+            started: true,
+            amnesiaNonce: reason === null ? (found?.amnesiaNonce ?? 0) : init.platform.nonce(),
+            // A log that is about to be discarded begins anew.
+            logExtent: reason === null ? extent : 0,
+            shape,
+          };
+          const saved = (saveError: Error | null): void => {
+            if (saveError !== null) return fail(saveError);
+            if (reason === null) {
+              if (condition === "holed") {
+                const lost = gaps.reduce((most, gap) => Math.max(most, gap.through), 0);
+                init.platform.events.warn("damaged records are replaced by those of the others", {
+                  gaps: gaps.length,
+                  through: lost,
+                });
               }
-              init.platform.events.warn("this replica may have forgotten votes; it rejoins as a non-voter", { reason });
-              // Facts from a log with holes can't be told from facts that later ones overrode: none is used. The nonce is
-              // durable before the log is gone.
-              for (const record of records) init.codec.forget(record, init.arena);
-              log.reset((resetError) => {
-                if (resetError !== null) return fail(resetError);
-                done(null, { identity, checkpoint, records: [] });
-              });
-            };
-            // A replica that has started has a log: it is there before the identity says so. One that died while it made its
-            // first has the half of it, in which nothing can have been.
-            if (reason === null && (condition === "missing" || condition === "damaged")) {
-              log.reset((error) => (error === null ? store.save(identity, saved) : fail(error)));
-            } else store.save(identity, saved);
-          },
-        );
-      });
+              return done(null, { identity, through, records: withLost(records, gaps, init.codec) });
+            }
+            init.platform.events.warn("this replica may have forgotten votes; it rejoins as a non-voter", { reason });
+            // Facts from a log with holes can't be told from facts that later ones overrode: none is used. The nonce is
+            // durable before the log is gone.
+            for (const record of records) init.codec.forget(record, init.arena);
+            log.reset((resetError) => {
+              if (resetError !== null) return fail(resetError);
+              done(null, { identity, through, records: [] });
+            });
+          };
+          // A replica that has started has a log: it is there before the identity says so. One that died while it made its
+          // first has the half of it, in which nothing can have been.
+          if (reason === null && (condition === "missing" || condition === "damaged")) {
+            log.reset((error) => (error === null ? store.save(identity, saved) : fail(error)));
+          } else store.save(identity, saved);
+        },
+      );
     });
   });
 }
@@ -148,12 +149,21 @@ function amnesia(init: RecoveryInit, found: Identity | null, condition: LogCondi
   return null;
 }
 
-function restore(init: RecoveryInit, checkpoint: CheckpointInfo | null, done: (error: Error | null) => void): void {
-  if (checkpoint === null) return done(null);
-  const reader = init.platform.checkpoints.read(checkpoint.through);
-  const sink = init.execution.restore(checkpoint.through);
+/**
+ * Reads a checkpoint into `sink` to its end. Where `gone` says that nobody wants it any more the reader is closed, and nothing
+ * is called back.
+ */
+export function restoreCheckpoint(
+  store: CheckpointStore,
+  through: Instance,
+  sink: SnapshotSink,
+  done: (error: Error | null) => void,
+  gone: () => boolean = () => false,
+): void {
+  const reader = store.read(through);
   const next = (): void =>
     reader.next((error, chunk) => {
+      if (gone()) return reader.close();
       if (error !== null) {
         reader.close();
         return done(error);

@@ -4,13 +4,13 @@ import {
   type Ballot,
   type Batch,
   BATCH_BYTES_MAX,
-  BATCH_HEADER_BYTES,
   BatchArena,
   BLOCK_HEADER_BYTES,
   blockCommands,
   blockKind,
   BlockKind,
   blockSequence,
+  blockStream,
   blockSession,
   checkBlock,
   type Digest,
@@ -34,7 +34,6 @@ import {
   replySequence,
   ReplyStatus,
   replyStatus,
-  type Service,
   type SessionId,
   type Span,
   TraceCode,
@@ -52,14 +51,16 @@ import { siblingsOf } from "../registry.js";
 import type { Replica, ReplicaInit, ReplicaOptions, ReplicaSiblings, ReplicaStatus } from "./api.js";
 import { BackupServing } from "./backup-serving.js";
 import { BlocksUnderway, SESSIONS_UNDERWAY_MAX } from "./blocks-underway.js";
-import { Checkpointing, digestHex } from "./checkpointing.js";
+import { digestHex } from "./checkpointing.js";
 import { ControlFrames } from "./control-frames.js";
+import type { HostParts, Membership } from "./host-parts.js";
 import { Ingress, READ_GROUPS_MAX, ReadQueue } from "./ingress.js";
 import { replicaOptions } from "./options.js";
 import { recover } from "./recovery.js";
 import { ROUTED_OPENINGS_MAX, ROUTED_SESSIONS_MAX, routeLink, routeOf, type Route, Routes } from "./routes.js";
 import { type Divergence, StateComparison } from "./state-comparison.js";
-import { StateTransfer } from "./state-transfer.js";
+import type { StateHost, StateKeeping } from "./state-keeping.js";
+import { WholeState } from "./whole-state.js";
 
 /** Commands executed before a turn lets the network and the disk have their say. */
 const WORK_COMMANDS = 2048;
@@ -92,8 +93,23 @@ interface Persisting {
 
 /** Makes a replica of the siblings that its configuration names. Throws `ConfigError`. */
 export function createReplica(init: ReplicaInit): Replica {
-  const named = siblingsOf(init.config);
-  return new ReplicaHost(init, { ...named, ...init.siblings });
+  const siblings: ReplicaSiblings = { ...siblingsOf(init.config), ...init.siblings };
+  const service = siblings.createService();
+  const execution = siblings.createExecution(service);
+  const { self, platform } = init;
+  const options = replicaOptions(init.options);
+  return createHost(init, {
+    ordering: siblings.ordering,
+    execution,
+    size: () => service.size(),
+    keepState: (host, sink) => new WholeState({ self, platform, options, execution, service, host, sink }),
+    membership: null,
+  });
+}
+
+/** The host of these parts, which belong to it alone. */
+export function createHost(init: Omit<ReplicaInit, "siblings">, parts: HostParts): Replica {
+  return new ReplicaHost(init, parts);
 }
 
 /**
@@ -104,22 +120,23 @@ export function createReplica(init: ReplicaInit): Replica {
  * that votes never wait for execution.
  */
 class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, ExecutionSink {
-  readonly #init: ReplicaInit;
+  readonly #init: Omit<ReplicaInit, "siblings">;
+  readonly #parts: HostParts;
+  readonly #membership: Membership | null;
   readonly #options: ReplicaOptions;
   readonly #platform: ReplicaPlatform;
   readonly #module: ProtocolModule<unknown, unknown, unknown>;
   readonly #protocol: Protocol<unknown, unknown, unknown>;
   readonly #arena: BatchArena;
-  readonly #service: Service;
   readonly #execution: ExecutionModel;
   readonly #routes: Routes;
   readonly #ingress: Ingress;
   readonly #underway = new BlocksUnderway();
   readonly #reads: ReadQueue;
   readonly #control: ControlFrames;
-  readonly #checkpointing: Checkpointing;
-  readonly #transfer: StateTransfer;
-  readonly #backups: BackupServing;
+  readonly #state: StateKeeping;
+  /** Null for a member of several groups. */
+  readonly #backups: BackupServing | null;
   /** Null if states are not compared. */
   readonly #comparison: StateComparison | null;
   readonly #comparing: Timer;
@@ -130,35 +147,32 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #housekeeping: Timer;
   /** Wakes the coordinator when the service has something due and no commands arrive. */
   readonly #due: Timer;
+  /** And when its stream owes a mark. */
+  readonly #marking: Timer;
 
   #running = false;
   #stopped = false;
   #identity: Identity | null = null;
-  #latestCheckpoint: CheckpointInfo | null = null;
   readonly #persisting = new Ring<Persisting>(PERSISTING_MAX);
   readonly #heldWriter = new ByteWriter(4096);
   readonly #replyWriter = new ByteWriter(64 * 1024);
   #wantWork = false;
   #executedStepped: Instance = 0;
-  /** Bytes of decided batches that the newest checkpoint, or the one under way, does not cover. */
-  #bytesSinceCheckpoint = 0;
-  #instanceAtCheckpoint: Instance = 0;
-  /** Bound of the log's memory: what is configured, or as much as the state takes. */
-  #logBytesMax: number;
-  #pendingFetch: { from: ReplicaId; through: Instance } | null = null;
-  /** A fetched checkpoint is being put in place; what is decided meanwhile waits in `#heldDecisions`. */
-  #installing = false;
-  #heldDecisions: { readonly instance: Instance; readonly batch: Batch }[] = [];
+  /** The ballot in which this member paces its stream as the coordinator; 0 while it does not. */
+  #pacedBallot: Ballot = 0;
+  readonly #markWriter = new ByteWriter(64);
   #leaderTold: ReplicaId = 0;
   #recoveredTold = false;
   #paused = false;
   readonly #misdirected = new Set<Route>();
 
-  constructor(init: ReplicaInit, siblings: ReplicaSiblings) {
+  constructor(init: Omit<ReplicaInit, "siblings">, parts: HostParts) {
     this.#init = init;
+    this.#parts = parts;
+    this.#membership = parts.membership;
     this.#options = replicaOptions(init.options);
     const platform = (this.#platform = init.platform);
-    this.#module = siblings.ordering;
+    this.#module = parts.ordering;
     const { arenaChunkBytes } = this.#options;
     this.#arena = new BatchArena(arenaChunkBytes, Math.ceil(ARENA_SPARE_BYTES / arenaChunkBytes));
     this.#protocol = this.#module.create(
@@ -170,10 +184,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       },
       this.#options,
     );
-    this.#service = siblings.createService();
-    this.#execution = siblings.createExecution(this.#service);
+    this.#execution = parts.execution;
     this.#routes = new Routes(platform.clients);
-    this.#ingress = new Ingress(this.#options.ingressBytesMax);
+    const headroom = this.#membership === null ? 0 : BLOCK_HEADER_BYTES;
+    this.#ingress = new Ingress(this.#options.ingressBytesMax, headroom);
     this.#reads = new ReadQueue(this.#options.ingressBytesMax);
     this.#control = new ControlFrames(init, {
       status: () => this.status(),
@@ -181,34 +195,21 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       order: (block) => this.#ingress.add(block, 0, block.length),
       transferLeadership: () => this.#step({ kind: "transferLeadership", now: this.#now() }),
     });
-    this.#checkpointing = new Checkpointing({
-      store: platform.checkpoints,
-      execution: this.#execution,
-      sliceBytes: this.#options.checkpointSliceBytes,
-      pressed: () => this.#pressed,
-      // The room for proposals grows with what is written.
-      advanced: () => this.#turn.request(),
-      done: (error, through, digest, bytes) => this.#onCheckpointed(error, through, digest, bytes),
-    });
-    this.#logBytesMax = this.#options.logBytesMax;
-    this.#transfer = new StateTransfer({
-      peers: platform.peers,
-      store: platform.checkpoints,
-      latest: () => this.#latestCheckpoint,
-      now: () => this.#now(),
-      done: (error, from, info) => this.#onFetched(error, from, info),
-    });
-    this.#backups = new BackupServing({
-      self: init.self,
-      config: init.config,
-      store: platform.checkpoints,
-      latest: () => this.#latestCheckpoint,
-      executed: () => this.#execution.inspect().executed,
-      now: () => this.#now(),
-    });
+    this.#state = parts.keepState(this.#stateHost(), this);
+    this.#backups =
+      this.#membership !== null
+        ? null
+        : new BackupServing({
+            self: init.self,
+            config: init.config,
+            store: platform.checkpoints,
+            latest: () => this.#state.latest,
+            executed: () => this.#execution.inspect().executed,
+            now: () => this.#now(),
+          });
     const { compareCommands } = this.#options;
     this.#comparison =
-      compareCommands === 0 || init.config.replicas.length === 1
+      compareCommands === 0 || init.config.replicas.length === 1 || this.#membership !== null
         ? null
         : new StateComparison({
             self: init.self,
@@ -229,6 +230,21 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     });
     this.#housekeeping = platform.scheduler.timer(() => this.#onHousekeeping());
     this.#due = platform.scheduler.timer(() => this.#turn.request());
+    this.#marking = platform.scheduler.timer(() => this.#turn.request());
+  }
+
+  #stateHost(): StateHost {
+    return {
+      view: () => this.#protocol.inspect(),
+      now: () => this.#now(),
+      fatal: (error) => this.#fatal(error),
+      requestTurn: () => this.#turn.request(),
+      checkpointed: (info, through) => this.#onCheckpointed(info, through),
+      replaced: (info, from) => this.#onReplaced(info, from),
+      installed: (through) => this.#onInstalled(through),
+      fetchFailed: (from) => this.#step({ kind: "fetchFailed", now: this.#now(), from }),
+      backupWanted: () => this.#backups?.wanted ?? 0,
+    };
   }
 
   // Life.
@@ -241,24 +257,20 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         platform: this.#platform,
         codec: this.#module.codec,
         arena: this.#arena,
-        execution: this.#execution,
+        state: this.#state,
+        ...(this.#membership === null ? {} : { member: this.#membership.stream }),
       },
       (error, recovered) => {
         if (this.#stopped) return;
         if (error !== null) return this.#fatal(error);
         this.#identity = recovered.identity;
-        this.#latestCheckpoint = recovered.checkpoint;
-        this.#checkpointing.through = recovered.checkpoint?.through ?? 0;
-        this.#instanceAtCheckpoint = this.#checkpointing.through;
-        this.#executedStepped = this.#checkpointing.through;
-        // Replicas take their checkpoints at different times: the first interval is shorter by the replica's number.
-        this.#bytesSinceCheckpoint = Math.floor((this.#options.checkpointBytes * (this.#init.self % 8)) / 16);
-        this.#open(recovered.records, recovered.identity.amnesiaNonce);
+        this.#executedStepped = recovered.through;
+        this.#open(recovered.records, recovered.through, recovered.identity.amnesiaNonce);
       },
     );
   }
 
-  #open(records: readonly unknown[], amnesiaNonce: number): void {
+  #open(records: readonly unknown[], checkpointThrough: Instance, amnesiaNonce: number): void {
     const { peers, clients, log, scheduler } = this.#platform;
     this.#running = true;
     let started = false;
@@ -272,18 +284,15 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         else prologueOwed = true;
       },
     });
-    this.#comparison?.begin(this.#checkpointing.through, this.#execution.inspect().ordered);
+    this.#comparison?.begin(checkpointThrough, this.#execution.inspect().ordered);
     const now = this.#now();
-    const checkpointThrough = this.#checkpointing.through;
     const wallMs = scheduler.clock.wallMs();
-    const logBytesMax = this.#boundLog();
+    const logBytesMax = this.#state.boundLog();
     this.#step({ kind: "start", now, recovered: { records, checkpointThrough, amnesiaNonce, wallMs, logBytesMax } });
     started = true;
     if (this.#protocol.inspect().role === "recovering")
       this.#platform.events.warn("not a voter yet", { checkpointThrough });
-    // What the log holds already counts: replicas that start again and again before an interval is over would otherwise
-    // fill their logs, and a full log takes nothing that could make a checkpoint due.
-    this.#bytesSinceCheckpoint += this.#protocol.inspect().logBytes;
+    this.#state.started();
     if (prologueOwed) this.#writePrologue();
     peers.start({
       onLink: (peer, up) => this.#onPeerLink(peer, up),
@@ -291,6 +300,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       onDrain: (peer) => this.#step({ kind: "link", now: this.#now(), peer, up: true, inFlightBytes: 0 }),
     });
     clients.forEach((port, index) => port.start(this.#clientHandlers(port, index)));
+    this.#membership?.onRing(() => this.#onRing());
     this.#housekeeping.set(now + HOUSEKEEPING_MS);
     if (this.#comparison !== null) this.#comparing.set(now + COMPARE_MS);
     this.#turn.request();
@@ -323,8 +333,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#housekeeping.clear();
     this.#comparing.clear();
     this.#due.clear();
-    this.#transfer.close();
-    this.#backups.close();
+    this.#marking.clear();
+    this.#state.close();
+    this.#backups?.close();
     const { peers, clients, log } = this.#platform;
     let open = clients.length + 2;
     const closed = (): void => {
@@ -343,13 +354,14 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#housekeeping.clear();
     this.#comparing.clear();
     this.#due.clear();
+    this.#marking.clear();
     this.#init.onFatal(error);
   }
 
   status(): ReplicaStatus {
     const view = this.#protocol.inspect();
     const execution = this.#execution.inspect();
-    const size = this.#service.size();
+    const size = this.#parts.size();
     return {
       id: this.#init.self,
       role: view.role,
@@ -358,8 +370,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       decided: view.decided,
       executed: execution.executed,
       trimmed: view.trimmed,
-      checkpoint: this.#checkpointing.through,
-      checkpointBytes: this.#latestCheckpoint?.bytes ?? 0,
+      checkpoint: this.#state.through,
+      checkpointBytes: this.#state.latest?.bytes ?? 0,
       commands: execution.commands,
       sessions: execution.sessions,
       entries: size.entries,
@@ -371,7 +383,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   queues(visit: QueueVisitor): void {
     const { arenaChunkBytes } = this.#options;
-    const logBytesMax = this.#logBytesMax;
+    const { logBytesMax } = this.#state;
     visit("ingress bytes", this.#ingress.bytes, this.#ingress.bytesMax);
     visit("read bytes", this.#reads.bytes, this.#options.ingressBytesMax);
     visit("read groups", this.#reads.groups, READ_GROUPS_MAX);
@@ -382,8 +394,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     // Values that close a gap are taken by a full log as well, and memory comes in chunks.
     const slack = Math.max(arenaChunkBytes, BATCH_BYTES_MAX);
     visit("log bytes", this.#protocol.inspect().logBytes, 2 * logBytesMax + slack);
-    // What is decided while a state is put in place stands in the log's memory.
-    visit("decisions held back", this.#heldDecisions.length, Math.ceil((2 * logBytesMax + slack) / BATCH_HEADER_BYTES));
+    this.#state.queues(visit);
     this.#execution.queues?.(visit);
   }
 
@@ -401,7 +412,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   #onPeerLink(peer: ReplicaId, up: boolean): void {
     if (up) this.#comparison?.onPeer();
-    else this.#transfer.onPeerGone(peer);
+    else this.#state.onPeerGone(peer);
     const inFlightBytes = up ? this.#platform.peers.inFlightBytes(peer) : 0;
     this.#step({ kind: "link", now: this.#now(), peer, up, inFlightBytes });
   }
@@ -413,7 +424,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       return;
     }
     if (kind > FrameKind.protocolMax) {
-      if (!this.#transfer.onFrame(from, kind, bytes, view, start, end)) {
+      if (!this.#state.onFrame(from, kind, bytes, view, start, end)) {
         this.#platform.peers.disconnect(from, `frame of kind ${kind} is malformed or unknown`);
       }
       this.#turn.request();
@@ -462,7 +473,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
           this.#turn.request();
         } else {
           this.#routes.closed(route);
-          this.#backups.onLinkDown(port, link);
+          this.#backups?.onLinkDown(port, link);
         }
       },
       onFrame: (link, kind, bytes, view, start, end) => {
@@ -473,21 +484,21 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
           if (!this.#onBlock(route, kind, bytes, view, start, end))
             port.disconnect(link, "block of a kind not for clients");
         } else if (
-          !this.#backups.onFrame(port, link, kind, view, start, end) &&
+          this.#backups?.onFrame(port, link, kind, view, start, end) !== true &&
           !this.#control.onFrame(port, link, kind, bytes, start, end)
         ) {
           port.disconnect(link, `frame of kind ${kind} is malformed or unknown`);
         }
         this.#turn.request();
       },
-      onDrain: (link) => this.#backups.onDrain(port, link),
+      onDrain: (link) => this.#backups?.onDrain(port, link),
     };
   }
 
   #onBlock(route: Route, frame: number, bytes: Uint8Array, view: DataView, start: number, end: number): boolean {
     const kind = blockKind(view, start);
     const read = kind === BlockKind.read;
-    if (read !== (frame === FrameKind.read)) return false;
+    if (read !== (frame === FrameKind.read) || !this.#isOfStream(kind, view, start)) return false;
     const protocol = this.#protocol.inspect();
     if (protocol.role !== "leader") {
       this.#misdirected.add(route);
@@ -506,6 +517,14 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     else this.#ingress.add(bytes, start, end);
     if (this.#ingress.full && !this.#paused) this.#pauseClients(true);
     return true;
+  }
+
+  /** Whether a block may come to this member: its stream's commands, and in g_all what concerns sessions. Reads are ordered. */
+  #isOfStream(kind: number, view: DataView, start: number): boolean {
+    if (this.#membership === null) return true;
+    const { stream } = this.#membership;
+    if (kind === BlockKind.commands) return blockStream(view, start) === stream;
+    return stream === 0 && kind !== BlockKind.read;
   }
 
   /** Takes a block of commands, unless it is a copy: of one that is under way, or of one whose replies are remembered. */
@@ -553,28 +572,79 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (!this.#running) return;
     this.#considerDue();
     for (const port of this.#platform.clients) port.flush();
-    this.#considerCheckpoint();
+    this.#state.consider();
   }
 
   #propose(): void {
     const protocol = this.#protocol.inspect();
     const execution = this.#execution.inspect();
+    this.#pace();
     if (protocol.role !== "leader" && this.#ingress.blocks > 0) {
       // Nobody but the coordinator proposes: the clients are told where to send what is dropped here.
       this.#ingress.clear();
       this.#underway.clear();
       for (const route of this.#routes.links) this.#misdirected.add(route);
     }
-    while (this.#ingress.blocks > 0 && protocol.proposable && protocol.logFill <= this.#logFillMax) {
+    while (this.#ingress.blocks > 0 && protocol.proposable && protocol.logFill <= this.#state.logFillMax) {
       if (protocol.opened - execution.executed >= execution.windowMax) break;
-      const batch = this.#ingress.take(this.#arena, this.#options.batchBytesMax);
+      const batch = this.#ingress.take(this.#arena, this.#options.batchBytesMax, this.#mark());
       if (batch === null) break;
       this.#stepProposal(batch);
     }
+    this.#considerMark();
     if (this.#paused && this.#ingress.bytes < this.#options.ingressBytesMax / 2) this.#pauseClients(false);
   }
 
+  /** Tells the pacing of this stream whether this replica coordinates it, before anything is proposed. */
+  #pace(): void {
+    const pacing = this.#membership?.pacing;
+    if (pacing === undefined) return;
+    const { role, ballot, opened } = this.#protocol.inspect();
+    const paced = role === "leader" ? ballot : 0;
+    if (paced === this.#pacedBallot) return;
+    this.#pacedBallot = paced;
+    if (paced === 0) pacing.follow();
+    else pacing.lead(opened);
+  }
+
+  /** The mark of the batch that is proposed next, or null if it needs none. */
+  #mark(): ByteWriter | null {
+    const pacing = this.#membership?.pacing;
+    if (pacing === undefined) return null;
+    this.#markWriter.clear();
+    return pacing.mark(this.#markWriter, this.#now() + this.#protocol.inspect().timeOffsetMs) ? this.#markWriter : null;
+  }
+
+  /**
+   * Proposes a batch of nothing but a mark when one is due, so that other streams are not held up. A full log takes it as well,
+   * as far as the protocol lets it: a checkpoint, which would make room, waits for a barrier, and that for the mark.
+   */
+  #considerMark(): void {
+    const pacing = this.#membership?.pacing;
+    const protocol = this.#protocol.inspect();
+    if (pacing === undefined || protocol.role !== "leader") return;
+    const now = this.#now() + protocol.timeOffsetMs;
+    const at = pacing.due(now);
+    if (at > now) {
+      if (at < Infinity) this.#marking.set(at - protocol.timeOffsetMs);
+    } else if (protocol.proposable) {
+      const mark = this.#mark();
+      if (mark !== null) this.#stepProposal(this.#arena.build(mark.bytes, 0, mark.length, 1, 0, 0));
+    }
+  }
+
+  /** Another member has decided something of g_all, has come to a barrier, or wants something. */
+  #onRing(): void {
+    if (!this.#running || this.#membership === null) return;
+    const through = this.#membership.allDecided();
+    this.#membership.pacing.allDecided(through);
+    this.#step({ kind: "aside", now: this.#now(), value: through });
+    this.#wantWork = true;
+    this.#turn.request();
+  }
+
   #stepProposal(batch: Batch): void {
+    this.#membership?.pacing.proposed(batch);
     const now = this.#now();
     this.#protocol.step({ kind: "propose", now, batch }, this);
     this.#init.metrics?.proposed(this.#protocol.inspect().opened, now);
@@ -598,7 +668,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   #execute(): void {
-    if (this.#wantWork && !this.#installing) {
+    if (this.#wantWork && !this.#state.installing) {
       this.#wantWork = false;
       this.#execution.step({ kind: "work", budget: WORK_COMMANDS }, this);
     }
@@ -689,14 +759,13 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   decide(instance: Instance, batch: Batch): void {
-    this.#bytesSinceCheckpoint += batch.end - batch.start;
     this.#init.metrics?.decided(instance, this.#now());
     if (this.#init.traceValues === true) {
       const hash = hashBytes(batch.bytes, batch.start, batch.end, 7);
       this.trace(TraceCode.decided, instance, this.#protocol.inspect().ballot, hash);
     }
-    if (this.#installing) this.#heldDecisions.push({ instance, batch });
-    else this.#execution.step({ kind: "decided", stream: 0, instance, batch }, this);
+    this.#membership?.pacing.decided(instance, batch);
+    this.#state.decided(instance, batch);
   }
 
   readable(ticket: number, after: Instance): void {
@@ -732,7 +801,12 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#platform.log.trim(through);
   }
 
-  asideHeard(): void {}
+  asideHeard(_from: ReplicaId, value: number): void {
+    // What any replica knows to be decided is decided: a coordinator names it before its own replica knows.
+    if (this.#membership === null) return;
+    this.#membership.pacing.allDecided(value);
+    this.#turn.request();
+  }
 
   reply(): void {
     assert(false, "no protocol of this host answers clients itself");
@@ -797,137 +871,32 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   // Checkpoints and state transfer.
 
-  #considerCheckpoint(): void {
-    const { executed } = this.#execution.inspect();
-    if (this.#checkpointing.busy || this.#transfer.fetching || this.#installing || this.#pendingFetch !== null) return;
-    if (executed <= this.#checkpointing.through) return;
-    if (this.#backups.wanted > this.#checkpointing.through) return this.#startCheckpoint(executed);
-    // A peer that is served a state should find the log above it; but a slow one must not fill this replica's log, which
-    // would stop the cluster. What is being served can still be read to its end.
-    if (this.#transfer.serving && !this.#pressed) return;
-    // Writing a large state more often than the log has grown by its size would cost more than it frees. A log that is half
-    // full can't wait for that: what fills it may stand in memory that is partly unused, or be undecided.
-    const enough = this.#pressed
-      ? this.#logBytesMax / 16
-      : Math.max(this.#options.checkpointBytes, Math.min(this.#checkpointing.bytes, this.#logBytesMax / 3));
-    const due =
-      this.#bytesSinceCheckpoint >= enough ||
-      executed - this.#instanceAtCheckpoint >= this.#options.checkpointInstances;
-    if (due) this.#startCheckpoint(executed);
-  }
-
-  #startCheckpoint(executed: Instance): void {
-    // What is decided and not yet executed is left to the next one.
-    this.#bytesSinceCheckpoint = this.#execution.inspect().queuedBytes;
-    this.#instanceAtCheckpoint = executed;
-    this.#checkpointing.start();
-  }
-
-  /** More than half of the log's memory is taken. */
-  get #pressed(): boolean {
-    return this.#protocol.inspect().logFill > 0.5;
-  }
-
-  /**
-   * How full the log may be for this coordinator to propose. The last quarter is given out as the checkpoint under way gets on, so
-   * that clients are slowed while it is written rather than stopped until it is done.
-   */
-  get #logFillMax(): number {
-    if (!this.#checkpointing.busy) return 1;
-    const { bytes } = this.#service.size();
-    const done = bytes > 0 ? Math.min(1, this.#checkpointing.written / bytes) : 1;
-    return 0.75 + 0.25 * done;
-  }
-
-  /**
-   * Bounds the log's memory anew, by what the state takes now. Of a state that has become smaller the log may be longer than
-   * it should be from now on: then the bound follows it down, so that nothing has to wait.
-   */
-  #boundLog(): number {
-    const { logBytesMax, largeLogBytesMax } = this.#options;
-    const wanted = Math.max(logBytesMax, Math.min(this.#service.size().bytes, largeLogBytesMax));
-    this.#logBytesMax = Math.max(wanted, Math.min(this.#logBytesMax, this.#protocol.inspect().logBytes));
-    return this.#logBytesMax;
-  }
-
-  #onCheckpointed(error: Error | null, through: Instance, digest: string, bytes: number): void {
+  #onCheckpointed(info: CheckpointInfo, through: Instance): void {
     if (this.#stopped) return;
-    if (error !== null) return this.#fatal(error);
-    this.#latestCheckpoint = { through, digest, bytes };
     this.trace(TraceCode.checkpointed, through, 0, 0);
-    this.#platform.events.info("checkpoint", { through, bytes });
-    this.#step({ kind: "checkpointed", now: this.#now(), through, digest, logBytesMax: this.#boundLog() });
-    this.#backups.onCheckpoint();
-    this.#fetchPending();
+    this.#platform.events.info("checkpoint", { through, bytes: info.bytes });
+    const logBytesMax = this.#state.boundLog();
+    this.#step({ kind: "checkpointed", now: this.#now(), through, digest: info.digest, logBytesMax });
+    this.#backups?.onCheckpoint();
   }
 
   fetchState(from: ReplicaId, through: Instance): void {
-    this.#pendingFetch = { from, through };
-    this.#fetchPending();
+    this.#state.fetch(from, through);
   }
 
-  #fetchPending(): void {
-    const pending = this.#pendingFetch;
-    if (pending === null || this.#checkpointing.busy) return;
-    this.#pendingFetch = null;
-    this.#platform.events.info("fetching state", { from: pending.from, through: pending.through });
-    this.#transfer.fetch(pending.from, pending.through);
-    this.#platform.peers.flush();
-  }
-
-  #onFetched(error: Error | null, from: ReplicaId, info: CheckpointInfo | null): void {
-    if (this.#stopped) return;
-    if (error !== null || info === null) {
-      this.#platform.events.warn("state transfer failed", { from, error: error?.message ?? "" });
-      this.#step({ kind: "fetchFailed", now: this.#now(), from });
-      return;
-    }
-    this.#latestCheckpoint = info;
-    // What was decided before still executes first: the log may have overtaken the checkpoint.
-    while (this.#execution.inspect().queuedBatches > 0) {
-      this.#execution.step({ kind: "work", budget: WORK_COMMANDS }, this);
-    }
-    if (this.#execution.inspect().executed >= info.through) return this.#installed(info, from);
-    this.#installing = true;
-    const reader = this.#platform.checkpoints.read(info.through);
-    const sink = this.#execution.restore(info.through);
-    const next = (): void =>
-      reader.next((failure, chunk) => {
-        if (this.#stopped) return reader.close();
-        if (failure !== null) return this.#fatal(failure);
-        try {
-          if (chunk !== null) sink.write(chunk, 0, chunk.length);
-          else sink.finish();
-        } catch (damage) {
-          return this.#fatal(damage as Error);
-        }
-        if (chunk !== null) return next();
-        reader.close();
-        this.#installing = false;
-        this.#installed(info, from);
-      });
-    next();
-  }
-
-  #installed(info: CheckpointInfo, from: ReplicaId): void {
-    const { executed } = this.#execution.inspect();
-    this.#checkpointing.through = info.through;
-    this.#checkpointing.bytes = info.bytes;
-    this.#instanceAtCheckpoint = executed;
-    this.#comparison?.begin(executed, this.#execution.inspect().ordered);
+  #onReplaced(info: CheckpointInfo, from: ReplicaId): void {
+    const { executed, ordered } = this.#execution.inspect();
+    this.#comparison?.begin(executed, ordered);
     if (executed > this.#executedStepped) this.#executedStepped = executed;
     this.trace(TraceCode.installed, info.through, from, 0);
     this.#platform.events.info("state installed", { from, through: info.through, bytes: info.bytes });
     // Reads that the installed state makes due wait for a piece of work.
     this.#wantWork = true;
-    const held = this.#heldDecisions;
-    this.#heldDecisions = [];
-    for (const { instance, batch } of held) {
-      // Traced when it was decided; only its execution was put off.
-      if (instance > executed) this.#execution.step({ kind: "decided", stream: 0, instance, batch }, this);
-    }
-    this.#step({ kind: "installed", now: this.#now(), through: info.through, logBytesMax: this.#boundLog() });
-    this.#backups.onCheckpoint();
+  }
+
+  #onInstalled(through: Instance): void {
+    this.#step({ kind: "installed", now: this.#now(), through, logBytesMax: this.#state.boundLog() });
+    this.#backups?.onCheckpoint();
   }
 
   // Comparison of states.
@@ -935,7 +904,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #onStateDigest(from: ReplicaId, view: DataView, start: number, end: number): void {
     const { executed, ordered } = this.#execution.inspect();
     // A state that is being replaced is nobody's; and whoever compares nothing has nothing to say.
-    if (this.#comparison === null || this.#installing) return;
+    if (this.#comparison === null || this.#state.installing) return;
     if (!this.#comparison.onFrame(from, view, start, end, executed, ordered)) {
       this.#platform.peers.disconnect(from, "a digest is malformed");
     }
@@ -945,7 +914,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #askForDigests(): void {
     if (!this.#running || this.#comparison === null) return;
     this.#comparison.flush();
-    if (this.#protocol.inspect().role === "leader" && !this.#installing) {
+    if (this.#protocol.inspect().role === "leader" && !this.#state.installing) {
       const { executed, ordered } = this.#execution.inspect();
       this.#comparison.ask(executed, ordered);
     }
@@ -968,8 +937,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   #onHousekeeping(): void {
     if (!this.#running) return;
-    this.#transfer.onTick();
-    this.#backups.onTick();
+    this.#state.onTick();
+    this.#backups?.onTick();
     this.#housekeeping.set(this.#now() + HOUSEKEEPING_MS);
     this.#turn.request();
   }

@@ -1,0 +1,26 @@
+import type { ExecutionModel, ExecutionSink, Instance, ProtocolModule } from "../../model/index.js";
+import type { Pacing, StreamId } from "../../multicast/index.js";
+import type { StateHost, StateKeeping } from "./state-keeping.js";
+
+/** What a host drives: of a replica with one group, or of a member of one with several. */
+export interface HostParts {
+  readonly ordering: ProtocolModule<unknown, unknown, unknown>;
+  readonly execution: ExecutionModel;
+  /** Entries and bytes of the service's state, for the status. */
+  size(): { readonly entries: number; readonly bytes: number };
+  keepState(host: StateHost, sink: ExecutionSink): StateKeeping;
+  /** Null for a replica with one group. */
+  readonly membership: Membership | null;
+}
+
+/** What a host knows of the other members of its replica (docs/decisions/0010). */
+export interface Membership {
+  /** The stream that this member orders: 0 is that of g_all, i that of g_i. */
+  readonly stream: StreamId;
+  /** Marks of its batches, and when one without commands is due. */
+  readonly pacing: Pacing;
+  /** Contiguous prefix of g_all that is decided at this replica. */
+  allDecided(): Instance;
+  /** Has the handler called, outside of any call, when other members have done something that may concern this one. */
+  onRing(handler: () => void): void;
+}
