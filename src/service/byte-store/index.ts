@@ -8,5 +8,6 @@ export { ENTRY_KEY_BYTES_MAX, ENTRY_VALUE_BYTES_MAX } from "./contents.js";
 export { ENTRIES_MAX } from "./entries.js";
 export type { EntryStore } from "./entry-store.js";
 export { READ_AHEAD_MAX } from "./hash-index.js";
+export { partitionOf } from "./partition.js";
 export { STORE_BYTES_MAX, STORE_LIMITS, type StoreLimits } from "./limits.js";
 export { type ByteStore, createByteStore } from "./store.js";

@@ -6,12 +6,14 @@
  * (what a command works on), `string-command.ts`, `key-command.ts`, `range-command.ts` and `watch-command.ts` (what they do),
  * `watch-table.ts` (optimistic transactions), `service.ts` (runs, transactions, expiry). The entries live in an `EntryStore`.
  */
-import type { Service, ServiceModule } from "../../model/index.js";
+import type { Service, ServiceModule, SharedServiceModule } from "../../model/index.js";
 import { createByteStore, STORE_LIMITS, type StoreLimits } from "../byte-store/index.js";
+import { kvMapping } from "./mapping.js";
 import { Kv } from "./service.js";
 
 export * from "./command.js";
 export { globFits } from "./glob.js";
+export { kvMapping } from "./mapping.js";
 
 /** The service for the registry. */
 export const kv: ServiceModule = { name: "kv", create: () => createKv() };
@@ -19,4 +21,16 @@ export const kv: ServiceModule = { name: "kv", create: () => createKv() };
 /** The service with other limits than the usual ones. */
 export function createKv(limits: StoreLimits = STORE_LIMITS): Service {
   return new Kv(createByteStore(limits));
+}
+
+/** The same store cut into partitions, one for each group. */
+export const sharedKv: SharedServiceModule = {
+  name: "kv",
+  createShared: notYet,
+  attach: notYet,
+  mapping: kvMapping,
+};
+
+function notYet(): never {
+  throw new Error("the partitions of kv are being built");
 }
