@@ -99,6 +99,9 @@ async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Out
   }
   const directory = flags.data ?? "./synod-data";
   const config = await loadCluster(directory);
+  if (config.groups > 1) {
+    throw new ConfigError(`a backup of a cluster with ${config.groups} groups is not built yet`);
+  }
   const security = securityOver(directorySecurity(directory, config), flags);
   const source: Source = { replicas: config.replicas, security };
   const folders = config.replicas.map(({ id }) => replicaDirectory(directory, id));

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { GROUPS_CONFIGURED_MAX } from "../model/index.js";
 import { builtNames, checkName, type SiblingFamily } from "../runtime/index.js";
 import { oneOf, option, whole } from "./option.js";
 
@@ -40,7 +41,7 @@ export function addClusterOptions(command: Command, service = "kv"): Command {
     .addOption(siblingOption("service", "what is replicated", service))
     .addOption(siblingOption("ordering", "ordering protocol", "multi-paxos"))
     .addOption(siblingOption("execution", "execution model", "pipelined"))
-    .addOption(siblingOption("reads", "how reads are made linearizable", "quorum"))
+    .addOption(siblingOption("reads", "how reads are made linearizable", "quorum; ordered with several groups"))
     .addOption(
       option(
         "--durability <kind>",
@@ -48,10 +49,28 @@ export function addClusterOptions(command: Command, service = "kv"): Command {
         oneOf(["fsync", "os", "memory"]),
       ),
     )
-    .addOption(unbuilt("--groups <k>", "1"))
+    .addOption(
+      option(
+        "--groups <k>",
+        "streams of commands that execute in parallel, with --execution psmr (default: 1)",
+        whole(1, GROUPS_CONFIGURED_MAX),
+      ),
+    )
+    .addOption(
+      option(
+        "--merge <how>",
+        "how the streams of several groups are merged: points|skips (default: points)",
+        oneOf(["points", "skips"]),
+      ),
+    )
+    .addOption(
+      option(
+        "--barrier <where>",
+        "threads of several groups meet for each run|command (default: run)",
+        oneOf(["run", "command"]),
+      ),
+    )
     .addOption(unbuilt("--speculative"))
     .addOption(unbuilt("--partitions <p>", "1"))
-    .addOption(unbuilt("--merge <how>"))
-    .addOption(unbuilt("--barrier <where>"))
     .addOption(unbuilt("--dissemination <how>", "star"));
 }

@@ -4,7 +4,9 @@ import {
   assertContinues,
   assertProtected,
   checkCombination,
-  CLUSTER_DEFAULTS,
+  type ClusterRequest,
+  completed,
+  GROUPS_DEFAULTS,
   holdsCluster,
   loadCluster,
   loadClusterFile,
@@ -106,22 +108,32 @@ async function effective(flags: ConfigFlags, command: Command): Promise<Effectiv
   const values: Record<string, string | number> = { data: flags.data };
   const sources: Record<string, string> = { data: sourceOf(command, "data") };
   const given = flags as unknown as Readonly<Record<string, string | number | undefined>>;
-  for (const [name, fallback] of Object.entries(CLUSTER_DEFAULTS)) {
-    values[name] = given[name] ?? there[name] ?? fallback;
+  const wanted = completed({ ...there, ...askedOf(flags) });
+  for (const [name, value] of Object.entries(wanted)) {
+    values[name] = value;
     sources[name] = given[name] === undefined && name in there ? "cluster.json" : sourceOf(command, name);
   }
-  checkCombination({ ...CLUSTER_DEFAULTS, ...there, ...flags, groups: CLUSTER_DEFAULTS.groups });
+  checkCombination(wanted);
   if (Number(values["replicas"]) + Number(values["port"]) > 65_536) {
     throw new ConfigError(`port ${values["port"]} and the ${values["replicas"]} from there on go beyond 65535`);
   }
   return { values, sources, recorded };
 }
 
-function recordedValues(config: ClusterConfig): Record<string, string | number> {
-  const { service, groups, ordering, execution, reads, durability, replicas } = config;
+/** What the flags, and where these come from otherwise, say of a cluster. */
+function askedOf(flags: ConfigFlags): ClusterRequest {
+  const { service, replicas, groups, ordering, execution, reads, merge, barrier, durability, port } = flags;
+  const all = { service, replicas, groups, ordering, execution, reads, merge, barrier, durability, port };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+function recordedValues(config: ClusterConfig): ClusterRequest {
+  const { service, groups, ordering, execution, reads, merge, barrier, durability, replicas } = config;
   const resp = replicas[0]?.resp ?? null;
   const port = resp === null ? {} : { port: parseAddress(resp).port };
-  return { service, replicas: replicas.length, groups, ordering, execution, reads, durability, ...port };
+  const several =
+    groups === 1 ? {} : { merge: merge ?? GROUPS_DEFAULTS.merge, barrier: barrier ?? GROUPS_DEFAULTS.barrier };
+  return { service, replicas: replicas.length, groups, ordering, execution, reads, ...several, durability, ...port };
 }
 
 function sourceOf(command: Command, name: string): string {

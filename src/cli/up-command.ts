@@ -8,6 +8,9 @@ export interface ClusterFlags {
   readonly replicas?: number;
   readonly port?: number;
   readonly service?: string;
+  readonly groups?: number;
+  readonly merge?: "points" | "skips";
+  readonly barrier?: "run" | "command";
   readonly ordering?: string;
   readonly execution?: string;
   readonly reads?: "quorum" | "ordered";

@@ -5,6 +5,9 @@
  * | ordering | execution models | reads | groups |
  * |---|---|---|---|
  * | multi-paxos | sequential, pipelined | quorum, ordered | 1 |
+ * | multi-paxos | psmr | quorum, ordered with 1 group; ordered with more | 1 to 16, of a service that threads can share |
+ *
+ * With one group psmr runs as pipelined: a barrier of one thread is none.
  *
  * Names that are planned but not built are known, so that asking for one says so rather than calling it a typing error.
  */
@@ -13,29 +16,38 @@ import { createPipelined, createSequential } from "../execution/index.js";
 import {
   type ClusterConfig,
   ConfigError,
+  GROUPS_CONFIGURED_MAX,
   type ProtocolModule,
   type ServiceModule,
   type SharedServiceModule,
 } from "../model/index.js";
 import { multiPaxos } from "../ordering/multi-paxos/index.js";
-import { btree, counter, kv, sharedBtree } from "../service/index.js";
+import { btree, counter, kv, sharedBtree, sharedKv } from "../service/index.js";
 import type { ReplicaSiblings } from "./replica/api.js";
 import { isServiceModule } from "./user-service/service-module.js";
 
 const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos];
 
-const executions = { sequential: createSequential, pipelined: createPipelined } as const;
+/** Those of a single group. What the threads of several have is made by the members (`groups/`). */
+const executions = { sequential: createSequential, pipelined: createPipelined, psmr: createPipelined } as const;
 
 /** One row of the table of legal combinations. */
 interface Combination {
   readonly ordering: string;
   readonly executions: readonly string[];
+  /** With one group; several have ordered ones. */
   readonly reads: readonly string[];
   readonly groupsMax: number;
 }
 
 const combinations: readonly Combination[] = [
   { ordering: "multi-paxos", executions: ["sequential", "pipelined"], reads: ["quorum", "ordered"], groupsMax: 1 },
+  {
+    ordering: "multi-paxos",
+    executions: ["psmr"],
+    reads: ["quorum", "ordered"],
+    groupsMax: GROUPS_CONFIGURED_MAX,
+  },
 ];
 
 /** A service and what it needs from the processes around it. */
@@ -50,7 +62,7 @@ export interface ServiceEntry {
 }
 
 const services: readonly ServiceEntry[] = [
-  { name: "kv", module: kv, shared: null, resp: true },
+  { name: "kv", module: kv, shared: sharedKv, resp: true },
   { name: "btree", module: btree, shared: sharedBtree, resp: false },
   { name: "counter", module: counter, shared: null, resp: false },
 ];
@@ -125,18 +137,27 @@ export function checkCombination(wanted: {
   readonly execution: string;
   readonly reads: string;
   readonly groups: number;
+  readonly merge?: string | undefined;
+  readonly barrier?: string | undefined;
 }): void {
+  const { ordering, execution, reads, groups } = wanted;
   for (const family of ["service", "ordering", "execution", "reads"] as const) checkName(family, wanted[family]);
-  const row = combinations.find((candidate) => candidate.ordering === wanted.ordering) as Combination;
-  if (!row.executions.includes(wanted.execution)) {
-    throw new ConfigError(`execution ${wanted.execution} does not run on ordering ${wanted.ordering}`);
-  }
-  if (!row.reads.includes(wanted.reads)) {
-    throw new ConfigError(`ordering ${wanted.ordering} offers no ${wanted.reads} reads`);
-  }
-  if (wanted.groups > row.groupsMax) {
+  const row = combinations.find((each) => each.ordering === ordering && each.executions.includes(execution));
+  if (row === undefined) throw new ConfigError(`execution ${execution} does not run on ordering ${ordering}`);
+  if (!row.reads.includes(reads)) throw new ConfigError(`ordering ${ordering} offers no ${reads} reads`);
+  if (groups > row.groupsMax) {
+    const parallel = combinations.find((each) => each.ordering === ordering && each.groupsMax >= groups);
+    const hint = parallel === undefined ? "" : `; ${parallel.executions.join(", ")} has up to ${parallel.groupsMax}`;
     throw new ConfigError(
-      `ordering ${wanted.ordering} with execution ${wanted.execution} has at most ${row.groupsMax} group, got ${wanted.groups}`,
+      `ordering ${ordering} with execution ${execution} has at most ${row.groupsMax} group, got ${groups}${hint}`,
     );
   }
+  for (const name of ["merge", "barrier"] as const) {
+    if (wanted[name] !== undefined && execution !== "psmr") {
+      throw new ConfigError(`${name} ${wanted[name]} needs execution psmr, got ${execution}`);
+    }
+  }
+  if (groups === 1) return;
+  if (reads !== "ordered") throw new ConfigError(`with ${groups} groups reads are ordered, got ${reads}`);
+  sharedServiceOf(wanted.service);
 }

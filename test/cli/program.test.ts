@@ -53,7 +53,7 @@ describe("what is wrong with the arguments is said in one line, and exits 4", ()
     [["up", "--execution", "opt-psmr"], /opt-psmr.*not built yet/],
     [["up", "--service", "fs"], /fs.*not built yet/],
     [["up", "--reads", "lease"], /lease.*not built yet/],
-    [["up", "--groups", "4"], /--groups.*not built yet/],
+    [["up", "--groups", "4"], /pipelined has at most 1 group, got 4/],
     [["up", "--speculative"], /--speculative.*not built yet/],
     [["up", "--dissemination", "ring"], /--dissemination.*not built yet/],
     [["up", "extra"], /too many arguments/],

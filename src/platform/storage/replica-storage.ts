@@ -18,6 +18,11 @@ export interface ReplicaStorage {
 export interface FileStorageInit extends StorageInit {
   /** The replica's own directory: `log/`, `checkpoint/` and `identity` are in it. The caller holds its lock. */
   readonly directory: string;
+  /**
+   * Where the checkpoints are instead, if several threads share them: then they are files also with `memory` durability, since
+   * one thread reads what another has written.
+   */
+  readonly checkpointDirectory?: string;
   readonly scheduler: Scheduler;
 }
 
@@ -44,19 +49,17 @@ export function openMemoryStorage(init: {
 
 /** The same storage over any file system; the simulated disk enters here. */
 export function openStorage(fs: FileSystem, init: FileStorageInit): ReplicaStorage {
-  const { directory, clusterId, scheduler } = init;
+  const { directory, checkpointDirectory, clusterId, scheduler, onDamaged } = init;
   const identity = new IdentityFile(fs, directory, clusterId);
+  const files = (place: string): FileCheckpoints => new FileCheckpoints({ fs, directory: place, clusterId, onDamaged });
   if (init.durability === "memory") {
-    return { log: new MemoryLog(scheduler), checkpoints: new MemoryCheckpoints(scheduler), identity };
+    const checkpoints =
+      checkpointDirectory === undefined ? new MemoryCheckpoints(scheduler) : files(checkpointDirectory);
+    return { log: new MemoryLog(scheduler), checkpoints, identity };
   }
   return {
     log: new Wal({ ...init, fs, directory: `${directory}/log` }),
-    checkpoints: new FileCheckpoints({
-      fs,
-      directory: `${directory}/checkpoint`,
-      clusterId,
-      onDamaged: init.onDamaged,
-    }),
+    checkpoints: files(checkpointDirectory ?? `${directory}/checkpoint`),
     identity,
   };
 }

@@ -8,7 +8,6 @@ import {
   checkClusterConfig,
   type ClusterConfig,
   ConfigError,
-  type Durability,
   LockedError,
   parseAddress,
   type ReplicaAddress,
@@ -17,12 +16,15 @@ import {
 import { formatAddress } from "../../platform/index.js";
 import { checkCombination, serviceEntry } from "../registry.js";
 import { isServiceModule, serviceModuleOf } from "../user-service/index.js";
+import { type ClusterRequest, completed, GROUPS_DEFAULTS, requestedShape } from "./cluster-request.js";
 import { assertPortsFree, freePorts, type HostPort } from "./free-port.js";
-import { assertUnlocked, writeFirstIdentity } from "./replica-store.js";
+import { assertUnlocked, writeFirstIdentities } from "./replica-store.js";
+import { syncDirectory } from "./sync-directory.js";
 
 /**
  * A cluster's directory: `cluster.json` (what all replicas agree on) and one folder a replica, `replica-ID`, which holds
- * its `log`, its `checkpoint` and its `identity`.
+ * its `log`, its `checkpoint` and its `identity`. With several groups each member has a log and an identity of its own, in
+ * `replica-ID/group-I`, I being 0 for g_all.
  *
  * Creation is the only act that makes voters: it writes every replica's identity, and `cluster.json` last, so a replica
  * either finds its identity or has lost it (DESIGN safety rule 1). Until then a marker names the creating process; what an
@@ -30,33 +32,6 @@ import { assertUnlocked, writeFirstIdentity } from "./replica-store.js";
  */
 export const CLUSTER_FILE = "cluster.json";
 const CREATION_MARKER = "creating";
-
-/** Port of the first replica's RESP listener unless told otherwise. */
-export const RESP_PORT_DEFAULT = 7379;
-
-/** What a cluster is asked to be. An absent field takes what the directory records, or the default in a new one. */
-export interface ClusterRequest {
-  readonly service?: string;
-  readonly replicas?: number;
-  readonly groups?: number;
-  readonly ordering?: string;
-  readonly execution?: string;
-  readonly reads?: ClusterConfig["reads"];
-  readonly durability?: Durability;
-  /** RESP port of replica 1, the others following; 0 takes free ports. */
-  readonly port?: number;
-}
-
-export const CLUSTER_DEFAULTS = Object.freeze({
-  service: "kv",
-  replicas: 3,
-  groups: 1,
-  ordering: "multi-paxos",
-  execution: "pipelined",
-  reads: "quorum",
-  durability: "fsync",
-  port: RESP_PORT_DEFAULT,
-} as const satisfies Required<ClusterRequest>);
 
 export const replicaDirectory = (directory: string, id: ReplicaId): string => join(directory, `replica-${id}`);
 
@@ -165,6 +140,9 @@ export function assertContinues(directory: string, recorded: ClusterConfig, requ
     ["service", recorded.service, request.service],
     ["replicas", recorded.replicas.length, request.replicas],
     ["groups", recorded.groups, request.groups],
+    // A single group has no use for them, and does not record them.
+    ["merge", recorded.merge ?? GROUPS_DEFAULTS.merge, recorded.groups === 1 ? undefined : request.merge],
+    ["barrier", recorded.barrier ?? GROUPS_DEFAULTS.barrier, recorded.groups === 1 ? undefined : request.barrier],
     ["ordering", recorded.ordering, request.ordering],
     ["durability", recorded.durability, request.durability],
   ] as const;
@@ -188,7 +166,8 @@ function revised(recorded: ClusterConfig, request: ClusterRequest): ClusterConfi
       replica.resp === null || port === 0 ? replica : { ...replica, resp: `127.0.0.1:${port + index}` },
     ),
   };
-  checkCombination(config);
+  const { merge = config.merge, barrier = config.barrier } = request;
+  checkCombination({ ...config, merge, barrier });
   return checkClusterConfig(config);
 }
 
@@ -201,18 +180,14 @@ export async function createCluster(
   request: ClusterRequest,
   fill?: (folder: string, config: ClusterConfig) => Promise<void>,
 ): Promise<ClusterConfig> {
-  const wanted = { ...CLUSTER_DEFAULTS, ...defined(request) };
+  const wanted = completed(request);
   checkCombination(wanted);
+  const { replicas, groups, port } = wanted;
   const config = checkClusterConfig({
     format: 1,
     clusterId: randomBytes(8).toString("hex"),
-    service: wanted.service,
-    ordering: wanted.ordering,
-    execution: wanted.execution,
-    reads: wanted.reads,
-    groups: wanted.groups,
-    durability: wanted.durability,
-    replicas: await placeReplicas(wanted.replicas, wanted.port, serviceEntry(wanted.service).resp),
+    ...requestedShape(wanted),
+    replicas: await placeReplicas(replicas, groups === 1 ? 0 : groups, port, serviceEntry(wanted.service).resp),
   });
   // Nothing is left behind by a creation that could not run.
   await assertPortsFree(config.replicas.flatMap(listenedAddresses));
@@ -223,7 +198,7 @@ export async function createCluster(
     const folder = replicaDirectory(directory, replica.id);
     mkdirSync(folder);
     await fill?.(folder, config);
-    await writeFirstIdentity(folder, config, replica.id);
+    await writeFirstIdentities(folder, config, replica.id);
   }
   syncDirectory(directory);
   writeClusterFile(directory, config);
@@ -248,18 +223,28 @@ function makeDirectory(directory: string): void {
   }
 }
 
-async function placeReplicas(count: number, port: number, resp: boolean): Promise<ReplicaAddress[]> {
+/** Each replica has `members` members besides its first. */
+async function placeReplicas(count: number, members: number, port: number, resp: boolean): Promise<ReplicaAddress[]> {
   const ids = Array.from({ length: count }, (_, index) => index + 1);
   const given = new Set(port === 0 ? [] : ids.map((id) => port + id - 1));
-  const free = await freePorts(resp && port === 0 ? 4 * count : 3 * count, given);
+  const own = (resp && port === 0 ? 4 : 3) * count;
+  const free = await freePorts(own + 2 * members * count, given);
   const local = (number: number | undefined): string => `127.0.0.1:${number}`;
-  return ids.map((id, index) => ({
-    id,
-    peer: local(free[index]),
-    client: local(free[count + index]),
-    resp: resp ? local(port === 0 ? free[3 * count + index] : port + index) : null,
-    admin: local(free[2 * count + index]),
-  }));
+  return ids.map((id, index) => {
+    const address = {
+      id,
+      peer: local(free[index]),
+      client: local(free[count + index]),
+      resp: resp ? local(port === 0 ? free[3 * count + index] : port + index) : null,
+      admin: local(free[2 * count + index]),
+    };
+    if (members === 0) return address;
+    const from = own + 2 * members * index;
+    const placed = Array.from({ length: members }, (_, member) => {
+      return { peer: local(free[from + 2 * member]), client: local(free[from + 2 * member + 1]) };
+    });
+    return { ...address, members: placed };
+  });
 }
 
 function clearInterruptedCreation(directory: string, entries: readonly string[]): void {
@@ -302,21 +287,6 @@ export function writeClusterFile(directory: string, config: ClusterConfig): void
   syncDirectory(directory);
 }
 
-/** Makes what was created, renamed or removed in a directory durable. */
-export function syncDirectory(directory: string): void {
-  const handle = openSync(directory, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-}
-
-/** The request's fields that are given: an absent one must not hide a default. */
-function defined(request: ClusterRequest): Partial<ClusterRequest> {
-  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-}
-
 /** The addresses of a replica. Throws `ConfigError` if the cluster has none of that number. */
 export function addressOf(config: ClusterConfig, id: ReplicaId): ReplicaAddress {
   const address = config.replicas.find((replica) => replica.id === id);
@@ -351,10 +321,11 @@ export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
-/** The addresses of one replica, with the RESP and the admin port if it has them, as hosts and ports to listen on. */
+/** The addresses of one replica and its members, with the RESP and the admin port if it has them: what it listens on. */
 export function listenedAddresses(replica: ReplicaAddress): HostPort[] {
-  const { peer, client, resp, admin = null } = replica;
-  return [peer, client, resp, admin].filter((address) => address !== null).map(parseAddress);
+  const { peer, client, resp, admin = null, members = [] } = replica;
+  const others = members.flatMap((member) => [member.peer, member.client]);
+  return [peer, client, resp, admin, ...others].filter((address) => address !== null).map(parseAddress);
 }
 
 /** True when `directory` holds a cluster's file. */

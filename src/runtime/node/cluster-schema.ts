@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ConfigError } from "../../model/index.js";
+import { ConfigError, GROUPS_CONFIGURED_MAX } from "../../model/index.js";
 
 const address = z.string().max(300);
 
@@ -21,7 +21,9 @@ const clusterSchema = z.strictObject({
   ordering: z.string().min(1).max(64),
   execution: z.string().min(1).max(64),
   reads: z.enum(["quorum", "ordered"]),
-  groups: z.int().min(1).max(31),
+  groups: z.int().min(1).max(GROUPS_CONFIGURED_MAX),
+  merge: z.enum(["points", "skips"]).optional(),
+  barrier: z.enum(["run", "command"]).optional(),
   durability: z.enum(["fsync", "os", "memory"]),
   replicas: z
     .array(
@@ -31,6 +33,10 @@ const clusterSchema = z.strictObject({
         client: address,
         resp: address.nullable(),
         admin: address.nullable().optional(),
+        members: z
+          .array(z.strictObject({ peer: address, client: address }))
+          .max(GROUPS_CONFIGURED_MAX)
+          .optional(),
       }),
     )
     .min(1)

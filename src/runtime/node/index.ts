@@ -5,6 +5,14 @@
 export { assertAbsent, BackupReader, BackupWriter } from "./backup-file.js";
 export { type BackupFacts } from "./backup-format.js";
 export * from "./cluster-directory.js";
+export {
+  CLUSTER_DEFAULTS,
+  type ClusterRequest,
+  completed,
+  type CompleteRequest,
+  GROUPS_DEFAULTS,
+  RESP_PORT_DEFAULT,
+} from "./cluster-request.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
 export type { GatewayCounters, ReplicaReading } from "./reading.js";
 export type { ReplicaReport } from "./replica-report.js";

@@ -5,6 +5,7 @@ import {
   checkClusterConfig,
   type ClusterConfig,
   ConfigError,
+  type MemberAddress,
   type ReplicaId,
   type SecurityConfig,
 } from "../../model/index.js";
@@ -13,17 +14,16 @@ import type { ClientSecurity } from "../client/client-access.js";
 import { checkCombination, serviceEntry } from "../registry.js";
 import {
   addressOf,
-  CLUSTER_DEFAULTS,
   CLUSTER_FILE,
-  type ClusterRequest,
   loadCluster,
   parseClusterText,
   replicaDirectory,
-  syncDirectory,
   writeClusterFile,
 } from "./cluster-directory.js";
-import { writeFirstIdentity } from "./replica-store.js";
+import { type ClusterRequest, completed, requestedShape } from "./cluster-request.js";
+import { writeFirstIdentities } from "./replica-store.js";
 import { directorySecurity } from "./security.js";
+import { syncDirectory } from "./sync-directory.js";
 
 /**
  * A cluster of several machines. One file describes it, `cluster.json`, the same on all of them; each machine makes the
@@ -44,10 +44,9 @@ export function describeCluster(
   request: Omit<ClusterRequest, "replicas">,
   security: SecurityConfig,
 ): ClusterConfig {
-  const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-  const wanted = { ...CLUSTER_DEFAULTS, ...given };
+  const wanted = completed(request);
   checkCombination(wanted);
-  const { port } = wanted;
+  const { port, groups } = wanted;
   if (port < 1 || port + ADMIN_PORT_ABOVE + hosts.length > 65_535) {
     throw new ConfigError(`a port from 1 to ${65_535 - ADMIN_PORT_ABOVE - hosts.length} is needed, got ${port}`);
   }
@@ -55,12 +54,7 @@ export function describeCluster(
   return checkClusterConfig({
     format: 1,
     clusterId: randomBytes(8).toString("hex"),
-    service: wanted.service,
-    ordering: wanted.ordering,
-    execution: wanted.execution,
-    reads: wanted.reads,
-    groups: wanted.groups,
-    durability: wanted.durability,
+    ...requestedShape(wanted),
     replicas: hosts.map((host, index) => ({
       id: index + 1,
       peer: formatAddress(host, port + PEER_PORT_ABOVE),
@@ -68,9 +62,18 @@ export function describeCluster(
       resp: serviceEntry(wanted.service).resp ? formatAddress(host, port) : null,
       // Nothing asks there who one is, so it stays on the machine.
       admin: formatAddress("127.0.0.1", port + ADMIN_PORT_ABOVE + index),
+      ...(groups === 1 ? {} : { members: membersAt(host, port, groups) }),
     })),
     security: { ...security, secret: randomBytes(32).toString("hex") },
   });
+}
+
+/** The ports of members lie behind those of the first, of which there is one on a machine. */
+function membersAt(host: string, port: number, groups: number): MemberAddress[] {
+  return Array.from({ length: groups }, (_, index) => ({
+    peer: formatAddress(host, port + PEER_PORT_ABOVE + index + 1),
+    client: formatAddress(host, port + CLIENT_PORT_ABOVE + index + 1),
+  }));
 }
 
 /** Reads and checks a file that describes a cluster. Throws `ConfigError`. */
@@ -118,7 +121,7 @@ export async function createReplicaDirectory(
   writeClusterFile(directory, config);
   // Also of one that rejoins, and stays without an identity: a second `init` must not make a voter of it.
   mkdirSync(folder);
-  if (!rejoins) await writeFirstIdentity(folder, config, id);
+  if (!rejoins) await writeFirstIdentities(folder, config, id);
   syncDirectory(directory);
 }
 

@@ -6,7 +6,8 @@ import { type CheckpointStore, openFileStorage, SystemScheduler } from "../../pl
 import { isServiceModule, serviceModuleOf } from "../user-service/index.js";
 import { BackupReader, syncFolder } from "./backup-file.js";
 import type { BackupFacts } from "./backup-format.js";
-import { type ClusterRequest, createCluster } from "./cluster-directory.js";
+import { createCluster } from "./cluster-directory.js";
+import type { ClusterRequest } from "./cluster-request.js";
 
 /** What a restore is told of while it goes on: bytes written so far, of how many. */
 export type RestoreProgress = (written: number, total: number) => void;
@@ -71,11 +72,15 @@ function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest
       "a cluster of memory durability forgets what it is restored from; leave out --durability memory",
     );
   }
+  const groups = request.groups ?? facts.groups;
+  if (groups > 1 || facts.groups > 1) {
+    throw new ConfigError(`restoring a cluster with ${Math.max(groups, facts.groups)} groups is not built yet`);
+  }
   return {
     ...request,
     service,
     replicas: request.replicas ?? facts.replicas,
-    groups: request.groups ?? facts.groups,
+    groups,
     ordering: request.ordering ?? facts.ordering,
     execution: request.execution ?? facts.execution,
     reads: request.reads ?? (facts.reads === "ordered" ? "ordered" : "quorum"),

@@ -14,6 +14,8 @@ export interface StartClusterOptions<A, R> {
   readonly service: ServiceDefinition<A, R>;
   /** 1 to 31. 3 by default; f of 2f + 1 may fail. */
   readonly replicas?: number;
+  /** Streams of commands, 1 to 16, each executed by a thread of its own; 1 by default. With more execution is "psmr". */
+  readonly groups?: number;
   /**
    * Where the cluster's data is. An existing cluster there goes on. By default a temporary directory, which is removed when
    * the cluster stops.
@@ -64,7 +66,7 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
   if (suspended !== null) return suspended;
   const given = options as Partial<StartClusterOptions<A, R>> | undefined;
   checkDefinition(given?.service);
-  const { replicas, directory, durability, deadlineMs = 5000, logLevel = "error" } = options;
+  const { replicas, groups, directory, durability, deadlineMs = 5000, logLevel = "error" } = options;
   const service = moduleOfDefinition(options.service);
   const temporary = directory === undefined;
   const place = directory ?? mkdtempSync(join(tmpdir(), "synod-cluster-"));
@@ -75,6 +77,8 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
     const { config } = await openCluster(place, {
       service,
       ...(replicas === undefined ? {} : { replicas }),
+      ...(groups === undefined ? {} : { groups }),
+      ...(groups === undefined || groups === 1 ? {} : { execution: "psmr" }),
       ...(durability === undefined ? {} : { durability }),
     });
     const cluster = new Cluster<A, R>(

@@ -1,0 +1,66 @@
+import type { ClusterConfig, Durability } from "../../model/index.js";
+
+/** Port of the first replica's RESP listener unless told otherwise. */
+export const RESP_PORT_DEFAULT = 7379;
+
+/** What a cluster is asked to be. An absent field takes what the directory records, or the default in a new one. */
+export interface ClusterRequest {
+  readonly service?: string;
+  readonly replicas?: number;
+  readonly groups?: number;
+  readonly ordering?: string;
+  readonly execution?: string;
+  /** By default "quorum"; "ordered" with several groups, which have no others. */
+  readonly reads?: ClusterConfig["reads"];
+  /** How several groups are merged. */
+  readonly merge?: ClusterConfig["merge"];
+  /** Where the threads of several groups meet. */
+  readonly barrier?: ClusterConfig["barrier"];
+  readonly durability?: Durability;
+  /** RESP port of replica 1, the others following; 0 takes free ports. */
+  readonly port?: number;
+}
+
+/** A request that says everything. `merge` and `barrier` are there if there are several groups. */
+export interface CompleteRequest extends Required<Omit<ClusterRequest, "merge" | "barrier">> {
+  readonly merge?: ClusterConfig["merge"];
+  readonly barrier?: ClusterConfig["barrier"];
+}
+
+export const CLUSTER_DEFAULTS = Object.freeze({
+  service: "kv",
+  replicas: 3,
+  groups: 1,
+  ordering: "multi-paxos",
+  execution: "pipelined",
+  reads: "quorum",
+  durability: "fsync",
+  port: RESP_PORT_DEFAULT,
+} as const satisfies CompleteRequest);
+
+/** What differs from that, and what there is besides, with several groups. */
+export const GROUPS_DEFAULTS = Object.freeze({
+  reads: "ordered",
+  merge: "points",
+  barrier: "run",
+} as const satisfies ClusterRequest);
+
+/** The defaults of a cluster with so many groups. */
+export function defaultsFor(groups: number): CompleteRequest {
+  return groups > 1 ? { ...CLUSTER_DEFAULTS, groups, ...GROUPS_DEFAULTS } : CLUSTER_DEFAULTS;
+}
+
+/** The request with defaults for what it does not say: an absent or undefined field hides none. */
+export function completed(request: ClusterRequest): CompleteRequest {
+  const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+  return { ...defaultsFor(request.groups ?? CLUSTER_DEFAULTS.groups), ...(given as ClusterRequest) };
+}
+
+/** What a cluster's configuration takes over from a request as it is. */
+export function requestedShape(
+  wanted: CompleteRequest,
+): Pick<ClusterConfig, "service" | "ordering" | "execution" | "reads" | "groups" | "merge" | "barrier" | "durability"> {
+  const { service, ordering, execution, reads, groups, merge, barrier, durability } = wanted;
+  const several = groups === 1 ? {} : { merge, barrier };
+  return { service, ordering, execution, reads, groups, ...several, durability };
+}

@@ -1,0 +1,154 @@
+/** What a cluster with several groups may be, and what of it is recorded. Nothing here starts a replica. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { type ClusterConfig, clusterShape, memberAddress } from "#src/model/index.js";
+import { openCluster } from "#src/runtime/index.js";
+import { finished, temporaryDirectory } from "./synod-process.js";
+
+const several = { groups: 2, execution: "psmr", service: "btree", port: 0 } as const;
+const flags = ["--groups", "2", "--execution", "psmr", "--service", "btree"];
+
+describe("combinations with groups", () => {
+  const refused: readonly (readonly [args: readonly string[], reason: RegExp])[] = [
+    [["--groups", "2", "--service", "btree"], /execution pipelined has at most 1 group, got 2; psmr has up to 16/],
+    [["--groups", "2", "--execution", "sequential", "--service", "btree"], /sequential has at most 1 group, got 2/],
+    [["--groups", "17"], /--groups.*whole number from 1 to 16/],
+    [["--groups", "0"], /--groups.*whole number from 1 to 16/],
+    [[...flags, "--reads", "quorum"], /with 2 groups reads are ordered, got quorum/],
+    [["--groups", "2", "--execution", "psmr", "--service", "counter"], /service counter has one group/],
+    [["--merge", "skips"], /merge skips needs execution psmr, got pipelined/],
+    [["--barrier", "command"], /barrier command needs execution psmr, got pipelined/],
+    [[...flags, "--merge", "sometimes"], /--merge.*points, skips/],
+    [[...flags, "--barrier", "never"], /--barrier.*run, command/],
+  ];
+  for (const [args, reason] of refused) {
+    test(`up ${args.join(" ")} exits 4`, async (t) => {
+      const data = join(temporaryDirectory(t), "data");
+      const { code, stderr } = await finished(t, ["up", "--data", data, "--port", "0", ...args]);
+      assert.match(stderr, reason);
+      assert.match(stderr, /^synod: [^\n]+\n$/);
+      assert.equal(code, 4);
+      assert.ok(!existsSync(data));
+    });
+  }
+
+  test("config print has the merge and the barrier of several groups, and reads that are ordered", async (t) => {
+    const { code, lines } = await finished(t, ["config", "print", "--json", ...flags, "--barrier", "command"]);
+    assert.equal(code, 0);
+    const [{ config, sources }] = lines as unknown as [Record<"config" | "sources", Record<string, unknown>>];
+    const { groups, execution, reads, merge, barrier } = config;
+    assert.deepEqual([groups, execution, reads, merge, barrier], [2, "psmr", "ordered", "points", "command"]);
+    assert.deepEqual([sources["reads"], sources["merge"], sources["barrier"]], ["default", "default", "flag"]);
+  });
+});
+
+describe("the directory of a cluster with groups", () => {
+  test("has an address and an identity for each member, and records what makes them", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const { config } = await openCluster(data, { ...several, merge: "skips" });
+    const recorded = JSON.parse(readFileSync(join(data, "cluster.json"), "utf8")) as ClusterConfig;
+    assert.deepEqual(recorded, config);
+    const { groups, execution, reads, merge, barrier } = recorded;
+    assert.deepEqual([groups, execution, reads, merge, barrier], [2, "psmr", "ordered", "skips", "run"]);
+    for (const replica of recorded.replicas) {
+      for (const member of [0, 1, 2]) {
+        const { peer, client } = memberAddress(replica, member);
+        for (const address of [peer, client]) assert.match(address, /^127\.0\.0\.1:\d+$/);
+      }
+    }
+    for (const { id } of recorded.replicas) {
+      const folder = join(data, `replica-${id}`);
+      assert.deepEqual(readdirSync(folder).toSorted(), ["group-0", "group-1", "group-2"]);
+      const shapes = [0, 1, 2].map((member) => readFileSync(join(folder, `group-${member}`, "identity"), "latin1"));
+      for (const [member, text] of shapes.entries()) assert.ok(text.includes(clusterShape(recorded, member)));
+    }
+  });
+
+  test("is continued with what it records, and with nothing else", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const { config } = await openCluster(data, several);
+    assert.deepEqual((await openCluster(data, {})).config, config);
+    assert.deepEqual((await openCluster(data, { ...several, merge: "points", barrier: "run" })).config, config);
+    const others: readonly (readonly [request: Parameters<typeof openCluster>[1], reason: RegExp])[] = [
+      [{ groups: 3 }, /groups 2, not 3/],
+      [{ groups: 1 }, /groups 2, not 1/],
+      [{ merge: "skips" }, /merge points, not skips/],
+      [{ barrier: "command" }, /barrier run, not command/],
+      [{ execution: "pipelined" }, /pipelined has at most 1 group, got 2/],
+      [{ reads: "quorum" }, /with 2 groups reads are ordered/],
+    ];
+    for (const [request, reason] of others) await assert.rejects(openCluster(data, request), reason);
+    const checked = await finished(t, ["config", "check", "--data", data, "--groups", "3"]);
+    assert.match(checked.stderr, /groups 2, not 3/);
+    assert.equal(checked.code, 4);
+  });
+
+  test("can't be edited to say what does not fit", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const { config } = await openCluster(data, several);
+    const file = join(data, "cluster.json");
+    const edits: readonly (readonly [edit: object, reason: RegExp])[] = [
+      [{ groups: 3 }, /needs 3 addresses in members for 3 groups, got 2/],
+      [{ groups: 1 }, /needs 0 addresses in members/],
+      [{ merge: "never" }, /merge/],
+      [{ groups: 17 }, /groups/],
+      [{ service: "counter" }, /service counter has one group/],
+    ];
+    for (const [edit, reason] of edits) {
+      writeFileSync(file, JSON.stringify({ ...config, ...edit }));
+      await assert.rejects(openCluster(data, {}), reason);
+    }
+  });
+
+  test("psmr with one group records one, and may become pipelined", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const { config } = await openCluster(data, { execution: "psmr", merge: "skips", port: 0 });
+    assert.deepEqual([config.groups, config.execution, config.merge, config.reads], [1, "psmr", undefined, "quorum"]);
+    assert.ok(config.replicas.every(({ members }) => members === undefined));
+    assert.equal((await openCluster(data, { execution: "pipelined" })).config.execution, "pipelined");
+    await assert.rejects(
+      openCluster(data, { groups: 2, execution: "psmr", service: "btree" }),
+      /service kv, not btree/,
+    );
+  });
+
+  test("several machines: config new gives each member a port, and init an identity", async (t) => {
+    const directory = temporaryDirectory(t);
+    const file = join(directory, "cluster.json");
+    const made = await finished(
+      t,
+      ["config", "new", "--cluster", file, "--host", "127.0.0.1", "--host", "127.0.0.2", ...flags],
+      { SYNOD_PASSWORD: "right" },
+    );
+    assert.equal(made.code, 0, made.stderr);
+    const config = JSON.parse(readFileSync(file, "utf8")) as Omit<ClusterConfig, "security"> & {
+      security: Record<string, unknown>;
+    };
+    assert.deepEqual(config.replicas[1]?.members, [
+      { peer: "127.0.0.2:9380", client: "127.0.0.2:8380" },
+      { peer: "127.0.0.2:9381", client: "127.0.0.2:8381" },
+    ]);
+    // Certificates are not what this is about.
+    delete config.security["peers"];
+    delete config.security["clients"];
+    writeFileSync(file, JSON.stringify(config));
+    const data = join(directory, "data");
+    const init = await finished(t, ["init", "2", "--cluster", file, "--data", data]);
+    assert.equal(init.code, 0, init.stderr);
+    for (const member of [0, 1, 2]) assert.ok(existsSync(join(data, "replica-2", `group-${member}`, "identity")));
+    const rejoined = await finished(t, ["init", "1", "--cluster", file, "--data", join(directory, "r"), "--rejoin"]);
+    assert.equal(rejoined.code, 0, rejoined.stderr);
+    assert.deepEqual(readdirSync(join(directory, "r", "replica-1")), []);
+  });
+
+  test("backup and restore refuse it", async (t) => {
+    const directory = temporaryDirectory(t);
+    const data = join(directory, "data");
+    await openCluster(data, several);
+    const { code, stderr } = await finished(t, ["backup", join(directory, "b"), "--data", data]);
+    assert.match(stderr, /a cluster with 2 groups is not built yet/);
+    assert.equal(code, 4);
+  });
+});
