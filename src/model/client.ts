@@ -36,7 +36,14 @@ export type ClientEvent =
   /** A replica says who leads; 0 if it does not know. */
   | { readonly kind: "redirect"; readonly now: number; readonly from: ReplicaId; readonly leader: ReplicaId }
   | { readonly kind: "link"; readonly now: number; readonly replica: ReplicaId; readonly up: boolean }
-  /** Stop: fail what is open, close the session if possible. */
+  /**
+   * To the client of g_all: the client of `stream` needs a session. The one that it was lent before is over, and another is
+   * opened.
+   */
+  | { readonly kind: "borrow"; readonly now: number; readonly stream: number }
+  /** To a client that has borrowed one: its session. */
+  | { readonly kind: "lend"; readonly now: number; readonly session: SessionId }
+  /** Stop: fail what is open, close the session if possible, and those that were lent. */
   | { readonly kind: "close"; readonly now: number };
 
 export interface ClientView {
@@ -48,8 +55,11 @@ export interface ClientView {
   readonly bytesOpen: number;
 }
 
-/** Why a block failed: certainly not applied, or perhaps applied. */
-export type ClientFailure = "try-again" | "indeterminate" | "session-expired" | "closed";
+/**
+ * Why a block failed: certainly not applied (`try-again`, `session-expired`, `misrouted`), or perhaps applied. `misrouted`: it
+ * was sent through a stream that does not take its commands; sent again as it is, it would fail again.
+ */
+export type ClientFailure = "try-again" | "indeterminate" | "session-expired" | "misrouted" | "closed";
 
 export interface ClientSink {
   /** Send a frame of this kind whose body is the span (see `FrameKind`). */
@@ -65,6 +75,13 @@ export interface ClientSink {
   predict(token: number, replies: Span): void;
   /** The guess was wrong: everything since that block's prediction is undone by the caller. */
   rollback(token: number): void;
+  /**
+   * From the client of a stream other than 0: it needs a session, another than it may have had. Sessions are opened in g_all
+   * only, so the client of g_all is asked by a `borrow` event, and answers by `lend`.
+   */
+  borrow(): void;
+  /** From the client of g_all: the session that the client of `stream` has asked for. */
+  lend(stream: number, session: SessionId): void;
   wakeAt(time: number): void;
   /** `inspect().open` turned true again. */
   opened(): void;

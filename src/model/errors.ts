@@ -47,6 +47,13 @@ export class SessionExpiredError extends SynodError {
   }
 }
 
+/** A block came through a stream that does not take its commands: who chose the stream made a mistake. Not applied. */
+export class MisroutedError extends SynodError {
+  constructor(message = "the command was sent through a group that it does not concern alone; it was not applied") {
+    super("SYNOD_MISROUTED", message);
+  }
+}
+
 /** The client was closed. */
 export class ClosedError extends SynodError {
   constructor(message = "the client is closed") {

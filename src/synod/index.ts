@@ -7,6 +7,7 @@ export {
   IndeterminateError,
   ListenError,
   LockedError,
+  MisroutedError,
   SessionExpiredError,
   SynodError,
   TryAgainError,

@@ -11,6 +11,7 @@ import {
   blockKind,
   blockSequence,
   blockSession,
+  blockStream,
   checkBlock,
   endReply,
   FrameKind,
@@ -31,7 +32,38 @@ interface Session {
 /** Executes one command (its bytes, length field included) and appends one reply. */
 export type Execute = (command: Uint8Array, readOnly: boolean, replies: ByteWriter) => void;
 
+/** What makes a cluster one of the streams of a replicated service with groups. */
+export interface FakeStream {
+  readonly stream: number;
+  /** Whether the stream takes a block of these commands (the whole block). */
+  admits(block: Uint8Array): boolean;
+}
+
+/**
+ * The streams of a cluster with so many groups: each is a cluster of its own, with its own leader and faults. Sessions are
+ * opened and closed in stream 0, for all.
+ */
+export function fakeStreams(
+  replicas: readonly ReplicaId[],
+  groups: number,
+  execute: (stream: number) => Execute,
+  admits: (stream: number, block: Uint8Array) => boolean = () => true,
+): FakeCluster[] {
+  const streams = Array.from({ length: groups + 1 }, (_, stream) => {
+    const rules: FakeStream = { stream, admits: (block) => stream === 0 || admits(stream, block) };
+    return new FakeCluster(replicas, replicas[stream % replicas.length] as ReplicaId, execute(stream), rules);
+  });
+  streams[0]?.others.push(...streams.slice(1));
+  return streams;
+}
+
 export class FakeCluster {
+  /** Of stream 0: the other streams, which hear of its sessions. */
+  readonly others: FakeCluster[] = [];
+  /** Blocks that came with the number of another stream, or ask of a stream what only stream 0 does. */
+  astray = 0;
+  misrouted = 0;
+  readonly #rules: FakeStream;
   readonly replicas: readonly ReplicaId[];
   /** The replica that can order; 0 while there is none. */
   leader: ReplicaId;
@@ -56,7 +88,13 @@ export class FakeCluster {
   #position = 4096;
   readonly #execute: Execute;
 
-  constructor(replicas: readonly ReplicaId[], leader: ReplicaId, execute: Execute) {
+  constructor(
+    replicas: readonly ReplicaId[],
+    leader: ReplicaId,
+    execute: Execute,
+    rules: FakeStream = { stream: 0, admits: () => true },
+  ) {
+    this.#rules = rules;
     this.replicas = replicas;
     this.leader = leader;
     this.#execute = execute;
@@ -123,10 +161,16 @@ export class FakeCluster {
 
   #order(body: Uint8Array, view: DataView, block: number, session: number, sequence: number): Uint8Array | null {
     const writer = new ByteWriter(256);
+    const { stream } = this.#rules;
+    const control = block === BlockKind.openSession || block === BlockKind.closeSession;
+    if (blockStream(view, 0) !== stream || (control && stream !== 0)) {
+      this.astray++;
+      return null;
+    }
     if (block === BlockKind.openSession) {
       this.opened++;
       const id = this.#position++;
-      this.sessions.set(id, { next: 1, replies: new Map() });
+      for (const each of [this, ...this.others]) each.sessions.set(id, { next: 1, replies: new Map() });
       const at = beginReply(writer, id, sequence, ReplyStatus.ok, BlockKind.openSession);
       writer.copy(body, BLOCK_HEADER_BYTES, body.length);
       endReply(writer, at, 0);
@@ -134,7 +178,7 @@ export class FakeCluster {
     }
     if (block === BlockKind.closeSession) {
       this.closed++;
-      this.sessions.delete(session);
+      for (const each of [this, ...this.others]) each.sessions.delete(session);
       return null;
     }
     if (block === BlockKind.read) {
@@ -150,6 +194,10 @@ export class FakeCluster {
     if (sequence > entry.next) return this.#status(writer, session, entry.next, ReplyStatus.retry);
     if (sequence < entry.next) {
       return entry.replies.get(sequence) ?? this.#status(writer, session, sequence, ReplyStatus.stale);
+    }
+    if (!this.#rules.admits(body)) {
+      this.misrouted++;
+      return this.#status(writer, session, sequence, ReplyStatus.misrouted);
     }
     this.#replies(writer, body, view, session, sequence, BlockKind.commands);
     entry.next += blockCommands(view, 0);

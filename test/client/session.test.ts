@@ -91,6 +91,8 @@ class World {
       fail: (token, failure) => this.#settle(token, failure),
       predict: () => assert.fail("this client does not predict"),
       rollback: () => assert.fail("this client does not predict"),
+      borrow: () => assert.fail("this client opens its own session"),
+      lend: () => assert.fail("nobody has asked this client for a session"),
       wakeAt: (time) => this.#wakeAt(time),
       opened: () => {
         assert.ok(this.model.inspect().open, "opened was told while the window is full");

@@ -44,6 +44,13 @@ export class OpenBlock implements Span {
     return this.#writer?.length ?? 0;
   }
 
+  /** Undoes its first send: it gets another number, in another session. */
+  recall(): void {
+    this.sequence = 0;
+    this.sentAt = -Infinity;
+    this.epoch = 0;
+  }
+
   /** Gives the memory away: an answered block may wait for older ones, its bytes need not. */
   release(): ByteWriter | null {
     const writer = this.#writer;
@@ -56,17 +63,22 @@ export class OpenBlock implements Span {
 const POOLED_BYTES_MAX = 64 * KiB;
 const POOLED_WRITERS_MAX = 64;
 
-/** Frames blocks and reuses the buffers of those that are done: at most 64 buffers of at most 64 KiB. */
+/** Frames blocks of one stream and reuses the buffers of those that are done: at most 64 buffers of at most 64 KiB. */
 export class BlockFrames {
+  readonly #stream: number;
   readonly #free: ByteWriter[] = [];
   /** Bytes of all framed blocks that were not released. */
   bytesOpen = 0;
+
+  constructor(stream: number) {
+    this.#stream = stream;
+  }
 
   /** Copies the commands in `span` into a new block; its numbers are stamped at the first send. */
   frame(kind: BlockKind, token: number, commands: number, span: Span, deadline: number): OpenBlock {
     const length = BLOCK_HEADER_BYTES + span.end - span.start;
     const writer = this.#free.pop() ?? new ByteWriter(Math.max(4 * KiB, length), BLOCK_BYTES_MAX);
-    const at = beginBlock(writer, kind, 0, 0, 0);
+    const at = beginBlock(writer, kind, 0, 0, 0, this.#stream);
     writer.copy(span.bytes, span.start, span.end);
     endBlock(writer, at, commands);
     this.bytesOpen += length;

@@ -11,7 +11,6 @@ import {
   type ClientSink,
   type ClientView,
   FrameKind,
-  REPLY_HEADER_BYTES,
   type ReplicaId,
   replyCount,
   replyKind,
@@ -25,6 +24,7 @@ import {
 } from "../../model/index.js";
 import { type SessionClientConfig, sessionClientConfig } from "./config.js";
 import { BlockFrames, type OpenBlock } from "./open-block.js";
+import { Openings } from "./openings.js";
 import { OrderedWindow } from "./ordered-window.js";
 import { Route } from "./route.js";
 
@@ -33,15 +33,23 @@ export interface SessionClientInit {
   readonly replicas: readonly ReplicaId[];
   /** 16 bytes that no other client has: the reply that opens the session repeats them. */
   readonly nonce: Uint8Array;
+  /**
+   * The stream whose replicas it talks to, 0 to 255 and 0 by default. A client of another stream borrows its session from one
+   * of stream 0.
+   */
+  readonly stream?: number;
 }
 
 /** Makes a session client. Throws `ConfigError` for a configuration out of bounds. */
 export function createSessionClient(init: SessionClientInit, config?: Partial<SessionClientConfig>): ClientModel {
-  assert(init.nonce.length === 16, `a nonce has 16 bytes, got ${init.nonce.length}`);
+  const { nonce, stream = 0 } = init;
+  assert(nonce.length === 16, `a nonce has 16 bytes, got ${nonce.length}`);
+  assert(Number.isInteger(stream) && stream >= 0 && stream <= 255, `a stream is 0 to 255, got ${stream}`);
   return new SessionClient(init, sessionClientConfig(config));
 }
 
-const NONCE_BYTES = 16;
+const noBytes = new Uint8Array(0);
+const emptySpan: Span = { bytes: noBytes, view: new DataView(noBytes.buffer), start: 0, end: 0 };
 /** Redirects followed at once without any progress between them; beyond it the client probes at its own pace. */
 const REDIRECTS_MAX = 3;
 
@@ -53,7 +61,12 @@ const REDIRECTS_MAX = 3;
  * - `indeterminate`: perhaps applied, perhaps later. Its deadline passed after it was sent (it is still sent until it is
  *   answered, and holds its place in the window); or the service no longer has its replies (`stale`); or the session expired.
  * - `session-expired`: certainly not applied. It was waiting to be sent in a session that expired.
+ * - `misrouted`: certainly not applied. It was sent through a stream that does not take all of its commands.
  * - `closed`: the client was closed; sent blocks may have been applied.
+ *
+ * The client of stream 0 opens its own session, and lends sessions to clients of other streams, which open none: a `borrow`
+ * event opens one, which is sent like everything else until it is answered, and `lend` tells of it. It ends them when it is
+ * closed, and each when the stream borrows another.
  *
  * After an expiry the client opens another session by itself. The sink's `resolve`, `fail` and `opened` are never called
  * inside a `submit` or `more` step, and may themselves step those.
@@ -62,14 +75,16 @@ class SessionClient implements ClientModel {
   readonly #config: SessionClientConfig;
   readonly #route: Route;
   readonly #window: OrderedWindow;
-  readonly #frames = new BlockFrames();
+  readonly #frames: BlockFrames;
   readonly #prng: Prng;
-  readonly #nonce: Uint8Array;
+  readonly #stream: number;
   readonly #view: { -readonly [K in keyof ClientView]: ClientView[K] };
 
-  /** The block that opens the session, until its reply is here. */
-  #opening: OpenBlock | null = null;
-  #openings = 0;
+  /** The blocks that open sessions, for this client and those that borrow, until their replies are here. */
+  readonly #openings: Openings;
+  /** The sessions that were lent, by stream. */
+  readonly #lent: SessionId[] = [];
+  /** 0 while it is being opened. */
   #session: SessionId = 0;
   /** Latest first send in the session, for its idle limit. */
   #usedAt = -Infinity;
@@ -100,7 +115,9 @@ class SessionClient implements ClientModel {
     this.#prng = new Prng(config.seed);
     this.#route = new Route(init.replicas, this.#prng.u32());
     this.#window = new OrderedWindow(config.blocksMax);
-    this.#nonce = init.nonce.slice();
+    this.#stream = init.stream ?? 0;
+    this.#frames = new BlockFrames(this.#stream);
+    this.#openings = new Openings(this.#frames, init.nonce);
     this.#timeoutMs = this.#jittered(config.retransmitMs);
     this.#probeMs = config.probeMs;
     this.#view = { session: 0, leader: 0, open: true, blocksOpen: 0, bytesOpen: 0 };
@@ -135,6 +152,12 @@ class SessionClient implements ClientModel {
       case "tick":
         this.#wakeAt = Infinity;
         this.#onTick(now, out);
+        break;
+      case "borrow":
+        this.#onBorrow(now, event.stream, out);
+        break;
+      case "lend":
+        this.#onLend(now, event.session, out);
         break;
       case "close":
         this.#onClose(out);
@@ -246,6 +269,7 @@ class SessionClient implements ClientModel {
     const sequence = replySequence(view, start);
     if (status === ReplyStatus.sessionExpired) return this.#onExpired(now, out);
     if (status === ReplyStatus.retry) return this.#onRetry(now, sequence, out);
+    if (status === ReplyStatus.misrouted) return this.#onMisrouted(now, sequence, out);
     const block = this.#window.find(sequence);
     if (block === undefined || block.answered) return;
     const { token, abandoned } = block;
@@ -259,21 +283,43 @@ class SessionClient implements ClientModel {
   }
 
   #onSessionOpened(now: number, span: Span, out: ClientSink): void {
-    const { view, start, end, bytes } = span;
-    const opening = this.#opening;
-    if (opening === null || replyStatus(view, start) !== ReplyStatus.ok) return;
-    if (end - start !== REPLY_HEADER_BYTES + NONCE_BYTES || !(replySession(view, start) > 0)) return;
-    for (let i = 0; i < NONCE_BYTES; i++) {
-      if (bytes[start + REPLY_HEADER_BYTES + i] !== opening.bytes[BLOCK_HEADER_BYTES + i]) return;
-    }
-    this.#frames.release(opening);
-    this.#opening = null;
-    this.#session = replySession(view, start);
+    const stream = this.#openings.answer(span);
+    if (stream === -1) return;
+    const session = replySession(span.view, span.start);
+    if (stream === this.#stream) return this.#beginSession(now, session, out);
+    this.#lent[stream] = session;
+    this.#progressed(now);
+    out.lend(stream, session);
+  }
+
+  #beginSession(now: number, session: SessionId, out: ClientSink): void {
+    this.#session = session;
     this.#usedAt = now;
-    this.#window.begin(this.#session);
+    this.#window.begin(session);
     this.#retryQuietUntil = -Infinity;
     this.#progressed(now);
     if (this.#route.settled) this.#pump(now, out);
+  }
+
+  #onBorrow(now: number, stream: number, out: ClientSink): void {
+    assert(
+      this.#stream === 0 && stream > 0 && stream <= 255,
+      `stream ${stream} borrows a session of stream ${this.#stream}`,
+    );
+    this.#endSession(this.#lent[stream] ?? 0, out);
+    this.#lent[stream] = 0;
+    const opening = this.#openings.begin(stream);
+    if (this.#route.settled) this.#send(opening, FrameKind.block, now, out);
+    else if (now >= this.#probeAt) this.#probe(now, out);
+  }
+
+  #onLend(now: number, session: SessionId, out: ClientSink): void {
+    assert(
+      this.#stream > 0 && this.#session === 0 && session > 0,
+      `session ${session} was lent to one that asks for none`,
+    );
+    this.#beginSession(now, session, out);
+    if (!this.#route.settled && now >= this.#probeAt) this.#probe(now, out);
   }
 
   /**
@@ -304,6 +350,33 @@ class SessionClient implements ClientModel {
       this.#frames.release(block);
       failed.push({ token: block.token, failure: "session-expired" });
     }
+    this.#openSession(now, out);
+    for (const { token, failure } of failed) this.#fail(token, failure, out);
+  }
+
+  /**
+   * The block at `sequence` has commands that its stream does not take. No copy of it is ever executed, so nothing behind it
+   * in this session is either, and all of that goes out again in another session. What was before it has been executed,
+   * whether or not the replies have come.
+   */
+  #onMisrouted(now: number, sequence: number, out: ClientSink): void {
+    const { sent, waiting } = this.#window;
+    const misrouted = this.#window.find(sequence);
+    if (misrouted === undefined || misrouted.answered) return;
+    const failed: { token: number; failure: ClientFailure }[] = [];
+    const again: OpenBlock[] = [];
+    for (let block = sent.shift(); block !== undefined; block = sent.shift()) {
+      if (block.sequence > sequence && !block.answered && !block.abandoned) {
+        block.recall();
+        again.push(block);
+        continue;
+      }
+      this.#frames.release(block);
+      if (block.answered || block.abandoned) continue;
+      failed.push({ token: block.token, failure: block === misrouted ? "misrouted" : "indeterminate" });
+    }
+    waiting.unshift(...again);
+    this.#endSession(this.#session, out);
     this.#openSession(now, out);
     for (const { token, failure } of failed) this.#fail(token, failure, out);
   }
@@ -437,7 +510,8 @@ class SessionClient implements ClientModel {
     waiting.length = 0;
     this.#reads.clear();
     this.#rests.clear();
-    this.#endSession(out);
+    this.#endSession(this.#session, out);
+    for (const session of this.#lent) this.#endSession(session ?? 0, out);
     Object.assign(this.#view, { session: 0, open: false, blocksOpen: 0, bytesOpen: 0 });
     out.wakeAt(Infinity);
     for (const token of tokens) out.fail(token, "closed");
@@ -447,23 +521,17 @@ class SessionClient implements ClientModel {
 
   #openSession(now: number, out: ClientSink): void {
     this.#session = 0;
-    const nonce = this.#nonce.slice();
-    const view = new DataView(nonce.buffer);
-    // Another session of this client gets another nonce, so that a late reply to the first opening can't name it.
-    view.setUint32(12, view.getUint32(12, true) + this.#openings, true);
-    this.#openings++;
-    const span = { bytes: nonce, view, start: 0, end: NONCE_BYTES };
-    this.#opening = this.#frames.frame(BlockKind.openSession, 0, 0, span, Infinity);
+    if (this.#stream > 0) return out.borrow();
+    this.#openings.begin(this.#stream);
     if (this.#route.settled) this.#transmit(now, out);
     else if (now >= this.#probeAt) this.#probe(now, out);
   }
 
-  /** Tells the service that the session is over. Lost or not does not matter: it would expire. */
-  #endSession(out: ClientSink): void {
-    if (this.#session === 0 || this.#route.target === 0) return;
-    const none = { bytes: this.#nonce, view: new DataView(this.#nonce.buffer), start: 0, end: 0 };
-    const block = this.#frames.frame(BlockKind.closeSession, 0, 0, none, Infinity);
-    stampBlock(block.view, 0, this.#session, 0, 0);
+  /** Tells the service that a session is over, unless it was borrowed. Lost or not does not matter: it would expire. */
+  #endSession(session: SessionId, out: ClientSink): void {
+    if (session === 0 || this.#stream > 0 || this.#route.target === 0) return;
+    const block = this.#frames.frame(BlockKind.closeSession, 0, 0, emptySpan, Infinity);
+    stampBlock(block.view, 0, session, 0, 0);
     out.send(this.#route.target, FrameKind.block, block);
     this.#frames.release(block);
   }
@@ -481,7 +549,9 @@ class SessionClient implements ClientModel {
     this.#resendAt = Infinity;
     const { epoch } = this.#route;
     const { sent } = this.#window;
-    if (this.#opening !== null && this.#opening.epoch !== epoch) this.#send(this.#opening, FrameKind.block, now, out);
+    for (const opening of this.#openings.pending) {
+      if (opening.epoch !== epoch) this.#send(opening, FrameKind.block, now, out);
+    }
     for (let i = 0; i < sent.size; i++) {
       const block = sent.at(i) as OpenBlock;
       if (!block.answered && block.epoch !== epoch) this.#send(block, FrameKind.block, now, out);
@@ -497,7 +567,7 @@ class SessionClient implements ClientModel {
     const { waiting, sent } = this.#window;
     if (this.#session === 0 || waiting.length === 0) return;
     if (sent.size === 0 && now - this.#usedAt > this.#config.sessionIdleMs) {
-      this.#endSession(out);
+      this.#endSession(this.#session, out);
       this.#openSession(now, out);
       return;
     }
@@ -516,10 +586,11 @@ class SessionClient implements ClientModel {
     }
     if (!this.#outstanding()) return;
     this.#probeAt = now + this.#probeDelay();
-    if (this.#opening !== null) return this.#send(this.#opening, FrameKind.block, now, out);
+    const opening = this.#openings.pending[0];
+    if (opening !== undefined) return this.#send(opening, FrameKind.block, now, out);
     const head = sent.at(0);
     if (head !== undefined) return this.#send(head, FrameKind.block, now, out);
-    if (waiting.length > 0) {
+    if (this.#session > 0 && waiting.length > 0) {
       this.#usedAt = now;
       return this.#send(this.#window.stampNext(), FrameKind.block, now, out);
     }
@@ -567,8 +638,10 @@ class SessionClient implements ClientModel {
     return this.#jittered(ms);
   }
 
+  /** Something may be sent. What waits for a session to be lent may not. */
   #outstanding(): boolean {
-    return this.#opening !== null || this.#window.size > 0 || this.#reads.size > 0;
+    if (this.#openings.pending.length > 0 || this.#reads.size > 0) return true;
+    return this.#session > 0 && this.#window.size > 0;
   }
 
   /** When something has to be sent although nothing happens. */
@@ -584,9 +657,11 @@ class SessionClient implements ClientModel {
   }
 
   #orderedDueAt(): number {
-    if (this.#opening !== null) return this.#opening.sentAt + this.#timeoutMs;
+    const opening = this.#openings.pending[0];
     const head = this.#window.sent.at(0);
-    return head === undefined ? Infinity : Math.max(head.sentAt, this.#movedAt) + this.#timeoutMs;
+    const openingDue = opening === undefined ? Infinity : opening.sentAt + this.#timeoutMs;
+    const headDue = head === undefined ? Infinity : Math.max(head.sentAt, this.#movedAt) + this.#timeoutMs;
+    return Math.min(openingDue, headDue);
   }
 
   #refresh(): void {

@@ -158,6 +158,14 @@ class ClientHost implements BlockClient, ClientSink {
     assert(false, "this client does not predict");
   }
 
+  borrow(): void {
+    assert(false, "this client has one stream");
+  }
+
+  lend(): void {
+    assert(false, "this client has one stream");
+  }
+
   wakeAt(time: number): void {
     if (time === Infinity) this.#timer.clear();
     else this.#timer.set(time);

@@ -7,6 +7,7 @@ import {
   COMMAND_BYTES_MAX,
   CommandError,
   IndeterminateError,
+  MisroutedError,
   REPLY_HEADER_BYTES,
   replyCount,
   ReplyStatus,
@@ -296,6 +297,8 @@ export function errorOf(failure: ClientFailure): SynodError {
       return new IndeterminateError();
     case "session-expired":
       return new SessionExpiredError();
+    case "misrouted":
+      return new MisroutedError();
     case "closed":
       return new ClosedError("the client was closed before the reply; a command that was sent may have been applied");
   }

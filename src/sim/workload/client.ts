@@ -243,8 +243,8 @@ export class SimClient implements LoadClient {
     const block = this.#open.get(token);
     if (block === undefined) return;
     this.#open.delete(token);
-    // `try-again` and `session-expired` promise that nothing was applied: the checker holds the client to it.
-    const outcome = failure === "try-again" || failure === "session-expired" ? "fail" : "info";
+    // These promise that nothing was applied: the checker holds the client to it.
+    const outcome = failure === "indeterminate" || failure === "closed" ? "info" : "fail";
     this.#end(block, outcome, () => null);
     if (this.#afterwards !== null) {
       this.#process.after(0, () => this.#submit(block.lane, block.commands, false));
