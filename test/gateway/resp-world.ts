@@ -1,6 +1,7 @@
 /**
  * A gateway in a small deterministic world: clients on a `MemoryBytePort`, and behind it a cluster of one `kv` state that
- * executes blocks as a real one may: ordered blocks in order, reads whenever it likes, replies in any order.
+ * executes blocks as a real one may: ordered blocks in order, reads whenever it likes, replies in any order. With groups the
+ * blocks of a stream are executed in their order, and those of different streams in any.
  */
 import assert from "node:assert/strict";
 import { ByteWriter, Prng } from "#src/base/index.js";
@@ -11,7 +12,9 @@ import {
   type ClientFailure,
   emptyRun,
   endReply,
+  type GroupMapping,
   ReplyStatus,
+  runIn,
   stampReplyStatus,
   type Span,
 } from "#src/model/index.js";
@@ -23,10 +26,20 @@ import {
   type SimProcess,
 } from "#src/platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "#src/runtime/index.js";
-import { beginCommand, endCommand, kv, KvOperation, writeArgumentLatin1 } from "#src/service/index.js";
+import {
+  beginCommand,
+  endCommand,
+  kv,
+  KvOperation,
+  kvMapping,
+  replyOk,
+  writeArgumentLatin1,
+} from "#src/service/index.js";
 
 /** A block the gateway submitted, until the cluster has answered it. */
 export interface FakeBlock {
+  /** What it was submitted through: 0 for g_all or the only stream, i for g_i. */
+  readonly stream: number;
   readonly token: number;
   readonly read: boolean;
   readonly commands: number;
@@ -47,97 +60,37 @@ export type ClusterMode =
   /** Only when told to by `execute` and `answer`. */
   | "manual";
 
-export class FakeCluster implements BlockClient {
-  open = true;
-  readonly session = 1;
-  readonly leader = 1;
+export class FakeCluster {
   readonly service = kv.create();
   /** How often more was asked for. */
   parts = 0;
   /** Everything submitted, in order. */
   readonly blocks: FakeBlock[] = [];
-  readonly #process: SimProcess;
-  readonly #prng: Prng;
-  readonly #mode: ClusterMode;
-  readonly #handlers: BlockClientHandlers;
+  /** By number; a single one without groups. */
+  readonly streams: FakeStream[] = [];
+  /** Sees each block when it is executed. */
+  onExecute: (block: FakeBlock, offsets: Uint32Array, count: number) => void = () => undefined;
   readonly #run = emptyRun();
-  readonly #openMax: number;
   /** Agreed time in ms. */
   readonly #time: () => number;
-  #openBlocks = 0;
-  #orderedAt = 0;
-  #inCall = false;
 
-  constructor(
-    process: SimProcess,
-    prng: Prng,
-    mode: ClusterMode,
-    openMax: number,
-    time: () => number,
-    handlers: BlockClientHandlers,
-  ) {
+  constructor(time: () => number) {
     this.#time = time;
-    this.#process = process;
-    this.#prng = prng;
-    this.#mode = mode;
-    this.#openMax = openMax;
-    this.#handlers = handlers;
   }
 
-  submit(
-    token: number,
-    read: boolean,
-    commands: number,
-    bytes: Uint8Array,
-    _view: DataView,
-    start: number,
-    end: number,
-    deadline?: number,
-  ): void {
-    assert.ok(this.open, "a block was submitted to a client that is not open");
-    assert.ok(!this.#inCall, "submit must not be called from within a callback of the cluster's own making");
-    const block: FakeBlock = {
-      token,
-      read,
-      commands,
-      bytes: bytes.slice(start, end),
-      deadline,
-      replies: null,
-      at: 0,
-      left: commands,
-    };
-    this.blocks.push(block);
-    this.#openBlocks++;
-    if (this.#openBlocks >= this.#openMax) this.open = false;
-    this.#schedule(block);
+  streamOf(block: FakeBlock): FakeStream {
+    const stream = this.streams[block.stream];
+    assert.ok(stream !== undefined);
+    return stream;
   }
 
-  #schedule(block: FakeBlock): void {
-    const { read } = block;
-    if (this.#mode === "manual") return;
-    const now = this.#process.clock.monotonicMs();
-    const delay = (): number => (this.#mode === "instant" ? 0 : this.#prng.below(8) / 2);
-    let at = now + delay();
-    if (!read) {
-      at = Math.max(at, this.#orderedAt);
-      this.#orderedAt = at;
-    }
-    this.#process.at(at, () => {
-      this.execute(block);
-      if (this.#mode === "instant") this.answer(block);
-      else this.#process.after(delay(), () => this.answer(block));
-    });
+  set open(open: boolean) {
+    for (const stream of this.streams) stream.open = open;
   }
 
-  more(token: number, deadline?: number): void {
-    const block = this.blocks.findLast((one) => one.token === token);
-    assert.ok(block !== undefined && block.left > 0 && block.replies === null, "more is asked of what is left");
-    if (deadline !== undefined && deadline <= this.#process.clock.monotonicMs()) {
-      this.#process.after(0, () => this.fail(block, "try-again"));
-      return;
-    }
-    this.parts++;
-    this.#schedule(block);
+  /** Takes blocks again. */
+  reopen(): void {
+    for (const stream of this.streams) stream.reopen();
   }
 
   /** Sets a key behind the gateway's back, as another gateway's client would. */
@@ -149,10 +102,6 @@ export class FakeCluster implements BlockClient {
     endCommand(writer, at);
     const run = { ...emptyRun(), bytes: writer.bytes, view: writer.view, count: 1, answered: 1 };
     this.service.execute(run, new ByteWriter(), null);
-  }
-
-  close(done: () => void): void {
-    this.#process.after(0, done);
   }
 
   /** Executes a block against the state as it is now. */
@@ -168,6 +117,7 @@ export class FakeCluster implements BlockClient {
     if (run.offsets.length < block.commands) run.offsets = new Uint32Array(block.commands);
     for (let at = block.at; at < block.bytes.length; at += run.view.getUint32(at, true)) run.offsets[run.count++] = at;
     assert.equal(run.count, block.left);
+    this.onExecute(block, run.offsets, run.count);
     run.answered = run.count;
     const writer = new ByteWriter();
     const begun = beginReply(writer, 1, 1, ReplyStatus.ok, block.read ? BlockKind.read : BlockKind.commands);
@@ -177,6 +127,142 @@ export class FakeCluster implements BlockClient {
     block.left -= run.answered;
     if (block.left > 0) block.at = run.offsets[run.answered] as number;
     block.replies = writer.toBytes();
+  }
+
+  answer(block: FakeBlock): void {
+    this.streamOf(block).answer(block);
+  }
+
+  fail(block: FakeBlock, failure: ClientFailure): void {
+    this.streamOf(block).fail(block, failure);
+  }
+}
+
+/** How a stream of the cluster behaves. */
+interface FakeStreamInit {
+  readonly stream: number;
+  readonly process: SimProcess;
+  readonly prng: Prng;
+  readonly mode: ClusterMode;
+  readonly openMax: number;
+  /** What its blocks may hold, if not everything. */
+  readonly mapping: GroupMapping | null;
+}
+
+/** The cluster as seen through the session of one stream. */
+class FakeStream implements BlockClient {
+  open = true;
+  readonly session = 1;
+  readonly leader = 1;
+  /** How many times slower it is than others, in mode `random`. */
+  slowness = 1;
+  /** Answers are made up before blocks are executed: a mistake. */
+  answersEarly = false;
+  readonly #init: FakeStreamInit;
+  readonly #cluster: FakeCluster;
+  readonly #handlers: BlockClientHandlers;
+  readonly #run = emptyRun();
+  #openBlocks = 0;
+  #orderedAt = 0;
+
+  constructor(init: FakeStreamInit, cluster: FakeCluster, handlers: BlockClientHandlers) {
+    this.#init = init;
+    this.#cluster = cluster;
+    this.#handlers = handlers;
+  }
+
+  submit(
+    token: number,
+    read: boolean,
+    commands: number,
+    bytes: Uint8Array,
+    _view: DataView,
+    start: number,
+    end: number,
+    deadline?: number,
+  ): void {
+    assert.ok(this.open, "a block was submitted to a client that is not open");
+    const block: FakeBlock = {
+      stream: this.#init.stream,
+      token,
+      read,
+      commands,
+      bytes: bytes.slice(start, end),
+      deadline,
+      replies: null,
+      at: 0,
+      left: commands,
+    };
+    this.#checkGroup(block);
+    this.#cluster.blocks.push(block);
+    this.#openBlocks++;
+    if (this.#openBlocks >= this.#init.openMax) this.open = false;
+    this.#schedule(block);
+  }
+
+  /** A replica would refuse a block of several groups, or of another one, in the stream of a group. */
+  #checkGroup({ read, bytes, stream, commands }: FakeBlock): void {
+    const { mapping } = this.#init;
+    if (mapping === null) return;
+    assert.ok(!read, "with groups there are no unordered reads");
+    if (stream === 0) return;
+    const run = this.#run;
+    run.bytes = bytes;
+    run.view = new DataView(bytes.buffer);
+    run.count = 0;
+    run.offsets = new Uint32Array(commands);
+    for (let at = 0; at < bytes.length; at += run.view.getUint32(at, true)) run.offsets[run.count++] = at;
+    const masks = new Uint32Array(run.count);
+    mapping.masks(run, masks);
+    assert.ok(runIn(stream - 1, masks, run.count), `a block of other groups in stream ${stream}: ${masks.join(" ")}`);
+  }
+
+  #schedule(block: FakeBlock): void {
+    const { read } = block;
+    const { mode, process, prng } = this.#init;
+    if (mode === "manual") return;
+    const now = process.clock.monotonicMs();
+    const delay = (): number => (mode === "instant" ? 0 : (this.slowness * prng.below(8)) / 2);
+    let at = now + delay();
+    if (!read) {
+      at = Math.max(at, this.#orderedAt);
+      this.#orderedAt = at;
+    }
+    process.at(at, () => {
+      if (this.answersEarly) return this.#mistake(block, delay());
+      this.#cluster.execute(block);
+      if (mode === "instant") this.answer(block);
+      else process.after(delay(), () => this.answer(block));
+    });
+  }
+
+  /** Each command is said to be done, and is executed later. */
+  #mistake(block: FakeBlock, delayMs: number): void {
+    this.#init.process.after(delayMs, () => this.#cluster.execute(block));
+    const writer = new ByteWriter();
+    const begun = beginReply(writer, 1, 1, ReplyStatus.ok, BlockKind.commands);
+    for (let i = 0; i < block.commands; i++) replyOk(writer);
+    endReply(writer, begun, block.commands);
+    block.left = 0;
+    block.replies = writer.toBytes();
+    this.answer(block);
+    block.left = block.commands;
+  }
+
+  more(token: number, deadline?: number): void {
+    const { stream, process } = this.#init;
+    const block = this.#cluster.blocks.findLast((one) => one.token === token && one.stream === stream);
+    assert.ok(block !== undefined && block.left > 0 && block.replies === null, "more is asked of what is left");
+    if (deadline !== undefined && deadline <= process.clock.monotonicMs()) {
+      process.after(0, () => this.fail(block, "try-again"));
+      return;
+    }
+    this.#cluster.parts++;
+    this.#schedule(block);
+  }
+
+  close(done: () => void): void {
+    this.#init.process.after(0, done);
   }
 
   answer(block: FakeBlock): void {
@@ -202,7 +288,7 @@ export class FakeCluster implements BlockClient {
 
   #closed(): void {
     this.#openBlocks--;
-    if (!this.open && this.#mode !== "manual") this.reopen();
+    if (!this.open && this.#init.mode !== "manual") this.reopen();
   }
 }
 
@@ -211,6 +297,8 @@ export interface WorldOptions {
   readonly mode?: ClusterMode;
   /** Blocks that the client leaves open at most. */
   readonly openMax?: number;
+  /** The cluster has groups, to which commands belong by this; absent or null: it has one. */
+  readonly mapping?: GroupMapping | null | undefined;
   /** Agreed time in ms; by default that of the world, which begins with 0. */
   readonly time?: () => number;
   readonly limits?: Partial<RespLimits>;
@@ -234,27 +322,27 @@ export class RespWorld {
     };
     const events: EventLog = { info: note, warn: note, error: note };
     this.port = new MemoryBytePort(this.process, { events });
-    let cluster: FakeCluster | null = null;
+    const cluster = new FakeCluster(options.time ?? (() => this.kernel.now));
+    this.cluster = cluster;
+    const { mode = "instant", openMax = Infinity, mapping = null } = options;
     this.gateway = createRespGateway({
       port: this.port,
-      client: (handlers) => {
-        cluster = new FakeCluster(
-          this.process,
-          new Prng(`cluster ${seed}`),
-          options.mode ?? "instant",
-          options.openMax ?? Infinity,
-          options.time ?? (() => this.kernel.now),
+      mapping,
+      client: (handlers, stream) => {
+        const prng = new Prng(stream === 0 ? `cluster ${seed}` : `cluster ${seed}, stream ${stream}`);
+        const client = new FakeStream(
+          { stream, process: this.process, prng, mode, openMax, mapping },
+          cluster,
           handlers,
         );
-        return cluster;
+        cluster.streams.push(client);
+        return client;
       },
       scheduler: this.process,
       info: () => options.info ?? {},
       events,
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     });
-    assert.ok(cluster !== null);
-    this.cluster = cluster;
     this.gateway.start();
   }
 
@@ -282,6 +370,12 @@ export class RespWorld {
     this.settle();
     return replies(client);
   }
+}
+
+/** Makes worlds whose cluster has so many groups. */
+export function worldsOf(groups: number): (options?: WorldOptions) => RespWorld {
+  const mapping = groups === 1 ? null : kvMapping(groups);
+  return (options = {}) => new RespWorld({ mapping, ...options });
 }
 
 /** One byte a character. */

@@ -42,6 +42,8 @@ const LOCAL_BYTES_MAX = 256 * 1024 * KiB;
  */
 export class BlockSlot {
   readonly token: number;
+  /** The stream that its block goes through: 0 for the only one, or g_all; i for g_i. */
+  readonly stream: number;
   read = false;
   stage: Stage = Stage.building;
   /** The commands; given back to the pool at `submit`, which copies them. */
@@ -78,8 +80,9 @@ export class BlockSlot {
   replies: Uint8Array | null = null;
   failure: ClientFailure | null = null;
 
-  constructor(token: number) {
+  constructor(token: number, stream: number) {
     this.token = token;
+    this.stream = stream;
   }
 
   open(read: boolean, writer: ByteWriter): void {
@@ -144,6 +147,67 @@ export class BlockSlot {
     this.replies = null;
     this.failure = null;
     this.stage = Stage.done;
+  }
+}
+
+/**
+ * Where a block being built ended when some input of a connection began. What the connection has added since can be moved to
+ * another block: commands are written alike in all.
+ */
+export class BlockMark {
+  /** Null: there was no block. */
+  slot: BlockSlot | null = null;
+  #connection: Connection | null = null;
+  #bytes = 0;
+  #commands = 0;
+  #values = 0;
+  #entries = 0;
+  #runs = 0;
+  #locals = 0;
+
+  /** Marks the present end of a block, to which this connection alone is going to add before the next mark is set. */
+  set(slot: BlockSlot | null, connection: Connection | null): void {
+    this.slot = slot;
+    this.#connection = connection;
+    if (slot === null) return;
+    slot.closeRun();
+    this.#bytes = slot.writer.length;
+    this.#commands = slot.commands;
+    this.#values = slot.values;
+    this.#entries = slot.entries;
+    this.#runs = slot.runs;
+    this.#locals = slot.locals.length;
+  }
+
+  /** Values that the commands behind the mark return at most. */
+  get values(): number {
+    return this.slot === null ? 0 : this.slot.values - this.#values;
+  }
+
+  /** True if these `open` commands are all of what the connection has unanswered, and stand behind the mark in a block being built. */
+  covers(connection: Connection, open: number): boolean {
+    const { slot } = this;
+    return (
+      slot !== null &&
+      connection === this.#connection &&
+      slot === connection.slot &&
+      slot.stage === Stage.building &&
+      slot.commands - this.#commands === open
+    );
+  }
+
+  /** Moves what is behind the mark, all of it of the one connection, to the end of another block, which becomes its newest. */
+  move(connection: Connection, into: BlockSlot): void {
+    const slot = this.slot as BlockSlot;
+    // A block is as old as its oldest command: one that begins with commands moved here would be as old as its former use.
+    if (into.commands === 0) into.bornAtMs = slot.bornAtMs;
+    into.writer.copy(slot.writer.bytes, this.#bytes, slot.writer.length);
+    into.locals.copy(slot.locals.bytes, this.#locals, slot.locals.length);
+    for (let i = this.#entries; i < slot.entries; i++) into.append(connection, slot.shapes[i] as number);
+    into.commands += slot.commands - this.#commands;
+    into.values += slot.values - this.#values;
+    slot.truncate(this.#bytes, this.#commands, this.#values, this.#entries, this.#runs, this.#locals);
+    connection.slot = into;
   }
 }
 

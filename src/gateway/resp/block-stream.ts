@@ -10,7 +10,7 @@ import {
 } from "../../model/index.js";
 import type { BlockClient } from "../../runtime/index.js";
 import { VALUE_BYTES_MAX } from "../../service/kv/index.js";
-import { BlockSlot, Stage, WriterStock } from "./block-slot.js";
+import { BlockMark, BlockSlot, Stage, WriterStock } from "./block-slot.js";
 import type { RespLimits } from "./config.js";
 import type { Connection } from "./connection.js";
 
@@ -59,6 +59,8 @@ export type AnswerBlock = (slot: BlockSlot, replies: Span | null, failure: Clien
  * nothing but time, the replies of late are the measure.
  */
 export class BlockStream {
+  /** See `BlockSlot.stream`. */
+  readonly #stream: number;
   readonly #limits: RespLimits;
   readonly #now: () => number;
   readonly #answer: AnswerBlock;
@@ -87,17 +89,14 @@ export class BlockStream {
   #replyBytes = 0;
   /** Commands of a block, so that their replies mostly stay below what a service answers to one block. */
   #commandsMax: number;
+  #blocksSent = 0;
+  #commandsSent = 0;
 
-  // Where the block of reads ended when the present input began: what lies behind can move (rule 4).
-  #markSlot: BlockSlot | null = null;
-  #markBytes = 0;
-  #markCommands = 0;
-  #markValues = 0;
-  #markEntries = 0;
-  #markRuns = 0;
-  #markLocals = 0;
+  /** Where the block of reads ended when the present input began: what lies behind can move (rule 4). */
+  readonly #mark = new BlockMark();
 
-  constructor(limits: RespLimits, now: () => number, answer: AnswerBlock) {
+  constructor(stream: number, limits: RespLimits, now: () => number, answer: AnswerBlock) {
+    this.#stream = stream;
     this.#limits = limits;
     this.#now = now;
     this.#answer = answer;
@@ -116,17 +115,8 @@ export class BlockStream {
   }
 
   /** Begins the input of one connection. */
-  mark(): void {
-    const reads = this.#reads;
-    this.#markSlot = reads;
-    if (reads === null) return;
-    reads.closeRun();
-    this.#markBytes = reads.writer.length;
-    this.#markCommands = reads.commands;
-    this.#markValues = reads.values;
-    this.#markEntries = reads.entries;
-    this.#markRuns = reads.runs;
-    this.#markLocals = reads.locals.length;
+  mark(connection: Connection): void {
+    this.#mark.set(this.#reads, connection);
   }
 
   /** Whether another block can be begun. When it can't, connections wait until this is true again. */
@@ -145,13 +135,14 @@ export class BlockStream {
   place(connection: Connection, read: boolean, values: number): BlockSlot | null {
     if (read && connection.orderedOpen === 0) {
       if (connection.readsOpen > 0) return connection.slot === this.#reads ? this.#reads : null;
-      return this.#buildingReads();
+      return this.#buildingReads(connection);
     }
-    const valuesMax = this.#valueBytesKnown > SHORT_VALUE_BYTES ? LONG_VALUES_MAX : SHORT_VALUES_MAX;
+    const { valuesMax } = this;
     let added = values;
     if (connection.readsOpen > 0) {
-      if (!this.#canMove(connection)) return null;
-      added += (this.#reads as BlockSlot).values - this.#markValues;
+      // All its unanswered reads have to have come with the present input and to stand at the end of the block.
+      if (!this.#mark.covers(connection, connection.readsOpen)) return null;
+      added += this.#mark.values;
       if (added > valuesMax) return null;
     }
     let writes = this.#buildingWrites();
@@ -159,8 +150,18 @@ export class BlockStream {
       this.#complete(writes);
       writes = this.#buildingWrites();
     }
-    if (writes !== null && connection.readsOpen > 0) this.#move(connection, writes);
+    if (writes !== null && connection.readsOpen > 0) {
+      // Both blocks are short of full, so that what comes out holds less than two full ones, which the limits allow for.
+      this.#mark.move(connection, writes);
+      connection.orderedOpen = connection.readsOpen;
+      connection.readsOpen = 0;
+    }
     return writes;
+  }
+
+  /** Values that one ordered block of several commands may return. */
+  get valuesMax(): number {
+    return this.#valueBytesKnown > SHORT_VALUE_BYTES ? LONG_VALUES_MAX : SHORT_VALUES_MAX;
   }
 
   /** A command of the connection has been written into the block that `place` chose. */
@@ -241,6 +242,11 @@ export class BlockStream {
       this.#reads = null;
       this.#settle(reads, null, "try-again");
     }
+  }
+
+  /** What has gone to the cluster since the start, and bytes of complete blocks that it has not taken. */
+  get counts(): { readonly blocks: number; readonly commands: number; readonly waitingBytes: number } {
+    return { blocks: this.#blocksSent, commands: this.#commandsSent, waitingBytes: this.#waitingBytes };
   }
 
   resolve(token: number, replies: Span): void {
@@ -326,17 +332,11 @@ export class BlockStream {
     return (this.#writes ??= this.#begin(false));
   }
 
-  #buildingReads(): BlockSlot | null {
+  #buildingReads(connection: Connection): BlockSlot | null {
     if (this.#reads === null) {
       this.#reads = this.#begin(true);
       // The block is as old as this input, so all of it can move.
-      this.#markSlot = this.#reads;
-      this.#markBytes = 0;
-      this.#markCommands = 0;
-      this.#markValues = 0;
-      this.#markEntries = 0;
-      this.#markRuns = 0;
-      this.#markLocals = 0;
+      if (this.#reads !== null) this.#mark.set(this.#reads, connection);
     }
     return this.#reads;
   }
@@ -345,7 +345,7 @@ export class BlockStream {
     if (!this.room) return null;
     let slot = this.#free.pop();
     if (slot === undefined) {
-      slot = new BlockSlot(this.#slots.length);
+      slot = new BlockSlot(this.#slots.length, this.#stream);
       this.#slots.push(slot);
     }
     slot.open(read, this.#writers.take());
@@ -396,45 +396,10 @@ export class BlockStream {
     else this.#orderedReplyBytes += slot.replyBytes;
     const { bytes, view, length } = slot.writer;
     const deadline = slot.bornAtMs + this.#limits.deadlineMs;
+    this.#blocksSent++;
+    this.#commandsSent += slot.commands;
     client.submit(slot.token, slot.read, slot.commands, bytes, view, 0, length, deadline);
     this.#writers.give(slot.takeWriter());
-  }
-
-  /** True if all unanswered reads of the connection came with the present input and stand at the end of the block. */
-  #canMove(connection: Connection): boolean {
-    const reads = this.#reads;
-    return (
-      reads !== null &&
-      reads === this.#markSlot &&
-      reads === connection.slot &&
-      reads.commands - this.#markCommands === connection.readsOpen
-    );
-  }
-
-  /**
-   * Moves the reads of the present input to the ordered block; commands are written alike in both. Both blocks are short
-   * of full, so what comes out holds less than two full ones, which the limits allow for.
-   */
-  #move(connection: Connection, writes: BlockSlot): void {
-    const reads = this.#reads as BlockSlot;
-    // A block is as old as its oldest command: one that begins with commands moved here would be as old as its former use.
-    if (writes.commands === 0) writes.bornAtMs = reads.bornAtMs;
-    writes.writer.copy(reads.writer.bytes, this.#markBytes, reads.writer.length);
-    writes.locals.copy(reads.locals.bytes, this.#markLocals, reads.locals.length);
-    for (let i = this.#markEntries; i < reads.entries; i++) writes.append(connection, reads.shapes[i] as number);
-    writes.commands += connection.readsOpen;
-    writes.values += reads.values - this.#markValues;
-    reads.truncate(
-      this.#markBytes,
-      this.#markCommands,
-      this.#markValues,
-      this.#markEntries,
-      this.#markRuns,
-      this.#markLocals,
-    );
-    connection.orderedOpen = connection.readsOpen;
-    connection.readsOpen = 0;
-    connection.slot = writes;
   }
 }
 

@@ -3,6 +3,7 @@
 import { assert, ByteWriter, CapacityError, latin1 } from "../../base/index.js";
 import {
   type ClientFailure,
+  type GroupMapping,
   REPLY_HEADER_BYTES,
   replyCount,
   ReplyStatus,
@@ -36,6 +37,7 @@ import { BlockStream, Next } from "./block-stream.js";
 import { arityFits, type CommandRow, commandRows, findCommand, Mapping, Transactional } from "./command-table.js";
 import { type RespLimits, resolveRespLimits } from "./config.js";
 import { Connection, Wait } from "./connection.js";
+import { FOR_ANSWERS, GroupStreams } from "./group-streams.js";
 import {
   type Protocol,
   longestValue,
@@ -55,8 +57,13 @@ import { Transaction, writeWatchId } from "./transaction.js";
 export interface RespGatewayInit {
   /** Where the clients arrive. The gateway starts and closes it. */
   readonly port: BytePort;
-  /** Makes the gateway's session of the cluster. The gateway closes it. */
-  readonly client: (handlers: BlockClientHandlers) => BlockClient;
+  /**
+   * Makes the gateway's session of a stream of the cluster: of stream 0 only if there is one group, else of each from 0, which
+   * is g_all's, to `mapping.groups`. The gateway closes them.
+   */
+  readonly client: (handlers: BlockClientHandlers, stream: number) => BlockClient;
+  /** Which of a cluster's groups a command concerns; absent or null: there is one group. */
+  readonly mapping?: GroupMapping | null | undefined;
   readonly scheduler: Scheduler;
   /** Sections of INFO, in addition to and before the gateway's own fields. Called for each INFO. */
   readonly info: () => InfoFields;
@@ -72,6 +79,8 @@ export interface RespGatewayStatus {
   readonly connectionsTotal: number;
   readonly connectionsRefused: number;
   readonly requests: number;
+  /** What has gone through each stream: that of g_all and of each group, or the only one. */
+  readonly streams: readonly { readonly blocks: number; readonly commands: number; readonly waitingBytes: number }[];
 }
 
 /** The RESP door of a replica. */
@@ -91,6 +100,9 @@ const DRAIN_POLL_MS = 50;
 /** Parts of a block of which a client leaves much unread are asked for this far apart, if another waits for them too. */
 const PART_WAIT_MS = 100;
 
+/** Watches are kept where commands of all keys go: in g_all, or in the only stream. */
+const WATCHES_STREAM = 0;
+
 /** A chunk is taken into kept input in steps of at least this many bytes. */
 const STEP_BYTES = 256;
 
@@ -109,8 +121,13 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   readonly #hostInfo: () => InfoFields;
   readonly #limits: RespLimits;
   readonly #parser: RequestParser;
+  /** By their number: that of g_all and those of the groups, or the only one. */
+  readonly #streams: readonly BlockStream[];
+  /** The first of them. */
   readonly #stream: BlockStream;
-  readonly #client: BlockClient;
+  /** Null if there is one group. */
+  readonly #groups: GroupStreams | null;
+  readonly #clients: readonly BlockClient[];
   readonly #turn: Turn;
   readonly #timer: Timer;
   readonly #startedAtMs: number;
@@ -123,7 +140,8 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   /** Connections whose next request may be executable now. */
   readonly #ready: Connection[] = [];
-  readonly #awaitingRoom: Connection[] = [];
+  /** Connections that wait for room, by the stream in which they do. */
+  readonly #awaitingRoom: readonly Connection[][];
   readonly #awaitingDrain: Connection[] = [];
   /** Connections to end after this turn's output has been handed over. */
   readonly #ending: number[] = [];
@@ -145,11 +163,20 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const clock = init.scheduler.clock;
     this.#faults = new FaultLog(init.events, clock);
     this.#startedAtMs = clock.monotonicMs();
-    this.#stream = new BlockStream(
-      limits,
-      () => clock.monotonicMs(),
-      (slot, replies, failure) => this.#answer(slot, replies, failure),
+    const { mapping = null } = init;
+    this.#streams = Array.from(
+      { length: mapping === null ? 1 : mapping.groups + 1 },
+      (_, stream) =>
+        new BlockStream(
+          stream,
+          limits,
+          () => clock.monotonicMs(),
+          (slot, replies, failure) => this.#answer(slot, replies, failure),
+        ),
     );
+    this.#stream = this.#streams[0] as BlockStream;
+    this.#groups = mapping === null ? null : new GroupStreams(this.#streams, mapping);
+    this.#awaitingRoom = this.#streams.map(() => []);
     this.#turn = init.scheduler.turn(() => this.#endTurn());
     this.#timer = init.scheduler.timer(() => this.#onTimer());
     this.parameters = parametersOf(limits);
@@ -164,18 +191,22 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
         this.#proceed();
       },
     });
-    this.#client = init.client({
-      resolve: (token, replies) => {
-        this.#stream.resolve(token, replies);
-        this.#proceed();
-      },
-      fail: (token, failure) => {
-        this.#stream.fail(token, failure);
-        this.#proceed();
-      },
-      opened: () => this.#turn.request(),
+    this.#clients = this.#streams.map((stream, number) => {
+      const handlers: BlockClientHandlers = {
+        resolve: (token, replies) => {
+          stream.resolve(token, replies);
+          this.#proceed();
+        },
+        fail: (token, failure) => {
+          stream.fail(token, failure);
+          this.#proceed();
+        },
+        opened: () => this.#turn.request(),
+      };
+      const client = init.client(handlers, number);
+      stream.attach(client);
+      return client;
     });
-    this.#stream.attach(this.#client);
   }
 
   start(): void {
@@ -188,6 +219,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       connectionsTotal: this.#connectionsTotal,
       connectionsRefused: this.#connectionsRefused,
       requests: this.#requests,
+      streams: this.#streams.map(({ counts }) => counts),
     };
   }
 
@@ -196,8 +228,13 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#timer.clear();
     this.#admission.close();
     this.#port.close(() => {
-      this.#client.close(done);
-      this.#stream.detach();
+      let open = this.#clients.length;
+      for (const [index, client] of this.#clients.entries()) {
+        client.close(() => {
+          if (--open === 0) done();
+        });
+        (this.#streams[index] as BlockStream).detach();
+      }
     });
   }
 
@@ -252,7 +289,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     if (connection.wait === Wait.none && this.#port.inFlightBytes(connection.number) > this.#limits.outputBytesMax) {
       this.#await(connection, Wait.drain);
     }
-    this.#stream.mark();
+    this.#begin(connection);
     let at = start;
     if (connection.wait === Wait.none && connection.inputBytes > 0)
       at = this.#completeKept(connection, bytes, start, end);
@@ -326,7 +363,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     connection.wait = Wait.none;
     const input = connection.input;
     if (input !== null && input.length > 0) {
-      this.#stream.mark();
+      this.#begin(connection);
       this.#drop(connection, this.#execute(connection, input.bytes, 0, input.length, connection.progress));
     }
     if (connection.wait === Wait.none && connection.paused && !connection.closed) {
@@ -375,9 +412,16 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#inputBytesTotal -= before - connection.inputBytes;
   }
 
-  #await(connection: Connection, wait: Wait): void {
+  /** Begins to execute input of the connection: what it puts into blocks can be moved as long as nothing else comes between. */
+  #begin(connection: Connection): void {
+    if (this.#groups === null) this.#stream.mark(connection);
+    else this.#groups.begin();
+  }
+
+  /** Has the connection wait; for room it waits in the stream of this number. */
+  #await(connection: Connection, wait: Wait, stream = 0): void {
     connection.wait = wait;
-    if (wait === Wait.room) this.#awaitingRoom.push(connection);
+    if (wait === Wait.room) (this.#awaitingRoom[stream] as Connection[]).push(connection);
     else if (wait === Wait.drain) this.#awaitingDrain.push(connection);
     // Who waits for answers or for a verdict is found when they come.
   }
@@ -407,25 +451,53 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     const objection = storeObjection(row, request);
     if (objection !== null) return this.#replyError(connection, objection);
     const values = valuesReturned(row, request);
-    const slot = this.#place(connection, row.read, values);
+    const groups = this.#groups;
+    // Where its groups decide, the command has to be there before its block is known.
+    const command = groups === null || groups.staysInAll(connection) ? null : groups.command;
+    if (command !== null) {
+      command.clear();
+      writeStoreCommand(command, row, request);
+    }
+    const slot = this.#place(connection, row.read, values, command !== null);
     if (slot === null) return false;
     const before = slot.writer.length;
-    writeStoreCommand(slot.writer, row, request);
+    if (command === null) writeStoreCommand(slot.writer, row, request);
+    else slot.writer.copy(command.bytes, 0, command.length);
     if (slot.writer.length - before > this.#stream.valueBytesKnown || row.operation === KvOperation.setRange) {
-      this.#stream.valueSeen(valueBytesWritten(row, request));
+      this.#valueSeen(valueBytesWritten(row, request));
     }
     const shape = (connection.protocol === 3 ? Entry.resp3 : 0) | (row.read ? Entry.read : 0);
-    this.#stream.placed(slot, connection, shape, values);
+    this.#placed(slot, connection, shape, values);
     connection.lastCommand = row.name;
     this.#requests++;
     return true;
   }
 
-  /** The block for the connection's next command, or null, and then the connection waits. */
-  #place(connection: Connection, read: boolean, values: number): BlockSlot | null {
+  /**
+   * The block for the connection's next command, or null, and then the connection waits. Where there are groups they decide
+   * `byKeys` if the command has been written for that, else it is one that concerns all of them.
+   */
+  #place(connection: Connection, read: boolean, values: number, byKeys: boolean): BlockSlot | null {
+    const groups = this.#groups;
+    if (groups !== null) {
+      const slot = byKeys ? groups.placeCommand(connection, values) : groups.placeForAll(connection, values);
+      if (slot !== null) return slot;
+      if (groups.lacking === FOR_ANSWERS) this.#await(connection, Wait.answers);
+      else this.#await(connection, Wait.room, groups.lacking);
+      return null;
+    }
     const slot = this.#stream.place(connection, read, values);
     if (slot === null) this.#await(connection, connection.readsOpen > 0 ? Wait.answers : Wait.room);
     return slot;
+  }
+
+  #placed(slot: BlockSlot, connection: Connection, shape: number, values: number): void {
+    (this.#streams[slot.stream] as BlockStream).placed(slot, connection, shape, values);
+  }
+
+  /** A value of so many bytes was written or returned: whichever way it went, all streams may return it. */
+  #valueSeen(bytes: number): void {
+    for (const stream of this.#streams) stream.valueSeen(bytes);
   }
 
   #executeLocal(connection: Connection, row: CommandRow): boolean {
@@ -565,13 +637,13 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       return this.#execNothing(connection, transaction);
     }
     if (!this.#watchKnown(connection)) return false;
-    const slot = this.#place(connection, false, transaction.values);
+    const slot = this.#place(connection, false, transaction.values, false);
     if (slot === null) return false;
     transaction.write(slot.writer, connection.watch);
-    this.#stream.valueSeen(transaction.longest);
+    this.#valueSeen(transaction.longest);
     const shape =
       (connection.protocol === 3 ? Entry.resp3 : 0) | (transaction.hasLocals ? Entry.mixedExec : Entry.exec);
-    this.#stream.placed(slot, connection, shape, transaction.values);
+    this.#placed(slot, connection, shape, transaction.values);
     connection.watch = 0;
     this.#endTransaction(connection);
     if (transaction.hasLocals) {
@@ -621,14 +693,14 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   #watch(connection: Connection): boolean {
     if (!this.#watchKnown(connection)) return false;
-    const slot = this.#place(connection, false, 0);
+    const slot = this.#place(connection, false, 0, false);
     if (slot === null) return false;
     const { bytes, spans, count } = this.#parser;
     const at = beginCommand(slot.writer, KvOperation.watch, 0, count);
     writeWatchId(slot.writer, connection.watch);
     writeArguments(slot.writer, bytes, spans, 1, count);
     endCommand(slot.writer, at);
-    this.#stream.placed(slot, connection, (connection.protocol === 3 ? Entry.resp3 : 0) | Entry.watch, 0);
+    this.#placed(slot, connection, (connection.protocol === 3 ? Entry.resp3 : 0) | Entry.watch, 0);
     connection.watchesOpen++;
     this.#requests++;
     return true;
@@ -645,7 +717,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   #giveUpWatch(connection: Connection): boolean {
     if (!this.#watchKnown(connection)) return false;
     if (connection.watch !== 0) {
-      const slot = this.#place(connection, false, 0);
+      const slot = this.#place(connection, false, 0, false);
       if (slot === null) return false;
       this.#unwatch(connection, slot);
     }
@@ -658,12 +730,14 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     writeWatchId(slot.writer, connection.watch);
     endCommand(slot.writer, at);
     connection.watch = 0;
-    this.#stream.placed(slot, connection, Entry.silent, 0);
+    this.#placed(slot, connection, Entry.silent, 0);
   }
 
   /** The watch of a connection that is gone; without room for the command it stays until newer ones need its place. */
   #unwatchGone(connection: Connection): void {
     if (connection.watch === 0 || this.#closed) return;
+    // Where it has commands in the stream of a group, this comes again behind their answers.
+    if (connection.slot !== null && connection.slot.stream !== WATCHES_STREAM) return;
     const slot = this.#stream.place(connection, false, 0);
     if (slot !== null) this.#unwatch(connection, slot);
     this.#turn.request();
@@ -824,7 +898,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
           const { bytes, view } = replies;
           const at = this.#replyAt;
           this.#replyAt = at + replyValueLength(view, at);
-          if (this.#replyAt - at > this.#stream.valueBytesKnown) this.#stream.valueSeen(longestValue(view, at));
+          if (this.#replyAt - at > this.#stream.valueBytesKnown) this.#valueSeen(longestValue(view, at));
           if ((shape & ENTRY_SPECIAL) !== 0) this.#answerSpecial(connection, out, shape, replies, at, null);
           else if (out !== null) writeServiceReply(out, protocolOf(shape), bytes, view, at);
         }
@@ -862,17 +936,28 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#turn.request();
   }
 
-  #wakeForRoom(): void {
-    if (this.#awaitingRoom.length === 0 || !this.#stream.room) return;
-    for (const connection of this.#awaitingRoom) this.#ready.push(connection);
-    this.#awaitingRoom.length = 0;
+  /** Takes the connections that wait for room where there is some to those that can go on; true if there were any. */
+  #wakeForRoom(): boolean {
+    let woken = false;
+    for (let i = 0; i < this.#streams.length; i++) {
+      const waiting = this.#awaitingRoom[i] as Connection[];
+      if (waiting.length === 0 || !(this.#streams[i] as BlockStream).room) continue;
+      for (const connection of waiting) this.#ready.push(connection);
+      waiting.length = 0;
+      woken = true;
+    }
+    return woken;
+  }
+
+  #submit(): void {
+    for (const stream of this.#streams) stream.submit();
   }
 
   #endTurn(): void {
-    this.#stream.submit();
-    if (this.#awaitingRoom.length > 0 && this.#stream.room) {
+    this.#submit();
+    if (this.#wakeForRoom()) {
       this.#proceed();
-      this.#stream.submit();
+      this.#submit();
     }
     this.#port.flush();
     this.#stream.askOn(this.#next);
@@ -883,7 +968,8 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   /** A timer runs only while the cluster does not take blocks, or clients do not read. */
   #setTimer(): void {
-    const oldest = this.#stream.oldestAtMs;
+    let oldest = Infinity;
+    for (const stream of this.#streams) oldest = Math.min(oldest, stream.oldestAtMs);
     const poll = this.#awaitingDrain.length > 0 || this.#stream.parted ? this.nowMs() + DRAIN_POLL_MS : Infinity;
     const at = Math.min(oldest + this.#limits.deadlineMs, poll);
     if (at < Infinity && !this.#closed) this.#timer.set(at);
@@ -918,7 +1004,8 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   };
 
   #onTimer(): void {
-    this.#stream.expire(this.nowMs() - this.#limits.deadlineMs);
+    const bornAtMs = this.nowMs() - this.#limits.deadlineMs;
+    for (const stream of this.#streams) stream.expire(bornAtMs);
     const waiting = this.#awaitingDrain.splice(0);
     for (const connection of waiting) {
       if (connection.closed || connection.wait !== Wait.drain) continue;
@@ -994,9 +1081,19 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
         rejected_connections: this.#connectionsRefused,
         total_commands_processed: this.#requests,
       },
+      ...(this.#groups === null ? {} : { streams: this.#streamInfo() }),
       replication: { role: "master", connected_slaves: 0 },
     };
     return mergedInfo(own, this.#hostInfo());
+  }
+
+  /** What has gone through the streams of this gateway: how much was of one group shows how well the groups suit the load. */
+  #streamInfo(): Record<string, string> {
+    const lines = this.#streams.map(({ counts: { blocks, commands, waitingBytes } }, stream): [string, string] => [
+      stream === 0 ? "g_all" : `g_${stream}`,
+      `commands=${commands},blocks=${blocks},waiting_bytes=${waitingBytes}`,
+    ]);
+    return Object.fromEntries(lines);
   }
 }
 
@@ -1011,7 +1108,7 @@ function integerReply({ bytes, view }: Span, at: number): number {
 
 /** A read has no effect that anybody could be in doubt about, whatever became of its block. */
 function writeFailure(out: ByteWriter, read: boolean, failure: ClientFailure | null): void {
-  writeError(out, read || failure === "try-again" ? TRY_AGAIN : INDETERMINATE);
+  writeError(out, read || failure === "try-again" || failure === "misrouted" ? TRY_AGAIN : INDETERMINATE);
 }
 
 /** What CONFIG GET shows: the parameters that clients and benchmarks ask about. None can be set. */
