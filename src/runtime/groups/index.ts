@@ -3,3 +3,4 @@
  * as the threads of P-SMR, and all of them meet in memory that they share.
  */
 export * from "./api.js";
+export { type BellsPart, createBellsParts, ThreadBells } from "./thread-bells.js";
