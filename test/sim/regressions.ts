@@ -1,7 +1,7 @@
-import type { SimArguments } from "#src/sim/index.js";
+import { faultNames, type SimArguments } from "#src/sim/index.js";
 
 /**
- * Seeds that once found a fault in the product. A seed means another world as soon as anything draws one number more, so
+ * Seeds that once found a fault in the product, or in the world and the checkers that judge it. A seed means another world as soon as anything draws one number more, so
  * each entry says what it was, and the ones that can be told in a few messages have a scenario of their own in
  * `multi-paxos-regression.test.ts`.
  */
@@ -33,5 +33,25 @@ export const regressions: readonly Regression[] = [
   {
     seed: 20103,
     was: "a replica that lost power while it made its first log found, when it had lost power again, that it had discarded one",
+  },
+  {
+    seed: 100172,
+    was: "the witness of votes missed a rejoin whose record was durable when its process died, and which the next one read",
+  },
+  {
+    seed: 101568,
+    was: "a disk that had room again by the time its refusal was heard counted as one that fails unbidden",
+  },
+  { seed: 106143, was: "a workload's read of all keys was judged by the names that its keys had when the answer came" },
+  { seed: 107159, was: "a replica that was struck before its first start was started twice" },
+  {
+    seed: 400205,
+    faults: faultNames,
+    was: "a damaged checkpoint that a misread made whole for once stopped a replica",
+  },
+  {
+    seed: 400366,
+    faults: faultNames,
+    was: "a sync that failed while a replica was closing its log left one more than f replicas without their memory",
   },
 ];

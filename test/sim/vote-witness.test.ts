@@ -3,8 +3,8 @@ import { strict as assert } from "node:assert";
 import { describe, test } from "node:test";
 import { ByteWriter } from "#src/base/index.js";
 import { BatchArena } from "#src/model/index.js";
-import { multiPaxos, type MultiPaxosMessage } from "#src/ordering/multi-paxos/index.js";
-import type { FramePort, LogStorage, ReplicaPlatform } from "#src/platform/index.js";
+import { multiPaxos, type MultiPaxosMessage, type MultiPaxosRecord } from "#src/ordering/multi-paxos/index.js";
+import type { FramePort, Identity, IdentityStore, LogStorage, ReplicaPlatform } from "#src/platform/index.js";
 import { WorldViolation } from "#src/sim/index.js";
 import { VoteWitness } from "#src/sim/world/vote-witness.js";
 
@@ -12,7 +12,14 @@ const REPLICA = 2;
 /** Ballots of the first replica, rising. */
 const [LOW, HIGH] = [65, 129] as const;
 
-function edge(): { readonly witness: VoteWitness; readonly say: (message: MultiPaxosMessage) => void } {
+interface Edge {
+  readonly witness: VoteWitness;
+  readonly say: (message: MultiPaxosMessage) => void;
+  /** A process that finds these records and keeps the nonce in its identity; `discards`: it throws the log away. */
+  readonly restart: (nonce: number, records: readonly MultiPaxosRecord[], discards?: boolean) => void;
+}
+
+function edge(): Edge {
   const witness = new VoteWitness(multiPaxos.codec, 3);
   const writer = new ByteWriter();
   const peers = { begin: () => writer, end: () => writer.clear() } as unknown as FramePort;
@@ -23,7 +30,31 @@ function edge(): { readonly witness: VoteWitness; readonly say: (message: MultiP
     multiPaxos.codec.encode(message, body);
     platform.peers.end();
   };
-  return { witness, say };
+  const restart = (nonce: number, records: readonly MultiPaxosRecord[], discards = false): void => {
+    const log = {
+      recover: (visit, done) => {
+        for (const record of records) {
+          writer.clear();
+          multiPaxos.codec.encodeRecord(record, writer);
+          visit(writer.bytes, writer.view, 0, writer.length);
+        }
+        writer.clear();
+        done(null, "intact", 0, []);
+      },
+      reset: (done) => done(null),
+      start: () => {},
+    } as Partial<LogStorage> as LogStorage;
+    const identity = { save: (_identity, done) => done(null) } as Partial<IdentityStore> as IdentityStore;
+    const next = witness.around(REPLICA, { peers, log, identity } as ReplicaPlatform);
+    next.log.recover(
+      () => {},
+      () => {},
+    );
+    next.identity.save({ amnesiaNonce: nonce } as Identity, () => {});
+    if (discards) next.log.reset(() => {});
+    next.log.start({ onDurable: () => {}, onFatal: () => {}, onSegment: () => {} });
+  };
+  return { witness, say, restart };
 }
 
 const vote = (instance: number, ballot: number): MultiPaxosMessage => ({
@@ -90,6 +121,48 @@ describe("the witness of votes", () => {
     refuses("amnesiacs-are-silent", () => say(promise(HIGH, 1, [])));
     witness.rejoined(REPLICA);
     say(promise(HIGH, 1, []));
+  });
+
+  test("a rejoin that the log gives back counts under the nonce of the identity, whether or not it was ever reported", () => {
+    for (const [stored, silent] of [
+      [[{ nonce: 7 }], false],
+      [[{ nonce: 5 }, { nonce: 7 }], false],
+      [[{ nonce: 5 }], true],
+      [[], true],
+    ] as const) {
+      const { witness, say, restart } = edge();
+      say(vote(3, LOW));
+      witness.forgot(REPLICA);
+      restart(
+        7,
+        stored.map(({ nonce }) => ({
+          kind: "rejoined",
+          nonce,
+          incarnation: 2,
+          floorBallot: LOW,
+          floorInstance: 3,
+          decided: 3,
+        })),
+      );
+      if (silent) refuses("amnesiacs-are-silent", () => say(promise(HIGH, 3, [])));
+      else say(promise(HIGH, 3, []));
+    }
+  });
+
+  test("a log that was thrown away gives no rejoin back", () => {
+    const { witness, say, restart } = edge();
+    say(vote(3, LOW));
+    witness.forgot(REPLICA);
+    const record = {
+      kind: "rejoined",
+      nonce: 7,
+      incarnation: 2,
+      floorBallot: LOW,
+      floorInstance: 3,
+      decided: 3,
+    } as const;
+    restart(7, [record], true);
+    refuses("amnesiacs-are-silent", () => say(promise(HIGH, 3, [])));
   });
 
   test("no vote is said in a lower ballot than was promised", () => {

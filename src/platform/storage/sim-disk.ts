@@ -88,6 +88,10 @@ export class SimDisk {
   /** Writes that have landed in a wrong place, and reads that were answered wrongly. */
   misdirected = 0;
   misreads = 0;
+  /** It has refused the attached process a write for want of room, whether or not the process has heard of it yet. */
+  refusedForRoom = false;
+  /** It has failed a sync since power was last cut: processes read what the next cut may take, and no sync covers it. */
+  refusedSync = false;
 
   /** Writes that are not durable yet. */
   readonly slab = new ByteSlab();
@@ -128,10 +132,13 @@ export class SimDisk {
     this.#epoch++;
     this.#process = null;
     if (kind === "process") {
+      this.refusedForRoom = false;
       for (const file of new Set(this.#entries.values())) file.killWriter(this.prng);
       return;
     }
     this.#boots++;
+    this.refusedForRoom = false;
+    this.refusedSync = false;
     for (const change of this.#changes) if (this.prng.chance(0.5)) change.apply(this.#durableEntries);
     this.#changes = [];
     this.#entries.clear();
@@ -147,6 +154,8 @@ export class SimDisk {
     this.#entries.clear();
     this.#durableEntries.clear();
     this.#changes = [];
+    this.refusedForRoom = false;
+    this.refusedSync = false;
   }
 
   /** Paths and contents of all files, as a process would read them now. */
@@ -238,6 +247,8 @@ export class SimDisk {
       for (const path of entries.keys()) if (path.startsWith(`${directory}/${name}/`)) entries.delete(path);
     }
     this.#changes = [];
+    // Only of the log is anything read that no sync has covered: other files take their names when they are durable.
+    if (name === "log") this.refusedSync = false;
   }
 
   /** Flips a random bit of the identity; false if there is none. */
@@ -446,6 +457,7 @@ class SimStoredFile implements StoredFile {
     if (growth > room) {
       stop = Math.max(start, end - (growth - room));
       error = failure("ENOSPC", this.#path);
+      this.#disk.refusedForRoom = true;
     } else if (faults.failWrite !== null) {
       stop = start + this.#disk.prng.below(end - start + 1);
       error = failure(faults.failWrite, this.#path);
@@ -499,6 +511,7 @@ class SimStoredFile implements StoredFile {
         if (disk.faults.failSync !== null) {
           error = failure(disk.faults.failSync, this.#path);
           disk.faults.failSync = null;
+          disk.refusedSync = true;
           for (const write of covered) write.abandoned = true;
           return;
         }

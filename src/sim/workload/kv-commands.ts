@@ -127,7 +127,8 @@ class ExpiringSet extends ArgumentCommand {
 /** All texts by one range over the keys, whose names begin with the same letter. */
 class RangeOfTexts extends ArgumentCommand {
   constructor(keys: readonly string[]) {
-    super("mget", keys, KvOperation.range, { read: true, encoded: ["t", "t~"] });
+    // The keys as they are now: the list changes when one of them is given up for a new name, and so would what is asked.
+    super("mget", [...keys], KvOperation.range, { read: true, encoded: ["t", "t~"] });
   }
 
   override decode(bytes: Uint8Array, view: DataView, at: number): unknown {

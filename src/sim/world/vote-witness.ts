@@ -8,7 +8,7 @@ import {
   type ReplicaId,
   type Span,
 } from "../../model/index.js";
-import type { FramePort, LogStorage, ReplicaPlatform } from "../../platform/index.js";
+import type { FramePort, IdentityStore, LogStorage, ReplicaPlatform } from "../../platform/index.js";
 import { WorldViolation } from "./violation.js";
 
 /** Seed under which the host hashes decided batches for the trace stream. */
@@ -20,6 +20,11 @@ interface AcceptedRecord {
   readonly instance: Instance;
   readonly ballot: Ballot;
   readonly batch: Span;
+}
+/** A replica that had no memory has one again from here on: under the nonce that its identity then holds. */
+interface RejoinedRecord {
+  readonly kind: "rejoined";
+  readonly nonce: number;
 }
 interface Said {
   readonly kind: string;
@@ -49,6 +54,9 @@ interface Vote {
   readonly hash: number;
 }
 
+/** What the witness takes from a record of a log. */
+type Stored = { readonly kind: "vote"; readonly vote: Vote } | RejoinedRecord;
+
 /** The replicas, as bits, that have had this vote durable. */
 interface Voters {
   readonly vote: Vote;
@@ -77,6 +85,8 @@ export class VoteWitness {
   readonly #said = new Map<ReplicaId, Map<Instance, Ballot>>();
   readonly #telling = new Map<ReplicaId, Telling>();
   readonly #forgetful = new Set<ReplicaId>();
+  /** The nonce that the identity of a replica holds: of its last loss of memory. */
+  readonly #nonces = new Map<ReplicaId, number>();
   /** Replicas that have ever said a promise or vote. */
   readonly #spoken = new Set<ReplicaId>();
   /** Message kinds of the wire by the name the codec gives them, learnt from what it decodes. */
@@ -116,20 +126,40 @@ export class VoteWitness {
 
   /** The platform of one process, watched. */
   around(replica: ReplicaId, platform: ReplicaPlatform): ReplicaPlatform {
-    return { ...platform, log: this.#log(replica, platform.log), peers: this.#peers(replica, platform.peers) };
+    return {
+      ...platform,
+      log: this.#log(replica, platform.log),
+      identity: this.#identity(replica, platform.identity),
+      peers: this.#peers(replica, platform.peers),
+    };
+  }
+
+  #identity(replica: ReplicaId, store: IdentityStore): IdentityStore {
+    return {
+      load: (done) => store.load(done),
+      save: (identity, done) =>
+        store.save(identity, (error) => {
+          if (error === null) this.#nonces.set(replica, identity.amnesiaNonce);
+          done(error);
+        }),
+      bootId: () => store.bootId(),
+    };
   }
 
   #log(replica: ReplicaId, log: LogStorage): LogStorage {
     let writer: ReturnType<LogStorage["begin"]> | null = null;
     let start = 0;
     const pending: { position: number; vote: Vote }[] = [];
+    /** The nonce of the rejoin that the log gave back; 0: it knows of none. */
+    let rejoinedUnder = 0;
     return {
       recover: (visit, done) => {
         const found: Vote[] = [];
         log.recover(
           (bytes, view, from, to) => {
-            const vote = this.#voteOf(bytes, view, from, to);
-            if (vote !== null) found.push(vote);
+            const record = this.#recordOf(bytes, view, from, to);
+            if (record?.kind === "vote") found.push(record.vote);
+            else if (record?.kind === "rejoined") rejoinedUnder = record.nonce;
             visit(bytes, view, from, to);
           },
           (error, condition, extent, gaps) => {
@@ -139,8 +169,15 @@ export class VoteWitness {
           },
         );
       },
-      reset: (done) => log.reset(done),
-      start: (handlers) =>
+      reset: (done) => {
+        rejoinedUnder = 0;
+        log.reset(done);
+      },
+      start: (handlers) => {
+        // It may have been killed when the record of its rejoin was durable and before it knew: the next process does.
+        if (this.#forgetful.has(replica) && rejoinedUnder !== 0 && rejoinedUnder === this.#nonces.get(replica)) {
+          this.rejoined(replica);
+        }
         log.start({
           ...handlers,
           onDurable: (position) => {
@@ -152,16 +189,17 @@ export class VoteWitness {
             if (confirmed > 0) pending.splice(0, confirmed);
             handlers.onDurable(position);
           },
-        }),
+        });
+      },
       begin: (instance) => {
         writer = log.begin(instance);
         start = writer.length;
         return writer;
       },
       end: () => {
-        const vote = writer === null ? null : this.#voteOf(writer.bytes, writer.view, start, writer.length);
+        const record = writer === null ? null : this.#recordOf(writer.bytes, writer.view, start, writer.length);
         const position = log.end();
-        if (vote !== null) pending.push({ position, vote });
+        if (record?.kind === "vote") pending.push({ position, vote: record.vote });
         return position;
       },
       flush: () => log.flush(),
@@ -196,17 +234,19 @@ export class VoteWitness {
     };
   }
 
-  #voteOf(bytes: Uint8Array, view: DataView, start: number, end: number): Vote | null {
+  /** What a record of the log says of its replica, if that is of interest. */
+  #recordOf(bytes: Uint8Array, view: DataView, start: number, end: number): Stored | null {
     const record = this.#codec.decodeRecord(bytes, view, start, end, this.#scratch, 0);
     if (record === null) return null;
-    const { kind, instance, ballot, batch } = record as AcceptedRecord;
-    let vote: Vote | null = null;
-    if (kind === "accepted") {
+    const known = record as AcceptedRecord | RejoinedRecord;
+    let stored: Stored | null = null;
+    if (known.kind === "accepted") {
+      const { instance, ballot, batch } = known;
       const hash = hashBytes(batch.bytes, batch.start, batch.end, VALUE_HASH_SEED);
-      vote = { instance, ballot, hash };
-    }
+      stored = { kind: "vote", vote: { instance, ballot, hash } };
+    } else if (known.kind === "rejoined") stored = { kind: "rejoined", nonce: known.nonce };
     this.#codec.forget(record, this.#scratch);
-    return vote;
+    return stored;
   }
 
   #durable(replica: ReplicaId, vote: Vote): void {

@@ -1,5 +1,6 @@
 import { assert, Prng } from "../../base/index.js";
 import {
+  CheckpointDamagedError,
   type ClusterConfig,
   type Digest,
   type Instance,
@@ -158,7 +159,12 @@ export class SimWorld {
     for (const replica of this.replicas) {
       replica.create(() => {
         if (--open > 0) return;
-        for (const each of this.replicas) this.kernel.after(this.#prng.between(0, 5), () => each.start());
+        for (const each of this.replicas) {
+          this.kernel.after(this.#prng.between(0, 5), () => {
+            // One that was struck before its first start is started by whoever struck it, perhaps sooner.
+            if (!each.running) each.start();
+          });
+        }
       });
     }
     for (let i = 1; i <= this.scenario.workload.clients; i++) {
@@ -303,11 +309,12 @@ export class SimWorld {
 
   crash(replica: SimReplica, kind: "power" | "process"): void {
     if (!replica.running) return;
-    this.note(`r${replica.id}`, `dies (${kind})`);
-    replica.crash(kind);
+    const end = kind === "process" && this.#hasRefused(replica) ? this.#endAfterRefusal(replica) : kind;
+    this.note(`r${replica.id}`, `dies (${end})`);
+    replica.crash(end);
     this.#settleDisk(replica);
-    if (kind === "power") this.#tainted.delete(replica.id);
-    if (this.forgetsBy(kind)) this.#forgets(replica);
+    if (end === "power") this.#tainted.delete(replica.id);
+    if (this.forgetsBy(end)) this.#forgets(replica);
   }
 
   /** Gracefully; the replica is down when its process has ended. */
@@ -318,6 +325,7 @@ export class SimWorld {
     if (forgets) this.#forgetful.add(replica.id);
     replica.stop(() => {
       this.#settleDisk(replica);
+      if (this.#hasRefused(replica) && this.#endAfterRefusal(replica) === "power") replica.disk.crash("power");
       if (forgets) this.#forgets(replica);
       done();
     });
@@ -503,7 +511,14 @@ export class SimWorld {
 
   #onFatal(id: ReplicaId, error: Error): void {
     if (error instanceof WorldViolation) throw error;
-    const full = error instanceof StorageError && error.diskFull && this.#isFull(id);
+    if (error instanceof CheckpointDamagedError && this.#bereft.has(id)) {
+      // A misread had undone the damage when the replica looked for a checkpoint. The next start passes over it.
+      this.note(`r${id}`, `stops: ${error.message}`);
+      this.crash(this.replica(id), "process");
+      this.onDown(this.replica(id));
+      return;
+    }
+    const full = error instanceof StorageError && error.diskFull && this.replica(id).disk.refusedForRoom;
     if (!(error instanceof StorageError) || (!full && !this.#failing.has(id))) {
       throw new WorldViolation("no-replica-gives-up", `replica ${id} stopped: ${error.stack ?? error.message}`);
     }
@@ -516,21 +531,28 @@ export class SimWorld {
       this.onDown(replica);
       return;
     }
-    this.fired("disk-error");
-    this.#failing.delete(id);
-    // A process that starts again on the same machine reads from memory what the disk has refused, and loses it at the next
-    // power cut. Its log finds out then, so until then it counts as one that may forget.
-    if (this.mayForget(replica) && this.#prng.chance(0.5)) {
-      this.#forgetful.add(id);
-      this.#tainted.add(id);
-      this.crash(replica, "process");
-    } else this.crash(replica, "power");
+    this.crash(replica, this.#endAfterRefusal(replica));
     this.repairDisk(replica);
     this.onDown(replica);
   }
 
-  #isFull(id: ReplicaId): boolean {
-    return this.replica(id).disk.faults.capacityBytes !== Infinity;
+  /** Its disk has failed a sync, and nobody has reckoned with that yet: not every process lives to say so. */
+  #hasRefused(replica: SimReplica): boolean {
+    return replica.disk.refusedSync && !this.#tainted.has(replica.id);
+  }
+
+  /**
+   * How a process ends whose disk has failed. One that starts again on the same machine reads from memory what the disk has
+   * refused, and loses it at the next power cut. Its log finds out then, so until then it counts as one that may forget;
+   * where it may not, the machine goes down with the process.
+   */
+  #endAfterRefusal(replica: SimReplica): "power" | "process" {
+    this.fired("disk-error");
+    this.#failing.delete(replica.id);
+    if (!this.mayForget(replica) || !this.#prng.chance(0.5)) return "power";
+    this.#forgetful.add(replica.id);
+    this.#tainted.add(replica.id);
+    return "process";
   }
 
   /** Keeps a line of what happened, for whoever looks at a seed that failed; the newest `NOTES_MAX` are kept. */
