@@ -1,6 +1,6 @@
 import type { ClusterConfig, GroupMapping, Instance, SharedService, SharedServiceRoot } from "../../model/index.js";
 import type { Merge, Pacing } from "../../multicast/index.js";
-import type { PsmrOptions, PsmrParts, ThreadModel } from "../../execution/index.js";
+import type { PsmrOptions, PsmrParts, ReplicatedStateOptions, ThreadModel } from "../../execution/index.js";
 import type { ReplicaInit, ReplicaSiblings } from "../replica/api.js";
 
 /**
@@ -59,6 +59,10 @@ export interface MemberInit extends Omit<ReplicaInit, "siblings"> {
    * Member 1 makes the first view of the service, member i > 1 a view of what was shared. Not called by member 0.
    */
   createService(): SharedService | SharedServiceRoot;
+  /** Groups of commands, by default those of the registry's service of this name. */
+  readonly mapping?: GroupMapping;
+  /** Limits of the replicated state: part of the state machine, the same everywhere. By default the model's. */
+  readonly limits?: Partial<ReplicatedStateOptions>;
   /**
    * The newest checkpoint is a cut of g_all through `through` (0: none): told to members other than the first thread's, whose
    * `platform.checkpoints` can read it; undefined for member 1, which finds it.

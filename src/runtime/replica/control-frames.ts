@@ -36,7 +36,13 @@ export class ControlFrames {
   constructor(init: ReplicaInit, actions: ControlActions) {
     this.#init = init;
     this.#actions = actions;
-    const addresses = init.config.replicas.map(({ id, client }) => ({ id, client }));
+    const addresses = init.config.replicas.map(({ id, client, members }) => {
+      return {
+        id,
+        client,
+        ...(members === undefined ? {} : { members: members.map((member) => ({ client: member.client })) }),
+      };
+    });
     this.#addresses = encodeUtf8(JSON.stringify(addresses));
   }
 

@@ -1,3 +1,4 @@
+import type { ByteWriter } from "../../base/index.js";
 import type { ExecutionModel, ExecutionSink, Instance, ProtocolModule } from "../../model/index.js";
 import type { Pacing, StreamId } from "../../multicast/index.js";
 import type { StateHost, StateKeeping } from "./state-keeping.js";
@@ -23,4 +24,6 @@ export interface Membership {
   allDecided(): Instance;
   /** Has the handler called, outside of any call, when other members have done something that may concern this one. */
   onRing(handler: () => void): void;
+  /** A block that this member, as the coordinator, orders of its own accord at monotonic `now` in ms; null for none. */
+  blockDue(now: number): ByteWriter | null;
 }

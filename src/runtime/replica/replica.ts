@@ -623,6 +623,13 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const pacing = this.#membership?.pacing;
     const protocol = this.#protocol.inspect();
     if (pacing === undefined || protocol.role !== "leader") return;
+    const block = protocol.proposable ? (this.#membership?.blockDue(this.#now()) ?? null) : null;
+    if (block !== null) {
+      const mark = this.#mark();
+      const writer = mark ?? this.#markWriter;
+      writer.copy(block.bytes, 0, block.length);
+      this.#stepProposal(this.#arena.build(writer.bytes, 0, writer.length, mark === null ? 1 : 2, 0, 0));
+    }
     const now = this.#now() + protocol.timeOffsetMs;
     const at = pacing.due(now);
     if (at > now) {

@@ -1,0 +1,311 @@
+// Hot file: every batch that a thread executes passes here. Nothing per command.
+import { assert, ByteWriter, MiB, Ring } from "../../base/index.js";
+import { type Cut, type PsmrSink, type ThreadModel, Waiting } from "../../execution/index.js";
+import {
+  type Batch,
+  BatchArena,
+  type Digest,
+  type ExecutionEvent,
+  type ExecutionModel,
+  type ExecutionSink,
+  type ExecutionView,
+  type Instance,
+  type Position,
+  type QueueVisitor,
+  type SessionId,
+  type SnapshotSink,
+  type SnapshotSource,
+  type TraceCode,
+} from "../../model/index.js";
+import { ALL, type DeliverySink, type Merge, type Pacing, type StreamId } from "../../multicast/index.js";
+import { MemberMessage } from "./member-message.js";
+import type { Bells, MemberParts } from "./api.js";
+import { Board } from "./board.js";
+import { MessageReceiver, MessageSender } from "./message-ring.js";
+
+/** Decided batches that the merge has not taken; each is in the log's memory, which is full long before. */
+const DECIDED_MAX = 1_048_576;
+/** Answers that wait for member 0; beyond it they are dropped, as if lost on their way: clients ask again. */
+const ANSWERS_BYTES_MAX = 64 * MiB;
+const ARENA_SPARE_CHUNKS = 8;
+const CHUNK_BYTES = MiB;
+
+export interface ThreadExecutionInit {
+  readonly parts: MemberParts;
+  readonly bells: Bells;
+  readonly psmr: ThreadModel;
+  readonly merge: Merge;
+  /** Two pacings that are told what is delivered rather than what is decided, so that a cut says what they know there. */
+  readonly ownPlace: Pacing;
+  readonly allPlace: Pacing;
+  /** A cut begins at this thread's present position. */
+  onCut(cut: Cut): void;
+}
+
+/**
+ * The execution of member i: it merges the decided batches of its own stream with those of g_all, and executes them as a thread of
+ * P-SMR. Replies to g_all go to member 0, whose clients they are for.
+ *
+ * Invariant: behind an instance of g_all the merge rests until it has been executed. So when a cut is taken, which is always
+ * right behind one, the merge is where execution is, and its place can be saved.
+ */
+export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
+  readonly thread: number;
+  readonly #init: ThreadExecutionInit;
+  readonly #board: Board;
+  readonly #bells: Bells;
+  readonly #psmr: ThreadModel;
+  readonly #merge: Merge;
+  readonly #decisions: MessageReceiver;
+  readonly #answers: MessageSender;
+  /** Own batches that are decided and not in the merge, which come from `#firstOwn` on. */
+  readonly #own = new Ring<Batch>(DECIDED_MAX);
+  #firstOwn: Instance = 1;
+  /** Batches of g_all are copied: they belong to member 0, whose log lets go of them by its own. */
+  readonly #arena = new BatchArena(CHUNK_BYTES, ARENA_SPARE_CHUNKS);
+  /** One that the merge has no room for. */
+  #refused: Batch | null = null;
+  #refusedInstance: Instance = 0;
+  /** The batch of g_all that is in the thread. */
+  #resting: Batch | null = null;
+  #out: ExecutionSink | null = null;
+  #replies: ByteWriter | null = null;
+  /** Messages to member 0 that did not fit: `u32 kind`, `u32 length`, `f64 number`, bytes. */
+  readonly #backlog = new ByteWriter(4096, ANSWERS_BYTES_MAX + 32 * MiB);
+  #backlogAt = 0;
+  readonly #message = new ByteWriter(256, 64 * MiB);
+  #toldAll: Instance = -1;
+  #answered = false;
+  readonly #takeDecision = (
+    _kind: number,
+    instance: number,
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    end: number,
+  ): boolean => {
+    const batch = this.#arena.copy(bytes, view, start, end);
+    if (this.#merge.offer(ALL, instance, batch)) return true;
+    this.#refused = batch;
+    this.#refusedInstance = instance;
+    return false;
+  };
+
+  constructor(init: ThreadExecutionInit) {
+    this.#init = init;
+    this.#board = new Board(init.parts.board);
+    this.#bells = init.bells;
+    this.#psmr = init.psmr;
+    this.#merge = init.merge;
+    this.thread = init.psmr.thread;
+    this.#decisions = new MessageReceiver(init.parts.decisions[this.thread] as SharedArrayBuffer);
+    this.#answers = new MessageSender(init.parts.answers[this.thread] as SharedArrayBuffer);
+  }
+
+  get stream(): StreamId {
+    return this.thread + 1;
+  }
+
+  /** Goes on where a cut was restored, before anything is decided. */
+  begin(): void {
+    this.#firstOwn = this.#merge.expected(this.stream);
+    this.#tellExecuted();
+  }
+
+  step(event: ExecutionEvent, out: ExecutionSink): void {
+    this.#out = out;
+    if (event.kind === "decided") {
+      assert(
+        event.instance === this.#firstOwn + this.#own.size,
+        `g_${this.stream} decided ${event.instance} out of order`,
+      );
+      this.#own.push(event.batch);
+      out.wantWork();
+    } else if (event.kind === "work") this.#work(event.budget);
+    else assert(event.kind !== "read", "members take ordered commands only");
+  }
+
+  inspect(): ExecutionView {
+    return this.#psmr.inspect();
+  }
+
+  queues(visit: QueueVisitor): void {
+    visit("decided batches", this.#own.size, DECIDED_MAX);
+    visit("bytes of answers for g_all", this.#backlog.length - this.#backlogAt, ANSWERS_BYTES_MAX + 32 * MiB);
+    this.#merge.queues(visit);
+    this.#psmr.queues(visit);
+  }
+
+  digest(): void {
+    assert(false, "the state of threads has a digest at a barrier only");
+  }
+
+  snapshot(): SnapshotSource {
+    assert(false, "the state of threads is cut at a barrier");
+  }
+
+  restore(): SnapshotSink {
+    assert(false, "the state of threads is restored from a cut");
+  }
+
+  /** Where the merge and the pacings are, for a cut that is taken now. */
+  savePlaces(writer: ByteWriter): void {
+    this.#merge.save(writer);
+    this.#init.ownPlace.save(writer);
+    this.#init.allPlace.save(writer);
+  }
+
+  // Deliveries of the merge.
+
+  delivered(stream: StreamId, instance: Instance, batch: Batch): void {
+    if (stream === ALL) {
+      this.#init.allPlace.decided(instance, batch);
+      this.#resting = batch;
+    } else this.#init.ownPlace.decided(instance, batch);
+    this.#psmr.step({ kind: "decided", stream, instance, batch }, this);
+  }
+
+  // What the thread does.
+
+  executed(stream: number, through: Instance): void {
+    if (stream === ALL) {
+      assert(this.#resting !== null, "an instance of g_all was executed that is not there");
+      this.#arena.release(this.#resting);
+      this.#resting = null;
+    } else (this.#out as ExecutionSink).executed(stream, through);
+  }
+
+  arrived(_barrier: number, executor: number): void {
+    this.#bells.ring(executor + 1);
+  }
+
+  released(): void {
+    const { groups } = this.#init.parts;
+    for (let member = 1; member <= groups; member++) if (member !== this.stream) this.#bells.ring(member);
+  }
+
+  cutTaken(cut: Cut): void {
+    this.#init.onCut(cut);
+  }
+
+  replies(): ByteWriter {
+    return (this.#replies = (this.#out as ExecutionSink).replies());
+  }
+
+  replied(session: SessionId, position: Position, at: number): void {
+    // The executor of a barrier answers for g_all; what a thread executes by itself is of its own stream.
+    if (this.#psmr.inspect().waiting !== Waiting.arrivals) {
+      (this.#out as ExecutionSink).replied(session, position, at);
+      return;
+    }
+    const replies = this.#replies as ByteWriter;
+    const message = this.#message;
+    message.clear();
+    message.f64(session);
+    message.copy(replies.bytes, at, replies.length);
+    this.#answer(MemberMessage.reply, position);
+  }
+
+  readDone(): void {
+    assert(false, "a thread of a group was asked for an unordered read");
+  }
+
+  wantWork(): void {
+    (this.#out as ExecutionSink).wantWork();
+  }
+
+  digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void {
+    const message = this.#message;
+    message.clear();
+    message.f64(nonceHigh);
+    message.f64(nonceLow);
+    for (const lane of digest) message.u32(lane);
+    this.#answer(MemberMessage.digest, position);
+  }
+
+  trace(code: TraceCode, a: number, b: number, c: number): void {
+    (this.#out as ExecutionSink).trace(code, a, b, c);
+  }
+
+  /** Each delivery may make a piece of work possible, and each piece of work another delivery. */
+  #work(budget: number): void {
+    this.#sendBacklog();
+    let left = budget;
+    for (;;) {
+      this.#take();
+      const delivered = this.#deliver();
+      const rested = this.#resting !== null;
+      const { commands } = this.#psmr.inspect();
+      this.#psmr.step({ kind: "work", budget: left }, this);
+      if (delivered === 0 && !(rested && this.#resting === null)) break;
+      left -= 1 + this.#psmr.inspect().commands - commands;
+      if (left > 0) continue;
+      this.wantWork();
+      break;
+    }
+    this.#tellExecuted();
+  }
+
+  /** Takes into the merge what has been decided, as far as it has room. */
+  #take(): void {
+    const merge = this.#merge;
+    if (this.#refused !== null && merge.offer(ALL, this.#refusedInstance, this.#refused)) this.#refused = null;
+    if (this.#refused === null && this.#decisions.receive(this.#takeDecision)) this.#bells.ring(0);
+    for (let batch = this.#own.at(0); batch !== undefined; batch = this.#own.at(0)) {
+      if (!merge.offer(this.stream, this.#firstOwn, batch)) break;
+      this.#own.shift();
+      this.#firstOwn++;
+    }
+  }
+
+  /** Delivers to the thread what is next, up to an instance of g_all. */
+  #deliver(): number {
+    let count = 0;
+    while (this.#resting === null && !this.#psmr.full && this.#merge.deliver(this, 1) === 1) count++;
+    return count;
+  }
+
+  #answer(kind: number, number: number): void {
+    const { bytes, length } = this.#message;
+    const backlog = this.#backlog;
+    this.#answered = true;
+    if (backlog.length > 0) {
+      if (backlog.length - this.#backlogAt > ANSWERS_BYTES_MAX) return;
+    } else if (this.#answers.offer(kind, number, bytes, 0, length)) return;
+    if (this.#backlogAt > backlog.length / 2) {
+      backlog.bytes.copyWithin(0, this.#backlogAt, backlog.length);
+      backlog.length -= this.#backlogAt;
+      this.#backlogAt = 0;
+    }
+    backlog.u32(kind);
+    backlog.u32(length);
+    backlog.f64(number);
+    backlog.copy(bytes, 0, length);
+  }
+
+  #sendBacklog(): void {
+    const backlog = this.#backlog;
+    while (this.#backlogAt < backlog.length) {
+      const { view, bytes } = backlog;
+      const at = this.#backlogAt;
+      const kind = view.getUint32(at, true);
+      const end = at + 16 + view.getUint32(at + 4, true);
+      this.#answered = true;
+      if (!this.#answers.offer(kind, view.getFloat64(at + 8, true), bytes, at + 16, end)) return;
+      this.#backlogAt = end;
+    }
+    backlog.clear();
+    this.#backlogAt = 0;
+  }
+
+  /** Tells member 0 what it has to know: what is executed of g_all, and that there are answers. */
+  #tellExecuted(): void {
+    const { executed, executedAll } = this.#psmr.inspect();
+    this.#board.setOf(this.stream, "executedOwn", executed);
+    if (executedAll === this.#toldAll && !this.#answered) return;
+    this.#board.setOf(this.stream, "executedAll", executedAll);
+    this.#toldAll = executedAll;
+    this.#answered = false;
+    this.#bells.ring(0);
+  }
+}
