@@ -42,6 +42,18 @@ describe("which block a command joins", () => {
     assert.equal(replies(second), "$-1\r\n$1\r\nb\r\n$-1\r\n+OK\r\n$1\r\n1\r\n");
   });
 
+  test("nobody's reads move along when a connection that watches something is gone", () => {
+    const world = new RespWorld();
+    const [gone, other] = [world.connect(), world.connect()];
+    world.ask(gone, "WATCH a\r\n");
+    gone.write("GET b\r\n");
+    other.write("GET c\r\n");
+    gone.vanish();
+    world.settle();
+    assert.equal(replies(other), "$-1\r\n");
+    assert.deepEqual(shape(world), ["writes 1", "reads 2", "writes 1"]);
+  });
+
   test("a write waits for the unanswered reads of its connection, and for nobody else's", () => {
     const world = new RespWorld({ mode: "manual" });
     const [client, other] = [world.connect(), world.connect()];

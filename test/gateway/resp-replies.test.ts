@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { respReplySuite } from "./resp-replies.suite.js";
-import { replies, RespWorld, textOf } from "./resp-world.js";
+import { RespWorld, textOf } from "./resp-world.js";
 
 describe("long values", () => {
   const value = "v".repeat(256 * 1024);

@@ -28,6 +28,7 @@ import {
 import type { BlockClient, BlockClientHandlers } from "#src/runtime/index.js";
 import {
   beginCommand,
+  commandOperation,
   endCommand,
   kv,
   KvOperation,
@@ -158,6 +159,8 @@ class FakeStream implements BlockClient {
   slowness = 1;
   /** Answers are made up before blocks are executed: a mistake. */
   answersEarly = false;
+  /** The first value of each reply is from an earlier moment than the others, as if it had been read on its own: a mistake. */
+  assembles = false;
   readonly #init: FakeStreamInit;
   readonly #cluster: FakeCluster;
   readonly #handlers: BlockClientHandlers;
@@ -229,7 +232,8 @@ class FakeStream implements BlockClient {
       this.#orderedAt = at;
     }
     process.at(at, () => {
-      if (this.answersEarly) return this.#mistake(block, delay());
+      if (this.answersEarly) return this.#answerEarly(block, delay());
+      if (this.assembles && isRead(block)) return this.#assemble(block, delay());
       this.#cluster.execute(block);
       if (mode === "instant") this.answer(block);
       else process.after(delay(), () => this.answer(block));
@@ -237,7 +241,7 @@ class FakeStream implements BlockClient {
   }
 
   /** Each command is said to be done, and is executed later. */
-  #mistake(block: FakeBlock, delayMs: number): void {
+  #answerEarly(block: FakeBlock, delayMs: number): void {
     this.#init.process.after(delayMs, () => this.#cluster.execute(block));
     const writer = new ByteWriter();
     const begun = beginReply(writer, 1, 1, ReplyStatus.ok, BlockKind.commands);
@@ -247,6 +251,19 @@ class FakeStream implements BlockClient {
     block.replies = writer.toBytes();
     this.answer(block);
     block.left = block.commands;
+  }
+
+  #assemble(block: FakeBlock, delayMs: number): void {
+    this.#cluster.execute(block);
+    const before = textOf(block.replies!);
+    block.left = block.commands;
+    this.#init.process.after(delayMs, () => {
+      this.#cluster.execute(block);
+      const [first = ""] = /\d{6}/.exec(before) ?? [];
+      // All values are of the same length, so that the lengths around them hold.
+      block.replies = bytesOf(textOf(block.replies!).replace(/\d{6}/, first));
+      this.answer(block);
+    });
   }
 
   more(token: number, deadline?: number): void {
@@ -290,6 +307,14 @@ class FakeStream implements BlockClient {
     this.#openBlocks--;
     if (!this.open && this.#init.mode !== "manual") this.reopen();
   }
+}
+
+function isRead({ bytes }: FakeBlock): boolean {
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += view.getUint32(at, true)) {
+    if (commandOperation(view, at) !== KvOperation.getMany) return false;
+  }
+  return true;
 }
 
 export interface WorldOptions {
