@@ -54,4 +54,9 @@ export const regressions: readonly Regression[] = [
     faults: faultNames,
     was: "a sync that failed while a replica was closing its log left one more than f replicas without their memory",
   },
+  {
+    seed: 401036,
+    faults: faultNames,
+    was: "a damaged identity that was misread as one of a newer format stopped a replica for good",
+  },
 ];

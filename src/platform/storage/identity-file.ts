@@ -30,8 +30,11 @@ export class IdentityFile implements IdentityStore {
 
   /** Fails for one that can't be read (`StorageError`), a newer format and one of another cluster. */
   load(done: (error: Error | null, identity: Identity | "damaged" | null) => void): void {
-    // Reading errs as well as storing: what seems damaged is read a second time.
-    this.#load((error, found) => (found === "damaged" ? this.#load(done) : done(error, found)));
+    // Reading errs as well as storing: what seems damaged, or of a format that is not known, is read a second time.
+    this.#load((error, found) => {
+      if (found === "damaged" || error instanceof FormatVersionError) this.#load(done);
+      else done(error, found);
+    });
   }
 
   #load(done: (error: Error | null, identity: Identity | "damaged" | null) => void): void {
