@@ -64,12 +64,13 @@ export interface MemberInit extends Omit<ReplicaInit, "siblings"> {
   /** Limits of the replicated state: part of the state machine, the same everywhere. By default the model's. */
   readonly limits?: Partial<ReplicatedStateOptions>;
   /**
-   * The newest checkpoint is a cut of g_all through `through` (0: none): told to members other than the first thread's, whose
-   * `platform.checkpoints` can read it; undefined for member 1, which finds it.
+   * The newest checkpoint is a cut of g_all through this instance (0: none). All members but member 1 have to be told, member 0
+   * among them, and read it with their `platform.checkpoints`; member 1 finds it.
    */
   readonly checkpointThrough?: Instance;
   /**
-   * Member 1 has restored the newest checkpoint, through this instance of g_all, and shared the service: the others can start.
+   * Member 1, which starts first, has restored the newest checkpoint, through this instance of g_all, and shared the service: all
+   * others can start.
    */
   onShared?(description: unknown, checkpointThrough: Instance): void;
   /** Something of a newer state than this replica's was fetched and is durable: stop all members, start them anew. */

@@ -6,6 +6,7 @@ import {
   BlockKind,
   type ClusterConfig,
   endBlock,
+  type Instance,
   type SharedServiceRoot,
 } from "../../model/index.js";
 import {
@@ -56,6 +57,8 @@ export function createMember(init: MemberInit): Replica {
   const { member, config, parts } = init;
   assert(config.groups === parts.groups, `parts for ${parts.groups} groups, and a cluster with ${config.groups}`);
   assert(member >= 0 && member <= config.groups, `member ${member} of ${config.groups} groups and g_all`);
+  const told = member === 1 || init.checkpointThrough !== undefined;
+  assert(told, "member 1 starts first, and says with onShared which checkpoint the others begin from");
   return member === 0 ? createAllMember(init) : createThreadMember(init);
 }
 
@@ -89,7 +92,7 @@ function createAllMember(init: MemberInit): Replica {
             : null,
         restored: (_positions, through) => execution.begin(through),
       };
-      return new FollowingState(state, init.checkpointThrough ?? 0);
+      return new FollowingState(state, init.checkpointThrough as Instance);
     },
     membership: {
       stream: 0,
@@ -166,7 +169,7 @@ function createThreadMember(init: MemberInit): Replica {
           if (thread === 0) init.onShared?.((service as SharedServiceRoot).share(), through);
         },
       };
-      if (thread > 0) return new ThreadState(state, init.checkpointThrough ?? 0, part as CutPart);
+      if (thread > 0) return new ThreadState(state, init.checkpointThrough as Instance, part as CutPart);
       return (cutState = new CutState({
         ...state,
         psmr,
