@@ -164,7 +164,7 @@ function tornRead(seed: number, plant: (world: RespWorld) => void = () => undefi
     for (const { value } of readReplies(replies(client), 40) ?? []) {
       if (!Array.isArray(value)) continue;
       reads++;
-      const seen = (value as readonly RespReply[]).map((item) => String(item.value));
+      const seen = (value as readonly RespReply[]).map((item) => JSON.stringify(item.value));
       if (new Set(seen).size > 1) return seen.join(" ");
     }
   }

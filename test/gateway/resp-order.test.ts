@@ -46,9 +46,12 @@ describe("which block a command joins", () => {
     const world = new RespWorld();
     const [gone, other] = [world.connect(), world.connect()];
     world.ask(gone, "WATCH a\r\n");
-    gone.write("GET b\r\n");
-    other.write("GET c\r\n");
+    world.cluster.open = false;
+    world.ask(gone, "GET b\r\n");
+    world.ask(other, "GET c\r\n");
     gone.vanish();
+    world.settle();
+    world.cluster.reopen();
     world.settle();
     assert.equal(replies(other), "$-1\r\n");
     assert.deepEqual(shape(world), ["writes 1", "reads 2", "writes 1"]);
