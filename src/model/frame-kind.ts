@@ -2,7 +2,8 @@
  * Frame kinds, the u16 in every frame header. 1..63 belong to the ordering protocol of the group.
  *
  * Client bodies: `block` and `read` carry one block; `reply` one reply block; `redirect` is `u32 leader` (0: unknown);
- * `welcome` is `u32 replica, u32 leader` followed by the cluster's client addresses as UTF-8 JSON; `status` and
+ * `welcome` is `u32 replica, u32 leader` followed by the cluster's client addresses as UTF-8 JSON (a list of `{id, client}`,
+ * with groups of `{id, client, members: [{client}…]}`, the members of the groups in their order); `status` and
  * `admin` requests and their answers are UTF-8 JSON (bounded at 64 KiB). The `backup…` kinds copy a checkpoint to a client:
  * see `runtime/replica/backup-serving.ts`.
  */

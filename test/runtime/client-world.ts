@@ -1,6 +1,15 @@
 /** A block client's surroundings in virtual time: a port whose links are replica ids, and the scripted cluster behind it. */
 import { ByteWriter } from "#src/base/index.js";
-import { emptyRun, type ReplicaId } from "#src/model/index.js";
+import {
+  BLOCK_HEADER_BYTES,
+  blockCommands,
+  declaredMapping,
+  emptyRun,
+  type GroupMapping,
+  type ReplicaId,
+  runIn,
+  type Service,
+} from "#src/model/index.js";
 import {
   type EventLog,
   type FrameHandlers,
@@ -11,22 +20,46 @@ import {
 } from "#src/platform/index.js";
 import { createBlockClient, type BlockClient, type BlockClientHandlers } from "#src/runtime/index.js";
 import { kv } from "#src/service/index.js";
-import { FakeCluster, type Frame } from "../client/fake-cluster.js";
+import { type Execute, FakeCluster, fakeStreams, type Frame } from "../client/fake-cluster.js";
 
 export const replicas = [1, 2, 3] as const;
 
 /** A fake cluster whose service is the real kv service. */
 export function kvCluster(leader: ReplicaId = 1): FakeCluster {
+  return new FakeCluster(replicas, leader, executor(kv.create()));
+}
+
+/** The streams of a fake cluster with groups over one kv service; its groups refuse what concerns others. */
+export function kvStreams(groups: number): { readonly clusters: FakeCluster[]; readonly mapping: GroupMapping } {
   const service = kv.create();
+  const mapping = declaredMapping(service, groups);
   const run = emptyRun();
-  return new FakeCluster(replicas, leader, (command, readOnly, replies) => {
+  const masks = new Uint32Array(4096);
+  const admits = (stream: number, block: Uint8Array): boolean => {
+    run.bytes = block.slice();
+    run.view = new DataView(run.bytes.buffer);
+    run.count = blockCommands(run.view, 0);
+    if (run.offsets.length < run.count) run.offsets = new Uint32Array(run.count);
+    for (let i = 0, at = BLOCK_HEADER_BYTES; i < run.count; i++) {
+      run.offsets[i] = at;
+      at += run.view.getUint32(at, true);
+    }
+    mapping.masks(run, masks);
+    return runIn(stream - 1, masks, run.count);
+  };
+  return { clusters: fakeStreams(replicas, groups, () => executor(service), admits), mapping };
+}
+
+function executor(service: Service): Execute {
+  const run = emptyRun();
+  return (command, readOnly, replies) => {
     run.bytes = command.slice();
     run.view = new DataView(run.bytes.buffer);
     run.offsets[0] = 0;
     run.count = 1;
     run.readOnly = readOnly;
     service.execute(run, replies, null);
-  });
+  };
 }
 
 /** Links to a fake cluster, 1 ms each way, frames in order. */
@@ -42,6 +75,8 @@ export class FakePort implements FramePort {
   framesMax = Infinity;
   #framesHeld = 0;
   flushes = 0;
+  /** How long frames take, each way. */
+  delayMs = 1;
   framesLost = 0;
   closed = false;
 
@@ -85,7 +120,7 @@ export class FakePort implements FramePort {
   flush(): void {
     if (this.#out.length > 0) this.flushes++;
     for (const { link, kind, body } of this.#out.splice(0)) {
-      this.#kernel.after(1, () => {
+      this.#kernel.after(this.delayMs, () => {
         if (!this.up.has(link)) return;
         for (const frame of this.#cluster.receive(link, kind, body)) this.deliver(link, frame);
       });
@@ -93,7 +128,7 @@ export class FakePort implements FramePort {
   }
 
   deliver(link: number, frame: Frame): void {
-    this.#kernel.after(1, () => {
+    this.#kernel.after(this.delayMs, () => {
       if (!this.up.has(link) || this.closed) return;
       // Inside a larger buffer, as frames of a socket's chunk are.
       const bytes = new Uint8Array(frame.body.length + 24);

@@ -42,6 +42,8 @@ export interface BlockClientHandlers {
   resolve(token: number, replies: Span): void;
   fail(token: number, failure: ClientFailure): void;
   opened(): void;
+  /** The last open block is done with, those included whose outcome was told as unknown: none of them is applied later. */
+  idle?(): void;
   /** The replica believed to lead changed. */
   leaderChanged?(leader: ReplicaId): void;
 }

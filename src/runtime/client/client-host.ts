@@ -36,15 +36,30 @@ const COMPLAINTS_MAX = 10;
 
 /** Drives a session client with a port and a clock. Throws `ConfigError` for a configuration out of bounds. */
 export function createBlockClient(init: BlockClientInit): BlockClient {
-  assert(init.nonce.length === 16, `a nonce has 16 bytes, got ${init.nonce.length}`);
-  const seed = new DataView(init.nonce.buffer, init.nonce.byteOffset).getUint32(0, true);
-  const model = createSessionClient(init, { seed, ...init.config });
-  const host = new ClientHost(init, model);
+  const host = new ClientHost(init, alone);
   host.start();
   return host;
 }
 
-class ClientHost implements BlockClient, ClientSink {
+/** The clients of a cluster's streams, as one of them sees the others. */
+export interface Lenders {
+  readonly stream: number;
+  /** Whether there are unordered reads; otherwise what is submitted as one is ordered. */
+  readonly reads: boolean;
+  borrow(): void;
+  lend(stream: number, session: SessionId): void;
+}
+
+const alone: Lenders = {
+  stream: 0,
+  reads: true,
+  borrow: () => assert(false, "this client has one stream"),
+  lend: () => assert(false, "this client has one stream"),
+};
+
+/** The host of one session client: of a cluster, or of one of its streams. */
+export class ClientHost implements BlockClient, ClientSink {
+  readonly #lenders: Lenders;
   readonly #model: ClientModel;
   readonly #port: ClientPort;
   readonly #scheduler: Scheduler;
@@ -56,11 +71,17 @@ class ClientHost implements BlockClient, ClientSink {
   /** Links on which a frame was lost because they were full; what was lost is sent again when they drain. */
   readonly #overflowed = new Set<ReplicaId>();
   #leader: ReplicaId = 0;
+  #idle = true;
   #complaints = 0;
   #closed = false;
 
-  constructor(init: BlockClientInit, model: ClientModel) {
-    this.#model = model;
+  constructor(init: BlockClientInit, lenders: Lenders) {
+    const { nonce } = init;
+    const { stream } = lenders;
+    assert(nonce.length === 16, `a nonce has 16 bytes, got ${nonce.length}`);
+    const seed = new DataView(nonce.buffer, nonce.byteOffset).getUint32(0, true) + stream;
+    this.#lenders = lenders;
+    this.#model = createSessionClient({ ...init, stream }, { seed, ...init.config });
     this.#port = init.port;
     this.#scheduler = init.scheduler;
     this.#handlers = init.handlers;
@@ -98,6 +119,10 @@ class ClientHost implements BlockClient, ClientSink {
     return this.#model.inspect().leader;
   }
 
+  get blocksOpen(): number {
+    return this.#model.inspect().blocksOpen;
+  }
+
   submit(
     token: number,
     read: boolean,
@@ -111,13 +136,32 @@ class ClientHost implements BlockClient, ClientSink {
     assert(!this.#closed, "a block was submitted to a closed client");
     const now = this.#now();
     const span = { bytes, view, start, end };
-    this.#step({ kind: "submit", now, token, read, commands, span, deadline: deadline ?? now + this.#deadlineMs });
+    const unordered = read && this.#lenders.reads;
+    this.#step({
+      kind: "submit",
+      now,
+      token,
+      read: unordered,
+      commands,
+      span,
+      deadline: deadline ?? now + this.#deadlineMs,
+    });
   }
 
   more(token: number, deadline?: number): void {
     assert(!this.#closed, "more was asked of a closed client");
     const now = this.#now();
     this.#step({ kind: "more", now, token, deadline: deadline ?? now + this.#deadlineMs });
+  }
+
+  /** Of stream 0: opens a session for this stream. */
+  openSessionFor(stream: number): void {
+    this.#step({ kind: "borrow", now: this.#now(), stream });
+  }
+
+  /** Of another stream: the session that was opened for it. */
+  takeSession(session: SessionId): void {
+    this.#step({ kind: "lend", now: this.#now(), session });
   }
 
   close(done: () => void): void {
@@ -159,11 +203,11 @@ class ClientHost implements BlockClient, ClientSink {
   }
 
   borrow(): void {
-    assert(false, "this client has one stream");
+    this.#lenders.borrow();
   }
 
-  lend(): void {
-    assert(false, "this client has one stream");
+  lend(stream: number, session: SessionId): void {
+    this.#lenders.lend(stream, session);
   }
 
   wakeAt(time: number): void {
@@ -198,10 +242,16 @@ class ClientHost implements BlockClient, ClientSink {
   #step(event: ClientEvent): void {
     if (this.#closed) return;
     this.#model.step(event, this);
-    const { leader } = this.#model.inspect();
-    if (leader === this.#leader || this.#closed) return;
-    this.#leader = leader;
-    this.#handlers.leaderChanged?.(leader);
+    const { leader, blocksOpen } = this.#model.inspect();
+    if (this.#closed) return;
+    if (leader !== this.#leader) {
+      this.#leader = leader;
+      this.#handlers.leaderChanged?.(leader);
+    }
+    const idle = blocksOpen === 0;
+    if (idle === this.#idle) return;
+    this.#idle = idle;
+    if (idle) this.#handlers.idle?.();
   }
 
   #now(): number {

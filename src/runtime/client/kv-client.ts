@@ -14,7 +14,7 @@ import {
   VALUE_BYTES_MAX,
   writeArgument,
 } from "../../service/index.js";
-import type { DecodeReply, PromiseClient } from "./promise-client.js";
+import type { Calls, DecodeReply } from "./calls.js";
 
 /** A key or value: text is its UTF-8 bytes. */
 export type KvBytes = string | Uint8Array;
@@ -27,14 +27,14 @@ export interface KvSetOptions {
 }
 
 /**
- * The `kv` store, every call linearizable and in the order called (see `PromiseClient` for how calls fail). Keys have at
- * most 64 KiB, values 1 MiB, one command 16384 arguments; what exceeds that rejects with `CommandError` and is not sent.
+ * The `kv` store, every call linearizable (see `Calls` for how calls fail). Calls take effect in the order made; with groups, calls
+ * on different keys that do not wait for each other's answers take effect in any order. Keys have at most 64 KiB, values 1 MiB, one command 16384 arguments; what exceeds that rejects with `CommandError` and is not sent.
  * Values come back as text read as UTF-8; the `…Bytes` methods give the bytes.
  */
 export class KvClient {
-  readonly #calls: PromiseClient;
+  readonly #calls: Calls;
 
-  constructor(calls: PromiseClient) {
+  constructor(calls: Calls) {
     this.#calls = calls;
   }
 

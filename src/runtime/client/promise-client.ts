@@ -19,6 +19,7 @@ import {
 } from "../../model/index.js";
 import type { Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
+import type { Calls, DecodeReply } from "./calls.js";
 
 export interface PromiseClientInit {
   readonly scheduler: Scheduler;
@@ -28,10 +29,9 @@ export interface PromiseClientInit {
   readonly callsMax?: number;
   /** Bytes of commands that wait to be sent, at most; a further one fails with `TryAgainError`. 32 MiB. */
   readonly bytesMax?: number;
+  /** Whether the cluster takes unordered reads; otherwise all calls are ordered. True. */
+  readonly reads?: boolean;
 }
-
-/** Turns the reply at `view[at, end)` (length field included) into the call's value, or throws `CommandError`. */
-export type DecodeReply<T> = (bytes: Uint8Array, view: DataView, at: number, end: number) => T;
 
 /** A call's two ends; `decode` is applied to its reply. */
 interface Call {
@@ -62,17 +62,15 @@ const DRAFTS_KEPT_MAX = 4;
  * Calls take effect in the order made. What was called while ordered commands of this client are unanswered is ordered
  * behind them, reads included; reads made while nothing is outstanding go as unordered reads, and whatever is called after
  * them waits for their answers, since unordered reads have no place among other blocks.
- *
- * A call rejects with `TryAgainError` (certainly not applied), `IndeterminateError` (perhaps applied),
- * `SessionExpiredError` (certainly not applied), `CommandError` (the service's answer) or `ClosedError`.
  */
-export class PromiseClient {
+export class PromiseClient implements Calls {
   /** Give these to the block client, then the block client to `attach`. */
   readonly handlers: BlockClientHandlers;
   readonly #scheduler: Scheduler;
   readonly #deadlineMs: number;
   readonly #callsMax: number;
   readonly #bytesMax: number;
+  readonly #reads: boolean;
   readonly #turn: Turn;
   readonly #timer: Timer;
   #client: BlockClient | null = null;
@@ -93,6 +91,7 @@ export class PromiseClient {
     this.#deadlineMs = init.deadlineMs ?? 5000;
     this.#callsMax = init.callsMax ?? 65_536;
     this.#bytesMax = init.bytesMax ?? 32 * MiB;
+    this.#reads = init.reads ?? true;
     this.#turn = init.scheduler.turn(() => this.#flush());
     this.#timer = init.scheduler.timer(() => this.#expire());
     this.handlers = {
@@ -108,15 +107,10 @@ export class PromiseClient {
     this.#turn.request();
   }
 
-  /**
-   * Sends one command in the service's format (`u32 byte length` of the whole, then bytes) and resolves with a copy of its
-   * reply, length field included. `read` promises that the command changes nothing.
-   */
   call(command: Uint8Array, read = false): Promise<Uint8Array> {
     return this.submit(read, (writer) => writer.copy(command, 0, command.length), copyReply);
   }
 
-  /** As `call`, for a command that `write` appends and a reply that `decode` reads in place. */
   submit<T>(read: boolean, write: (writer: ByteWriter) => void, decode: DecodeReply<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const error = this.#enter(read, write, { decode, resolve: resolve as (value: unknown) => void, reject });
@@ -124,7 +118,6 @@ export class PromiseClient {
     });
   }
 
-  /** Fails what is unanswered with `ClosedError`, ends the session and closes the connections. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
       this.#timer.clear();
@@ -202,7 +195,7 @@ export class PromiseClient {
       const { writer, calls, deadline } = draft;
       // A draft whose only command was refused has nothing to send.
       if (calls.length > 0) {
-        const read = !draft.write && this.#orderedOpen === 0;
+        const read = this.#reads && !draft.write && this.#orderedOpen === 0;
         const token = this.#tokenNext++;
         this.#submitted.set(token, { calls, read });
         if (read) this.#readsOpen++;
@@ -304,6 +297,6 @@ export function errorOf(failure: ClientFailure): SynodError {
   }
 }
 
-function copyReply(bytes: Uint8Array, _view: DataView, at: number, end: number): Uint8Array {
+export function copyReply(bytes: Uint8Array, _view: DataView, at: number, end: number): Uint8Array {
   return bytes.slice(at, end);
 }

@@ -1,6 +1,6 @@
 // Hot file: every frame of a TCP client passes here. No allocation per frame.
 import { assert, type ByteWriter, decodeUtf8, KiB } from "../../base/index.js";
-import { FrameKind, parseAddress, REPLICA_ID_MAX, type ReplicaId } from "../../model/index.js";
+import { FrameKind, GROUPS_CONFIGURED_MAX, parseAddress, REPLICA_ID_MAX, type ReplicaId } from "../../model/index.js";
 import type { FrameHandlers, FramePort, Scheduler, Turn } from "../../platform/index.js";
 
 /** A port that dials addresses: its links are their indices, and it can say which replica is behind one that is up. */
@@ -12,6 +12,8 @@ export interface AddressPort extends FramePort {
 export interface ClientAddress {
   readonly id: ReplicaId;
   readonly client: string;
+  /** With groups: where they reach its members, from that of the first group on; all replicas have equally many. */
+  readonly members?: readonly { readonly client: string }[] | undefined;
 }
 
 /** Longest list of addresses in a welcome. */
@@ -23,16 +25,31 @@ export function welcomeAddresses(bytes: Uint8Array, start: number, end: number):
   try {
     const list: unknown = JSON.parse(decodeUtf8(bytes, start + 8, end));
     if (!Array.isArray(list) || list.length < 1 || list.length > REPLICA_ID_MAX) return null;
-    return list.map((entry: unknown) => {
-      const { id, client } = entry as { id: unknown; client: unknown };
-      if (typeof id !== "number" || !Number.isInteger(id) || id < 1 || id > REPLICA_ID_MAX) throw new TypeError("id");
-      if (typeof client !== "string") throw new TypeError("client");
-      parseAddress(client);
-      return { id, client };
-    });
+    const addresses = list.map((entry: unknown) => addressOf(entry));
+    const groups = addresses[0]?.members?.length;
+    return addresses.every(({ members }) => members?.length === groups) ? addresses : null;
   } catch {
     return null;
   }
+}
+
+/** Throws for what is no address of a replica. */
+function addressOf(entry: unknown): ClientAddress {
+  const { id, client, members } = entry as { id: unknown; client: unknown; members?: unknown };
+  if (typeof id !== "number" || !Number.isInteger(id) || id < 1 || id > REPLICA_ID_MAX) throw new TypeError("id");
+  if (typeof client !== "string") throw new TypeError("client");
+  parseAddress(client);
+  if (members === undefined) return { id, client };
+  if (!Array.isArray(members) || members.length < 2 || members.length > GROUPS_CONFIGURED_MAX) {
+    throw new TypeError("members");
+  }
+  const clients = (members as unknown[]).map((member) => {
+    const { client: address } = member as { client: unknown };
+    if (typeof address !== "string") throw new TypeError("members");
+    parseAddress(address);
+    return { client: address };
+  });
+  return { id, client, members: clients };
 }
 
 /**

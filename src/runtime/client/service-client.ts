@@ -11,7 +11,7 @@ import {
   ValueReader,
   writeValue,
 } from "../../service/index.js";
-import type { DecodeReply, PromiseClient } from "./promise-client.js";
+import type { Calls, DecodeReply } from "./calls.js";
 
 /** The argument list of a client's method: none for a command whose argument has no type. */
 type Arguments<A> = unknown extends A
@@ -24,7 +24,7 @@ type Arguments<A> = unknown extends A
 
 /**
  * The client of a user-defined service: a method for each command. Every call is linearizable, takes effect exactly once
- * however often it has to be sent, and in the order called (see `PromiseClient` for how calls fail otherwise). It rejects
+ * however often it has to be sent, and in the order called (see `Calls` for how calls fail otherwise). It rejects
  * with `ServiceError` if the command threw, with `UndeclaredKeyError`, `DeterminismError` or `ValueError` if it broke a rule of
  * services, and with `CommandError` if the replicas run a version of the service without that command.
  */
@@ -35,10 +35,7 @@ export type ServiceClient<A, R> = {
   close(): Promise<void>;
 };
 
-export function createServiceClient<A, R>(
-  definition: ServiceDefinition<A, R>,
-  calls: PromiseClient,
-): ServiceClient<A, R> {
+export function createServiceClient<A, R>(definition: ServiceDefinition<A, R>, calls: Calls): ServiceClient<A, R> {
   const reader = new ValueReader();
   const client: Record<string, unknown> = { close: () => calls.close() };
   for (const command of definition.commands) client[command.name] = methodOf(command, calls, reader);
@@ -50,7 +47,7 @@ export function checkDefinition(service: unknown): asserts service is ServiceDef
   if (!isServiceDefinition(service)) throw new ConfigError("service is what defineService returned");
 }
 
-function methodOf(command: DefinedCommand, calls: PromiseClient, reader: ValueReader): (args?: unknown) => unknown {
+function methodOf(command: DefinedCommand, calls: Calls, reader: ValueReader): (args?: unknown) => unknown {
   const decode: DecodeReply<unknown> = (bytes, view, at, end) => {
     if (end - at < DEFINED_REPLY_HEADER_BYTES) throw malformed(command);
     const kind = view.getUint8(at + 4);

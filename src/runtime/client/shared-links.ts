@@ -4,6 +4,7 @@ import {
   BLOCK_HEADER_BYTES,
   BlockKind,
   blockKind,
+  blockSession,
   ConfigError,
   FrameKind,
   REPLY_HEADER_BYTES,
@@ -22,6 +23,8 @@ export type ClientPort = Pick<FramePort, "start" | "begin" | "end" | "flush" | "
 
 /** Clients that share one port at most: a redirect or a lost link is told to each of them in one turn. */
 export const SHARING_CLIENTS_MAX = 4096;
+/** Openings of one client that replies are told by, the latest: it has one under way for each stream. */
+const NONCES_MAX = 64;
 
 const NONCE_BYTES = 16;
 
@@ -29,16 +32,16 @@ const NONCE_BYTES = 16;
  * Lets several clients use one connection to each replica, so that what all of them send in a turn is one write, and what
  * they are answered in a turn is one read. Who gets a reply is told
  *
- * - of ordered commands by their session;
+ * - of ordered commands by their session, which is noted as they leave;
  * - of a session's opening by its nonce, which is noted as the opening leaves;
  * - of unordered reads by the session field of the reply. A block of reads belongs to no session, and replicas return the
  *   field as it came, so it carries the number of the client on this port.
  *
- * Everything else (links, redirects, drains) concerns all clients. Clients may come and go at any time; the port closes with
+ * A reply to a session's end finds nobody; no client waits for one. Everything else (links, redirects, drains) concerns all clients. Clients may come and go at any time; the port closes with
  * the last of them.
  */
 export class SharedLinks {
-  readonly #port: FramePort;
+  readonly #port: ClientPort;
   readonly #scheduler: Scheduler;
   readonly #tellNewcomers: Turn;
   /** By number. Numbers rise and are never reused: a reply to a client that has closed finds nobody. */
@@ -51,7 +54,7 @@ export class SharedLinks {
   #closed = false;
 
   /** `port` is started with the first client; its link numbers are replica ids. */
-  constructor(port: FramePort, scheduler: Scheduler) {
+  constructor(port: ClientPort, scheduler: Scheduler) {
     this.#port = port;
     this.#scheduler = scheduler;
     this.#tellNewcomers = scheduler.turn(() => {
@@ -61,6 +64,11 @@ export class SharedLinks {
         for (const replica of this.#up) seat.handlers?.onLink(replica, true);
       }
     });
+  }
+
+  /** It closed with its last client, and takes no more. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** A port of one more client. Throws `ConfigError` when there are `SHARING_CLIENTS_MAX`. */
@@ -102,14 +110,27 @@ export class SharedLinks {
 
   /** A session's opening leaves for a replica: the reply that repeats its nonce is this client's. */
   noteOpening(seat: Seat, nonce: string): void {
-    if (seat.nonce !== "") this.#byNonce.delete(seat.nonce);
-    seat.nonce = nonce;
+    if (seat.nonces.size >= NONCES_MAX && !seat.nonces.has(nonce)) {
+      for (const oldest of seat.nonces) {
+        seat.nonces.delete(oldest);
+        this.#byNonce.delete(oldest);
+        break;
+      }
+    }
+    seat.nonces.add(nonce);
     this.#byNonce.set(nonce, seat);
+  }
+
+  /** Commands leave in a session: replies that name it are this client's, and what it had before is over. */
+  noteSession(seat: Seat, session: SessionId): void {
+    this.#bySession.delete(seat.session);
+    seat.session = session;
+    this.#bySession.set(session, seat);
   }
 
   leave(seat: Seat, done: () => void): void {
     this.#seats.delete(seat.number);
-    this.#byNonce.delete(seat.nonce);
+    for (const nonce of seat.nonces) this.#byNonce.delete(nonce);
     this.#bySession.delete(seat.session);
     if (this.#seats.size === 0) {
       this.#closed = true;
@@ -142,10 +163,7 @@ export class SharedLinks {
     if (seat === undefined) return undefined;
     // An opening that was sent twice may open two sessions. The client takes the one it hears of first, and so does this.
     this.#byNonce.delete(nonce);
-    // The session it had before is over.
-    this.#bySession.delete(seat.session);
-    seat.session = replySession(view, start);
-    this.#bySession.set(seat.session, seat);
+    seat.nonces.delete(nonce);
     return seat;
   }
 }
@@ -157,16 +175,17 @@ class Seat implements ClientPort {
   handlers: FrameHandlers | null = null;
   /** It knows which links are up, and hears of every change. */
   told = false;
-  /** The latest session that was opened for it, and the nonce of the latest opening; 0 and "" before. */
+  /** The session of the latest commands that left, 0 before. */
   session: SessionId = 0;
-  nonce = "";
+  /** Those of its openings that are unanswered, the oldest first. */
+  readonly nonces = new Set<string>();
   readonly #shared: SharedLinks;
-  readonly #port: FramePort;
+  readonly #port: ClientPort;
   #writer: ByteWriter | null = null;
   #at = 0;
   #kind = 0;
 
-  constructor(shared: SharedLinks, port: FramePort, number: number) {
+  constructor(shared: SharedLinks, port: ClientPort, number: number) {
     this.#shared = shared;
     this.#port = port;
     this.number = number;
@@ -193,9 +212,15 @@ class Seat implements ClientPort {
     const { bytes, view } = writer;
     const at = this.#at;
     if (this.#kind === FrameKind.read) stampReader(view, at, this.number);
-    else if (this.#kind === FrameKind.block && blockKind(view, at) === BlockKind.openSession) {
-      const nonceAt = at + BLOCK_HEADER_BYTES;
-      this.#shared.noteOpening(this, latin1(bytes, nonceAt, nonceAt + NONCE_BYTES));
+    else if (this.#kind === FrameKind.block) {
+      const kind = blockKind(view, at);
+      if (kind === BlockKind.commands) {
+        const session = blockSession(view, at);
+        if (session !== this.session) this.#shared.noteSession(this, session);
+      } else if (kind === BlockKind.openSession) {
+        const nonceAt = at + BLOCK_HEADER_BYTES;
+        this.#shared.noteOpening(this, latin1(bytes, nonceAt, nonceAt + NONCE_BYTES));
+      }
     }
     this.#port.end();
   }
