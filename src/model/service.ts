@@ -141,16 +141,32 @@ export interface Service {
 /**
  * A service whose state several threads of one process share, each by a view of its own (P-SMR). Between barriers the thread
  * of group i executes commands whose mask is that group alone; at a barrier one thread executes for all that take part in it.
- * `digest`, `snapshot` and `advance` are called only in the first thread, at a barrier over all threads.
+ *
+ * `advance` is called by whoever executes an ordered batch, in its own stream or at a barrier, with the agreed time of its thread: what
+ * is due by time is done for the part of the state that is this thread's alone, so that it depends on the thread's merged stream and
+ * nothing else. `due` is about that part as well, and never asked while the thread waits. `digest` is called only in the first thread,
+ * at a barrier over all threads.
+ *
+ * `threads` are masks: bit i is the thread of group i, and the part of the state that its group has.
  */
 export interface SharedService extends Service {
   /**
-   * Puts what this view has changed where the other views find it. Called before the thread arrives at a barrier; and with
-   * `alone` before the first thread lets all others go on, which have waited while it executed.
+   * Whether each view has a part of the state for itself. Then a checkpoint's part of each thread has that part's `snapshot`, and `restore`
+   * takes it; else both are called in the first thread alone, for all. A snapshot is taken at a barrier over all threads, or by the others
+   * behind it before they execute anything; it is read in slices only while its thread does not wait.
    */
-  publish(alone: boolean): void;
-  /** Takes over what others have published; called first thing behind a barrier, and by who executes at it before that. */
-  adopt(): void;
+  readonly partitioned: boolean;
+  /**
+   * Puts what this view has changed of the state of `threads` where the other views find it. Called with its own one before the
+   * thread arrives at a barrier; and with all that take part before the thread that has executed there lets them go on. `alone`
+   * says that all other threads have waited meanwhile.
+   */
+  publish(alone: boolean, threads: number): void;
+  /**
+   * Takes over what others have published of the state of `threads`: of its own one first thing behind a barrier, and of all
+   * that take part before executing at it.
+   */
+  adopt(threads: number): void;
 }
 
 /** The view that the first thread has of a shared service, before and after the others attach. */

@@ -45,19 +45,21 @@ class WatchedService implements SharedService {
     this.#keys = keys;
   }
 
-  publish(alone: boolean): void {
+  readonly partitioned = false;
+
+  publish(alone: boolean, threads: number): void {
     const { barrier } = this.#view();
     // Each barrier is two meetings: all with the executor, and the executor with all.
     this.#checker.arrive(this.#thread, 2 * barrier + (this.#executing ? 1 : 0));
     this.#executing = false;
-    this.#inner.publish(alone);
+    this.#inner.publish(alone, threads);
   }
 
-  adopt(): void {
+  adopt(threads: number): void {
     const { barrier, waiting } = this.#view();
     this.#executing = waiting === Waiting.arrivals;
     this.#checker.leave(this.#thread, 2 * barrier + (this.#executing ? 0 : 1));
-    this.#inner.adopt();
+    this.#inner.adopt(threads);
   }
 
   execute(run: Run, replies: ByteWriter, undo: null): void {

@@ -20,6 +20,7 @@ import { Barrier, type BarrierPoint } from "../barrier/index.js";
 import { ReplicatedState, Role } from "../replicated-state/index.js";
 import type { PsmrOptions } from "./config.js";
 import { Gamma } from "./gamma.js";
+import { OwnTurn } from "./own-turn.js";
 import { Notes, type PsmrParts } from "./parts.js";
 import { EmptySink, EmptySource, ThreadSink, ThreadSource } from "./thread-snapshot.js";
 
@@ -51,9 +52,16 @@ export interface PsmrView extends ExecutionView {
 /** A checkpoint's parts at a cut; all threads of a replica, and all replicas, are through the same instances there. */
 export interface Cut {
   readonly all: Instance;
-  /** What this thread adds to the checkpoint. */
+  /**
+   * What this thread adds to the checkpoint: its position and sessions and, if the service is partitioned, the part of its state that
+   * is this thread's, unless it is the first. A slice may be empty while the thread waits at a barrier: the next is asked for in a
+   * later turn.
+   */
   readonly part: SnapshotSource;
-  /** The service as it is at the cut, from the first thread; null from the others. */
+  /**
+   * The service as it is at the cut, from the first thread; null from the others. If it is partitioned, the part of the first
+   * thread, of which slices may be empty as well.
+   */
   readonly service: SnapshotSource | null;
 }
 
@@ -114,6 +122,7 @@ export class PsmrThread {
   /** Units that are left of the batch at whose barrier the thread is, the present one included. */
   #units = 0;
   #cutAsked = false;
+  readonly #turn = new OwnTurn();
   #asked = false;
   readonly #view: View = {
     executed: 0,
@@ -182,6 +191,7 @@ export class PsmrThread {
     view.ordered = this.#own.ordered + this.#all.ordered;
     view.time = this.#own.time;
     view.sessions = this.#all.sessions;
+    if (this.#turn.has) view.due = this.#own.due;
     return view;
   }
 
@@ -215,9 +225,13 @@ export class PsmrThread {
     this.#cutAsked = true;
   }
 
-  /** Takes this thread's part of a checkpoint, before anything is delivered to any thread with the same parts. */
+  /**
+   * Takes this thread's part of a checkpoint, before anything is delivered to any thread with the same parts. The first thread's service is
+   * restored before it is shared, from what its cut had as `service`.
+   */
   restore(): SnapshotSink {
-    const all = this.#all.restore(() => {}, new EmptySink());
+    const hasPart = this.thread > 0 && this.#service.partitioned;
+    const all = this.#all.restore(() => {}, hasPart ? this.#service.restore() : new EmptySink());
     const own = this.#own.restore(() => {}, all);
     return new ThreadSink(this.#notes.threads, this.thread, own, (position) => {
       assert(this.#view.executed === 0 && this.#view.executedAll === 0, "a thread is restored before it executes");
@@ -297,7 +311,8 @@ export class PsmrThread {
     view.waiting = view.executor === this.thread ? Waiting.arrivals : Waiting.release;
     notes.say(this.thread, this.#own.time, view.executed, view.ordered);
     notes.sayLanes(this.thread, this.#own.lanes, this.#all.lanes);
-    this.#service.publish(false);
+    this.#turn.give();
+    this.#service.publish(false, 1 << this.thread);
     this.#barrier.arrive(this.thread, view.barrier);
     if (view.waiting === Waiting.release) out.arrived(view.barrier, view.executor);
   }
@@ -324,7 +339,8 @@ export class PsmrThread {
     const alone = gamma === this.#everybody;
     const role = alone ? Role.alone : Role.among;
     const time = this.#notes.timeOf(gamma);
-    this.#service.adopt();
+    this.#service.adopt(gamma);
+    this.#turn.take();
     this.#own.advanceTo(time);
     this.#all.observe(time);
     const instance = view.executedAll + 1;
@@ -342,9 +358,11 @@ export class PsmrThread {
     if (last) this.#passed(batch, out);
     if (cut) {
       this.#cutAsked = false;
-      out.cutTaken({ all: view.executedAll, part: this.#part(), service: this.#service.snapshot() });
+      const whole = this.#service.snapshot();
+      const service = this.#service.partitioned ? this.#turn.guard(whole) : whole;
+      out.cutTaken({ all: view.executedAll, part: this.#part(new EmptySource()), service });
     }
-    this.#service.publish(alone);
+    this.#service.publish(alone, gamma);
     this.#notes.tell(gamma, time, cut);
     view.waiting = Waiting.no;
     this.#barrier.release(this.thread, view.barrier);
@@ -356,14 +374,17 @@ export class PsmrThread {
   #leave(out: PsmrSink): void {
     const view = this.#view;
     const batch = this.#batches.at(0) as Batch;
-    this.#service.adopt();
+    this.#service.adopt(1 << this.thread);
+    this.#turn.take();
     this.#own.advanceTo(this.#notes.agreed(this.thread));
     view.waiting = Waiting.no;
     this.#units--;
     if (this.#units > 0) return this.#arrive(out);
     const cut = this.#notes.isCut(this.thread);
     this.#follow(batch, out);
-    if (cut) out.cutTaken({ all: view.executedAll, part: this.#part(), service: null });
+    if (!cut) return;
+    const service = this.#service.partitioned ? this.#turn.guard(this.#service.snapshot()) : new EmptySource();
+    out.cutTaken({ all: view.executedAll, part: this.#part(service), service: null });
   }
 
   /** Takes from a batch of g_all what all threads keep of it. */
@@ -387,9 +408,9 @@ export class PsmrThread {
     this.#view.queuedBytes -= batch.end - batch.start;
   }
 
-  #part(): SnapshotSource {
+  #part(service: SnapshotSource): SnapshotSource {
     const { executed, executedAll } = this.#view;
-    const rest = this.#own.snapshot(this.#all.snapshot(new EmptySource()));
+    const rest = this.#own.snapshot(this.#all.snapshot(service));
     return new ThreadSource(
       { threads: this.#notes.threads, thread: this.thread, all: executedAll, own: executed },
       rest,

@@ -3,8 +3,8 @@ import { CheckpointDamagedError, type Instance, type SnapshotSink, type Snapshot
 
 /**
  * A thread's part of a checkpoint, little-endian: `u32 magic`, `u32 format`, `u32 threads`, `u32 thread`, `f64` last instance
- * of g_all, `f64` last instance of its own stream; then the snapshot of the sessions in its own stream, and behind that the one
- * of those in g_all. The service is a part of its own.
+ * of g_all, `f64` last instance of its own stream; then the snapshot of the sessions in its own stream, behind that the one
+ * of those in g_all, and behind that the thread's part of the service, if there is one and the thread is not the first.
  */
 const MAGIC = 0x52534d50;
 const FORMAT = 1;

@@ -52,7 +52,7 @@ const EMPTY = new Uint8Array(0);
  * that all of them see, but one executes.
  */
 export const Role = {
-  /** Nobody else executes meanwhile: the service may do what is due by time. */
+  /** Nobody else executes meanwhile. */
   alone: 0,
   /** Others execute other commands meanwhile. */
   among: 1,
@@ -179,7 +179,7 @@ export class ReplicatedState {
     if (this.#time > this.#clock) this.#clock = this.#time;
     this.#role = role;
     this.#expire(out);
-    if (role === Role.alone) this.#service.advance(this.#clock, null);
+    if (role !== Role.follow) this.#service.advance(this.#clock, null);
     this.#batch = batch;
     this.#instance = instance;
     this.#block = 0;

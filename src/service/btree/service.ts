@@ -116,6 +116,9 @@ export class Btree implements SharedServiceRoot {
     return service;
   }
 
+  /** The tree is whole: one snapshot has all of it. */
+  readonly partitioned = false;
+
   publish(alone: boolean): void {
     this.#tree.publish(alone);
   }

@@ -1,7 +1,9 @@
 // Hot file: every change of an entry that does not fit its line comes here. No allocation, except of a further chunk.
 // Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
-import { NO_REGION, Region } from "./region.js";
+import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
+import type { PartitionMemory } from "./partition-memory.js";
+import { NO_REGION, type Region } from "./region.js";
 
 /** Blocks are whole units; a reference is the number of a block's first unit. */
 const UNIT_BYTES = 16;
@@ -49,15 +51,44 @@ export class ByteHeap {
   /** The same as unsigned words. */
   readonly #words: Uint32Array[] = [];
   /** Head of each list. */
-  readonly #heads = new Uint32Array(LISTS);
+  readonly #heads: Uint32Array;
   /** Bit i % 32 of word i / 32: list i is not empty. */
-  readonly #filled = new Int32Array(Math.ceil(LISTS / 32));
+  readonly #filled: Int32Array;
   /** Numbers of chunks that were let go. */
   readonly #vacant: number[] = [];
+  readonly #memory: ChunkMemory;
   /** A chunk that is wholly free, -1 if there is none. */
   #spare = -1;
   #usedUnits = 0;
   #reservedUnits = 0;
+
+  constructor(memory: ChunkMemory = ownMemory) {
+    this.#memory = memory;
+    const heads = memory.table(LISTS);
+    this.#heads = new Uint32Array(heads.buffer, heads.byteOffset, LISTS);
+    this.#filled = memory.table(Math.ceil(LISTS / 32));
+  }
+
+  save(roots: Roots): void {
+    roots.put(this.#spare);
+    roots.put(this.#usedUnits);
+    roots.put(this.#reservedUnits);
+  }
+
+  /** `chunks` unless no chunk has come or gone. */
+  load(roots: Roots, chunks: PartitionMemory | null): void {
+    this.#spare = roots.get();
+    this.#usedUnits = roots.get() >>> 0;
+    this.#reservedUnits = roots.get() >>> 0;
+    if (chunks === null) return;
+    const length = chunks.refresh(ChunkKind.blocks, (index, region) => {
+      this.chunks[index] = region ?? NO_REGION;
+      this.#words[index] = region === null ? none : unsigned(region);
+    });
+    this.chunks.length = this.#words.length = length;
+    this.#vacant.length = 0;
+    for (let chunk = 0; chunk < length; chunk++) if (this.#words[chunk] === none) this.#vacant.push(chunk);
+  }
 
   /** Bytes in used blocks. */
   get used(): number {
@@ -266,8 +297,8 @@ export class ByteHeap {
     const least = Math.max(roundUp(units) + BOUND_UNITS, Math.min(this.#reservedUnits, CHUNK_UNITS));
     let size = FIRST_CHUNK_UNITS;
     while (size < least) size *= 2;
-    const region = Region.ofLength(size * UNIT_BYTES);
-    const words = new Uint32Array(region.bytes.buffer);
+    const region = this.#memory.take(ChunkKind.blocks, chunk, size * UNIT_BYTES);
+    const words = unsigned(region);
     this.chunks[chunk] = region;
     this.#words[chunk] = words;
     this.#reservedUnits += size;
@@ -290,7 +321,12 @@ export class ByteHeap {
     this.#words[chunk] = none;
     this.chunks[chunk] = NO_REGION;
     this.#vacant.push(chunk);
+    this.#memory.drop(ChunkKind.blocks, chunk);
   }
+}
+
+function unsigned({ bytes }: Region): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
 }
 
 /** Which of the chunks a block lies in. */

@@ -1,14 +1,16 @@
 // Hot file: every command that changes something passes here. No allocation. Watched by bench/byte-store.mjs.
 import { assert, mix32 } from "../../base/index.js";
 import type { Digest } from "../../model/index.js";
-import { type HandleOrder, HandleTree } from "../tree/index.js";
+import { HandleTree, type NodeMemory } from "../tree/index.js";
 import { ByteSums } from "./byte-sums.js";
+import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
 import { Entries } from "./entries.js";
 import * as layout from "./entry-layout.js";
 import { EntryDigest } from "./entry-digest.js";
 import { ExpiryIndex } from "./expiry-index.js";
 import { HashIndex, READ_AHEAD_MAX } from "./hash-index.js";
 import { KeyTails } from "./key-tails.js";
+import type { PartitionMemory } from "./partition-memory.js";
 import { copyBytes, type Region } from "./region.js";
 
 // Constants of this module are part of the compiled code, see `entry-layout.ts`.
@@ -36,11 +38,11 @@ export interface Witness {
  * Knows nothing of undo; a store that is cleared gets a new set.
  */
 export class Contents {
-  readonly entries = new Entries();
-  readonly #hashes = new HashIndex(this.entries);
-  readonly #expiries = new ExpiryIndex(this.entries);
-  readonly #tails = new KeyTails(this.entries);
-  readonly #order: HandleOrder = new HandleTree(this.#tails);
+  readonly entries: Entries;
+  readonly #hashes: HashIndex;
+  readonly #expiries: ExpiryIndex;
+  readonly #tails: KeyTails;
+  readonly #order: HandleTree;
   readonly #digest = new EntryDigest();
   readonly #sums = new ByteSums();
   /** The entry found last, whose key's sums these are, so that a change of it need not hash its key again; 0 for none. */
@@ -53,6 +55,49 @@ export class Contents {
   count = 0;
   /** Bytes of all keys and values. */
   size = 0;
+
+  /** Over memory that is not fresh the entries are there: `load` comes first. */
+  constructor(memory: ChunkMemory = ownMemory) {
+    this.entries = new Entries(memory);
+    this.#hashes = new HashIndex(this.entries, memory);
+    this.#expiries = new ExpiryIndex(this.entries, memory);
+    this.#tails = new KeyTails(this.entries);
+    this.#order = new HandleTree(this.#tails, memory === ownMemory ? null : nodesIn(memory));
+  }
+
+  /** Says what stands beside the chunks, to `load` of another thread's view of the same entries. */
+  save(roots: Roots): void {
+    roots.put(this.count);
+    // Whole and exact: below 2^53.
+    roots.put(this.size % 2 ** 31);
+    roots.put(Math.floor(this.size / 2 ** 31));
+    this.entries.save(roots);
+    this.#hashes.save(roots);
+    this.#expiries.save(roots);
+    this.#order.save(roots);
+    this.#digest.save(roots);
+  }
+
+  /** Takes over what another thread has changed and said. */
+  load(roots: Roots, memory: PartitionMemory): void {
+    const chunks = memory.changed() ? memory : null;
+    this.count = roots.get();
+    this.size = roots.get();
+    const upper = roots.get();
+    if (upper > 0) this.size += upper * 2 ** 31;
+    this.entries.load(roots, chunks);
+    this.#hashes.load(roots, chunks);
+    this.#expiries.load(roots, chunks);
+    this.#order.load(roots);
+    this.#digest.load(roots);
+    if (chunks !== null) {
+      const nodes = this.#order.arena.chunks;
+      nodes.length = chunks.refresh(ChunkKind.nodes, (index, region) => {
+        if (region !== null) nodes[index] = nodeWords(region);
+      });
+    }
+    this.#found = 0;
+  }
 
   get expiring(): number {
     return this.#expiries.count;
@@ -336,4 +381,19 @@ export class Contents {
     const start = entries.at + entries.keyLength(entry);
     this.#sums.of(entries.region.view, start + firstWord * 4, start + end, firstWord);
   }
+}
+
+/** Nodes begin with a line of the cache, as lines do (see `entry-layout.ts`). */
+const NODES_BEGIN_BYTES = 48;
+
+function nodesIn(memory: ChunkMemory): NodeMemory {
+  return {
+    fresh: memory.fresh,
+    take: (index, words) => nodeWords(memory.take(ChunkKind.nodes, index, NODES_BEGIN_BYTES + 4 * words)),
+  };
+}
+
+function nodeWords({ bytes }: Region): Uint32Array {
+  const length = (bytes.byteLength - NODES_BEGIN_BYTES) >>> 2;
+  return new Uint32Array(bytes.buffer, bytes.byteOffset + NODES_BEGIN_BYTES, length);
 }

@@ -1,9 +1,11 @@
 // Hot file: every lookup and every change passes here. No allocation, except of further chunks and, for long copies, of one
 // view. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
+import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
 import * as layout from "./entry-layout.js";
+import type { PartitionMemory } from "./partition-memory.js";
 import { BLOCK_HEADER_BYTES, ByteHeap, byteOf, chunkOf } from "./byte-heap.js";
-import { compareBytes, copyBytes, equalBytes, NO_REGION, Region } from "./region.js";
+import { compareBytes, copyBytes, equalBytes, NO_REGION, type Region } from "./region.js";
 
 // Constants of this module are part of the compiled code, see `entry-layout.ts`.
 const {
@@ -18,6 +20,8 @@ const {
   LINES_MASK,
   LINES_SHIFT,
   NEXT,
+  PASSED_BEGIN,
+  PASSED_BYTES,
   VALUE_LENGTH,
 } = layout;
 /** A block holds, behind the heap's header, the two sums of the value (see ByteSums), then key and value. */
@@ -35,7 +39,9 @@ export const ENTRIES_MAX = 64 * 1024 * 1024 - 1;
  * stays with its entry whatever happens to the value.
  */
 export class Entries {
-  readonly heap = new ByteHeap();
+  readonly heap: ByteHeap;
+  readonly #memory: ChunkMemory;
+  readonly #chunkBytes: number;
   /** Words are signed, since a number above 2^31 would be boxed between functions; references are unsigned all the same. */
   readonly lines: Region[] = [];
   /** The first free line; each names the next. */
@@ -46,6 +52,30 @@ export class Entries {
   /** Where `locate` found the key; the value stands directly behind it. */
   region = NO_REGION;
   at = 0;
+
+  constructor(memory: ChunkMemory = ownMemory) {
+    this.#memory = memory;
+    this.#chunkBytes = memory === ownMemory ? CHUNK_BYTES : CHUNK_BYTES + PASSED_BYTES;
+    this.heap = new ByteHeap(memory);
+  }
+
+  save(roots: Roots): void {
+    roots.put(this.#free);
+    roots.put(this.limit);
+    this.heap.save(roots);
+  }
+
+  /** `chunks` unless no chunk has come or gone. */
+  load(roots: Roots, chunks: PartitionMemory | null): void {
+    this.#free = roots.get();
+    this.limit = roots.get();
+    if (chunks !== null) {
+      this.lines.length = chunks.refresh(ChunkKind.lines, (index, region) => {
+        if (region !== null) this.lines[index] = region;
+      });
+    }
+    this.heap.load(roots, chunks);
+  }
 
   /** Bytes of memory set aside. */
   get reserved(): number {
@@ -90,6 +120,24 @@ export class Entries {
 
   setExpiryPlace(entry: number, place: number): void {
     this.#setWord(entry, EXPIRY_PLACE, place);
+  }
+
+  /** Of entries that threads share: whether one is marked as passed, and marking it. */
+  hasPassed(entry: number): boolean {
+    const { words } = this.lines[entry >>> LINES_SHIFT] as Region;
+    const line = entry & LINES_MASK;
+    return ((words[PASSED_BEGIN + (line >>> 5)] as number) & (1 << (line & 31))) !== 0;
+  }
+
+  pass(entry: number): void {
+    const { words } = this.lines[entry >>> LINES_SHIFT] as Region;
+    const at = PASSED_BEGIN + ((entry & LINES_MASK) >>> 5);
+    words[at] = (words[at] as number) | (1 << (entry & 31));
+  }
+
+  /** No entry is marked. */
+  unpass(): void {
+    for (const { words } of this.lines) words.fill(0, PASSED_BEGIN, PASSED_BEGIN + PASSED_BYTES / 4);
   }
 
   /** Finds the key: sets `region` and `at`. */
@@ -309,7 +357,7 @@ export class Entries {
     const fresh = this.limit;
     assert(fresh <= ENTRIES_MAX, "there are more entries than lines");
     if (fresh >>> LINES_SHIFT === this.lines.length) {
-      this.lines.push(Region.ofLength(CHUNK_BYTES));
+      this.lines.push(this.#memory.take(ChunkKind.lines, this.lines.length, this.#chunkBytes));
     }
     this.limit = fresh + 1;
     return fresh;

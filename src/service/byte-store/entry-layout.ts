@@ -16,6 +16,9 @@ export const LINE_BYTES = 64;
  */
 export const LINE_BEGIN = 12;
 export const CHUNK_BYTES = LINE_BEGIN * 4 + (LINES_MASK + 1) * LINE_BYTES;
+/** Behind the lines of a chunk that threads share: a bit for each, from this word on, for snapshots (see `shared-snapshot.ts`). */
+export const PASSED_BEGIN = CHUNK_BYTES / 4;
+export const PASSED_BYTES = (LINES_MASK + 1) / 8;
 /** The hot paths read lines themselves, since calls add up. What the words of a line hold. From `DATA` on: key and value, or the reference of the block that holds them. */
 export const NEXT = LINE_BEGIN;
 export const HASH = LINE_BEGIN + 1;

@@ -1,10 +1,15 @@
 // Hot file: every change of an expiry comes here. No allocation, except of further chunks. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
+import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
 import type { Entries } from "./entries.js";
+import type { PartitionMemory } from "./partition-memory.js";
+import type { Region } from "./region.js";
 
 /** Places of a chunk. */
 const CHUNK_SHIFT = 13;
 const CHUNK_MASK = (1 << CHUNK_SHIFT) - 1;
+/** The times, then the entries. */
+const CHUNK_BYTES = 12 << CHUNK_SHIFT;
 /** Children of a place; they lie side by side, so that a step down reads one or two cache lines. */
 const FAN = 4;
 
@@ -15,13 +20,28 @@ const FAN = 4;
  */
 export class ExpiryIndex {
   readonly #entries: Entries;
+  readonly #memory: ChunkMemory;
   /** Per place, counted from 0: the expiry in ms, and the entry. */
   readonly #times: Float64Array[] = [];
   readonly #slots: Uint32Array[] = [];
   count = 0;
 
-  constructor(entries: Entries) {
+  constructor(entries: Entries, memory: ChunkMemory = ownMemory) {
     this.#entries = entries;
+    this.#memory = memory;
+  }
+
+  save(roots: Roots): void {
+    roots.put(this.count);
+  }
+
+  /** `chunks` unless no chunk has come or gone. */
+  load(roots: Roots, chunks: PartitionMemory | null): void {
+    this.count = roots.get();
+    if (chunks === null) return;
+    this.#slots.length = this.#times.length = chunks.refresh(ChunkKind.expiries, (index, region) => {
+      if (region !== null) this.#setChunk(index, region);
+    });
   }
 
   /** Bytes of memory set aside. */
@@ -50,8 +70,8 @@ export class ExpiryIndex {
     if (known === 0) {
       const place = this.count++;
       if (place >>> CHUNK_SHIFT === this.#slots.length) {
-        this.#times.push(new Float64Array(new SharedArrayBuffer((CHUNK_MASK + 1) * 8)));
-        this.#slots.push(new Uint32Array(new SharedArrayBuffer((CHUNK_MASK + 1) * 4)));
+        const chunk = this.#slots.length;
+        this.#setChunk(chunk, this.#memory.take(ChunkKind.expiries, chunk, CHUNK_BYTES));
       }
       this.#rise(place, entry, expiry);
       return;
@@ -88,7 +108,13 @@ export class ExpiryIndex {
     if ((last >>> CHUNK_SHIFT) + 2 < this.#slots.length) {
       this.#slots.pop();
       this.#times.pop();
+      this.#memory.drop(ChunkKind.expiries, this.#slots.length);
     }
+  }
+
+  #setChunk(chunk: number, { bytes }: Region): void {
+    this.#times[chunk] = new Float64Array(bytes.buffer, bytes.byteOffset, CHUNK_MASK + 1);
+    this.#slots[chunk] = new Uint32Array(bytes.buffer, bytes.byteOffset + 8 * (CHUNK_MASK + 1), CHUNK_MASK + 1);
   }
 
   /** Puts an entry at a place, or as far above it as it belongs. */

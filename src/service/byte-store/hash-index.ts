@@ -1,7 +1,9 @@
 // Hot file: every command looks a key up here. No allocation, except of further segments. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
+import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
 import type { Entries } from "./entries.js";
 import * as layout from "./entry-layout.js";
+import type { PartitionMemory } from "./partition-memory.js";
 import type { Region } from "./region.js";
 
 // Constants of this module are part of the compiled code, see `entry-layout.ts`.
@@ -32,7 +34,8 @@ export const READ_AHEAD_MAX = 32;
  */
 export class HashIndex {
   readonly #entries: Entries;
-  readonly #segments: Int32Array[] = [new Int32Array(new SharedArrayBuffer((SEGMENT_MASK + 1) * 4))];
+  readonly #memory: ChunkMemory;
+  readonly #segments: Int32Array[] = [];
   #buckets = BUCKETS_MIN;
   /** All ones below the highest bit of the number of buckets; a bucket at or above `buckets` is one of those below. */
   #lowMask = BUCKETS_MIN - 1;
@@ -41,8 +44,29 @@ export class HashIndex {
   /** Of the hashes read ahead, the entries to be looked at next. */
   readonly #ahead = new Int32Array(READ_AHEAD_MAX);
 
-  constructor(entries: Entries) {
+  constructor(entries: Entries, memory: ChunkMemory = ownMemory) {
     this.#entries = entries;
+    this.#memory = memory;
+    if (memory.fresh) this.#addSegment();
+  }
+
+  save(roots: Roots): void {
+    roots.put(this.#buckets);
+    roots.put(this.#lowMask);
+    roots.put(this.#highMask);
+    roots.put(this.#count);
+  }
+
+  /** `chunks` unless no chunk has come or gone. */
+  load(roots: Roots, chunks: PartitionMemory | null): void {
+    this.#buckets = roots.get();
+    this.#lowMask = roots.get();
+    this.#highMask = roots.get();
+    this.#count = roots.get();
+    if (chunks === null) return;
+    this.#segments.length = chunks.refresh(ChunkKind.buckets, (index, region) => {
+      if (region !== null) this.#segments[index] = region.words;
+    });
   }
 
   get buckets(): number {
@@ -228,7 +252,7 @@ export class HashIndex {
       entry = entries.next(entry);
     }
     if (made >>> SEGMENT_SHIFT === this.#segments.length) {
-      this.#segments.push(new Int32Array(new SharedArrayBuffer((SEGMENT_MASK + 1) * 4)));
+      this.#addSegment();
     }
     this.#setHead(made, entry);
     if (before === 0) this.#setHead(split, 0);
@@ -261,7 +285,15 @@ export class HashIndex {
       }
     }
     // One segment is kept beyond the one in use, so that a number of entries around its limit does not make and drop it.
-    if ((last >>> SEGMENT_SHIFT) + 2 < this.#segments.length) this.#segments.pop();
+    if ((last >>> SEGMENT_SHIFT) + 2 < this.#segments.length) {
+      this.#segments.pop();
+      this.#memory.drop(ChunkKind.buckets, this.#segments.length);
+    }
+  }
+
+  #addSegment(): void {
+    const segment = this.#segments.length;
+    this.#segments.push(this.#memory.take(ChunkKind.buckets, segment, (SEGMENT_MASK + 1) * 4).words);
   }
 }
 

@@ -9,5 +9,8 @@ export { ENTRIES_MAX } from "./entries.js";
 export type { EntryStore } from "./entry-store.js";
 export { READ_AHEAD_MAX } from "./hash-index.js";
 export { partitionOf } from "./partition.js";
+export { PartitionStore } from "./partition-store.js";
+export { PartitionedStore } from "./partitioned-store.js";
+export { createStoreMemory, type StoreMemory, storeMemoryOf } from "./store-memory.js";
 export { STORE_BYTES_MAX, STORE_LIMITS, type StoreLimits } from "./limits.js";
 export { type ByteStore, createByteStore } from "./store.js";

@@ -1,6 +1,6 @@
 import { ByteQueue, ByteWriter } from "../../base/index.js";
 import { CheckpointDamagedError, type Digest, type SnapshotSink, type SnapshotSource } from "../../model/index.js";
-import { Contents, ENTRY_KEY_BYTES_MAX, ENTRY_VALUE_BYTES_MAX, type Witness } from "./contents.js";
+import { type Contents, ENTRY_KEY_BYTES_MAX, ENTRY_VALUE_BYTES_MAX, type Witness } from "./contents.js";
 import type { StoreLimits } from "./limits.js";
 import { RegionCache } from "./region.js";
 
@@ -11,9 +11,9 @@ import { RegionCache } from "./region.js";
 const MAGIC = 0x53425953;
 const FORMAT = 1;
 const HEADER_BYTES = 32;
-const ENTRY_HEADER_BYTES = 16;
+export const ENTRY_HEADER_BYTES = 16;
 /** Entries that a slice passes by at most, whether or not it brings any. */
-const SLICE_ENTRIES_MAX = 16_384;
+export const SLICE_ENTRIES_MAX = 16_384;
 /** Bytes of a piece of what was saved. A longer entry gets a piece of its own. */
 const PIECE_BYTES = 256 * 1024;
 const PIECE_BYTES_MAX = ENTRY_HEADER_BYTES + ENTRY_KEY_BYTES_MAX + ENTRY_VALUE_BYTES_MAX;
@@ -57,17 +57,14 @@ export class StoreSource implements SnapshotSource, Witness {
     const stop = writer.length + bytesTarget;
     if (!this.#begun) {
       this.#begun = true;
-      writer.u32(MAGIC);
-      writer.u32(FORMAT);
-      writer.f64(this.#count);
-      for (const lane of this.#digest) writer.u32(lane);
+      writeHeader(writer, this.#count, this.#digest);
     }
     this.#writeSaved(writer, stop);
     const { entries } = this.#contents;
     const end = Math.min(this.#limit, this.#at + SLICE_ENTRIES_MAX);
     while (this.#at < end && writer.length < stop) {
       const entry = this.#at++;
-      if (!this.#hasPassed(entry) && !entries.isFree(entry)) this.#write(entry, writer);
+      if (!this.#hasPassed(entry) && !entries.isFree(entry)) writeEntry(this.#contents, entry, writer);
     }
     if (this.#at < this.#limit || this.#saved.length > 0) return true;
     this.close();
@@ -87,7 +84,11 @@ export class StoreSource implements SnapshotSource, Witness {
     if (entry >= this.#limit || entry < this.#at || this.#hasPassed(entry)) return;
     this.#pass(entry);
     const { entries } = this.#contents;
-    this.#write(entry, this.#room(ENTRY_HEADER_BYTES + entries.keyLength(entry) + entries.valueLength(entry)));
+    writeEntry(
+      this.#contents,
+      entry,
+      this.#room(ENTRY_HEADER_BYTES + entries.keyLength(entry) + entries.valueLength(entry)),
+    );
   }
 
   /** The piece that the next saved entry goes to. None ever grows, which would copy what it holds. */
@@ -126,33 +127,48 @@ export class StoreSource implements SnapshotSource, Witness {
       }
     }
   }
-
-  #write(entry: number, writer: ByteWriter): void {
-    const contents = this.#contents;
-    const { entries } = contents;
-    const keyLength = entries.keyLength(entry);
-    const valueLength = entries.valueLength(entry);
-    writer.u32(keyLength);
-    writer.u32(valueLength);
-    writer.f64(contents.expiry(entry));
-    entries.locate(entry);
-    writer.copy(entries.region.bytes, entries.at, entries.at + keyLength + valueLength);
-  }
 }
 
-/** Rebuilds the entries beside the old ones and hands them over when they are complete and their digest is right. */
+export function writeHeader(writer: ByteWriter, count: number, digest: Digest): void {
+  writer.u32(MAGIC);
+  writer.u32(FORMAT);
+  writer.f64(count);
+  for (const lane of digest) writer.u32(lane);
+}
+
+export function writeEntry(contents: Contents, entry: number, writer: ByteWriter): void {
+  const { entries } = contents;
+  const keyLength = entries.keyLength(entry);
+  const valueLength = entries.valueLength(entry);
+  writer.u32(keyLength);
+  writer.u32(valueLength);
+  writer.f64(contents.expiry(entry));
+  entries.locate(entry);
+  writer.copy(entries.region.bytes, entries.at, entries.at + keyLength + valueLength);
+}
+
+/** Rebuilds the entries in a set that has none yet, beside the old ones, and hands them over when they are complete and their digest is right. */
 export class StoreSink implements SnapshotSink {
   readonly #input = new ByteQueue();
   readonly #regions = new RegionCache();
-  readonly #contents = new Contents();
+  readonly #contents: Contents;
   readonly #digest: Digest = new Uint32Array(4);
   readonly #limits: StoreLimits;
   readonly #install: (contents: Contents) => void;
+  readonly #belongs: ((bytes: Uint8Array, start: number, end: number) => boolean) | null;
   #count = -1;
 
-  constructor(limits: StoreLimits, install: (contents: Contents) => void) {
+  /** `belongs` says whether a key may be among these entries, null if any may. */
+  constructor(
+    limits: StoreLimits,
+    contents: Contents,
+    install: (contents: Contents) => void,
+    belongs: ((bytes: Uint8Array, start: number, end: number) => boolean) | null = null,
+  ) {
     this.#limits = limits;
+    this.#contents = contents;
     this.#install = install;
+    this.#belongs = belongs;
   }
 
   write(bytes: Uint8Array, start: number, end: number): void {
@@ -209,6 +225,7 @@ export class StoreSink implements SnapshotSink {
     const value = key + keyBytes;
     const { bytesMax } = this.#limits;
     if (contents.size + keyBytes + valueBytes > bytesMax) throw damaged(`its entries exceed ${bytesMax} bytes`);
+    if (this.#belongs?.(input.bytes, key, value) === false) throw damaged("a key belongs to another partition");
     const region = this.#regions.of(input.bytes);
     if (contents.find(region, key, value) !== 0) throw damaged("a key is there twice");
     contents.add(region, key, value, region, value, value + valueBytes, expiry);

@@ -19,7 +19,7 @@ const CLEARED_RESERVED_MAX = 16 * MiB;
 /** Entries, and the undo of their changes. */
 export class ByteStore implements EntryStore, Changeable {
   /** For records of the undo log. */
-  contents = new Contents();
+  contents: Contents;
   readonly #limits: StoreLimits;
   readonly #regions = new RegionCache();
   /** What `bytes` belongs to. */
@@ -28,8 +28,9 @@ export class ByteStore implements EntryStore, Changeable {
   start = 0;
   end = 0;
 
-  constructor(limits: StoreLimits) {
+  constructor(limits: StoreLimits, contents = new Contents()) {
     this.#limits = checkLimits(limits);
+    this.contents = contents;
   }
 
   get count(): number {
@@ -205,7 +206,7 @@ export class ByteStore implements EntryStore, Changeable {
   }
 
   restore(): SnapshotSink {
-    return new StoreSink(this.#limits, (contents) => {
+    return new StoreSink(this.#limits, new Contents(), (contents) => {
       this.contents = contents;
     });
   }

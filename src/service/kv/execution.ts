@@ -5,7 +5,7 @@ import { REPLIES_BYTES_MAX, type UndoLog } from "../../model/index.js";
 import { replyBulk, replyError, replyNil, REPLY_VALUE_HEADER_BYTES } from "../command/index.js";
 import { ARGUMENTS_MAX, BATCH_VISITED_KEYS_MAX, VISITED_KEYS_MAX } from "./command.js";
 import type { EntryStore } from "../byte-store/index.js";
-import { WatchTable } from "./watch-table.js";
+import { type Watching, WatchTable } from "./watch-table.js";
 
 export const SYNTAX = "ERR syntax error";
 export const STRING_TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
@@ -19,7 +19,9 @@ export const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_B
  */
 export class Execution {
   store: EntryStore;
-  watches = new WatchTable();
+  /** The watches, and what is told of keys that change: the same, or where other threads find it. */
+  table = new WatchTable();
+  watches: Watching = this.table;
   /** Argument i is `bytes[spans[2i], spans[2i + 1])`. */
   readonly spans = new Uint32Array(2 * ARGUMENTS_MAX);
   bytes: Uint8Array = new Uint8Array(0);

@@ -7,13 +7,15 @@
  * `watch-table.ts` (optimistic transactions), `service.ts` (runs, transactions, expiry). The entries live in an `EntryStore`.
  */
 import type { Service, ServiceModule, SharedServiceModule } from "../../model/index.js";
-import { createByteStore, STORE_LIMITS, type StoreLimits } from "../byte-store/index.js";
+import { createByteStore, createStoreMemory, STORE_LIMITS, type StoreLimits } from "../byte-store/index.js";
 import { kvMapping } from "./mapping.js";
+import { type KvDescription, PartitionedKv } from "./partitioned.js";
 import { Kv } from "./service.js";
 
 export * from "./command.js";
 export { globFits } from "./glob.js";
 export { kvMapping } from "./mapping.js";
+export { type KvDescription, PartitionedKv } from "./partitioned.js";
 
 /** The service for the registry. */
 export const kv: ServiceModule = { name: "kv", create: () => createKv() };
@@ -26,11 +28,15 @@ export function createKv(limits: StoreLimits = STORE_LIMITS): Service {
 /** The same store cut into partitions, one for each group. */
 export const sharedKv: SharedServiceModule = {
   name: "kv",
-  createShared: notYet,
-  attach: notYet,
+  createShared: (groups) => createSharedKv(groups),
+  attach: (description, thread) => PartitionedKv.attach(description as KvDescription, thread),
   mapping: kvMapping,
 };
 
-function notYet(): never {
-  throw new Error("the partitions of kv are being built");
+/**
+ * The first thread's view of the store in partitions, with other limits than the usual ones, and at most so many bytes of memory,
+ * which are address space.
+ */
+export function createSharedKv(groups: number, limits: StoreLimits = STORE_LIMITS, bytesMax?: number): PartitionedKv {
+  return PartitionedKv.create(groups, createStoreMemory(groups, limits, bytesMax));
 }

@@ -94,10 +94,10 @@ export function rename(x: Execution, _count: number, flags: number): void {
 }
 
 export function clear(x: Execution): void {
-  const { store, watches } = x;
-  if (watches.keys > 0) {
+  const { store, table } = x;
+  if (table.keys > 0) {
     const bytes = x.scratch;
-    watches.touchAll((key) => {
+    table.touchAll((key) => {
       bytes.clear();
       bytes.latin1(key);
       return store.find(bytes.bytes, 0, bytes.length) !== 0;

@@ -49,7 +49,7 @@ const SHORT_REPLY_BYTES = 128;
 /** The byte-string store as a replicated service; see `./command.ts` for its operations. */
 export class Kv implements Service {
   readonly name = "kv";
-  readonly #x: Execution;
+  protected readonly x: Execution;
   /**
    * The records of the entries and those of the watches, while the caller's log holds, per call that changed something, how
    * long both were before it.
@@ -60,11 +60,11 @@ export class Kv implements Service {
   #reads = 0;
 
   constructor(store: EntryStore) {
-    this.#x = new Execution(store);
+    this.x = new Execution(store);
   }
 
   advance(time: number, undo: UndoLog | null): void {
-    const x = this.#x;
+    const x = this.x;
     const { store } = x;
     x.time = Math.floor(time);
     x.visited = 0;
@@ -79,13 +79,13 @@ export class Kv implements Service {
   }
 
   due(): number {
-    const { store } = this.#x;
+    const { store } = this.x;
     const entry = store.firstToExpire();
     return entry === 0 ? Infinity : store.expiry(entry);
   }
 
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
-    const x = this.#x;
+    const x = this.x;
     const { view, offsets, count, readOnly } = run;
     const start = replies.length;
     x.bytes = run.bytes;
@@ -122,11 +122,11 @@ export class Kv implements Service {
   }
 
   rollback(undo: UndoLog, mark: number): void {
-    const x = this.#x;
+    const x = this.x;
     while (undo.mark() > mark) {
       const watches = undo.pop() as number;
       x.store.rollback(this.#storeUndo, undo.pop() as number);
-      x.watches.rollback(this.#watchUndo, watches);
+      x.table.rollback(this.#watchUndo, watches);
     }
   }
 
@@ -150,7 +150,7 @@ export class Kv implements Service {
    * whatever the state is conflicts with none.
    */
   conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void {
-    const { spans } = this.#x;
+    const { spans } = this.x;
     for (let i = 0; i < run.count; i++) {
       const at = run.offsets[i] as number;
       low[i] = Infinity;
@@ -178,27 +178,28 @@ export class Kv implements Service {
   }
 
   digest(into: Digest): void {
-    this.#x.store.readDigest(into);
-    this.#x.watches.mixInto(into);
+    this.x.store.readDigest(into);
+    this.x.table.mixInto(into);
   }
 
   snapshot(): SnapshotSource {
-    return new KvSource(this.#x.watches, this.#x.store.snapshot());
+    return new KvSource(this.x.table, this.x.store.snapshot());
   }
 
   restore(): SnapshotSink {
-    return new KvSink(this.#x.store.restore(), (watches) => {
-      this.#x.watches = watches;
+    return new KvSink(this.x.store.restore(), (watches) => {
+      this.x.table = watches;
+      this.x.watches = watches;
     });
   }
 
   size(): { readonly entries: number; readonly bytes: number } {
-    const { store } = this.#x;
+    const { store } = this.x;
     return { entries: store.count, bytes: store.size };
   }
 
   #beginUndo(undo: UndoLog | null): void {
-    const x = this.#x;
+    const x = this.x;
     if (undo === null) {
       x.storeUndo = null;
       x.watchUndo = null;
@@ -224,7 +225,7 @@ export class Kv implements Service {
   /** Lets the store read ahead for the first arguments of the next commands, which are keys in most of them. */
   #readAhead(run: Run, from: number): void {
     const { view, offsets } = run;
-    const { spans, store } = this.#x;
+    const { spans, store } = this.x;
     const end = Math.min(run.count, from + READ_AHEAD_MAX);
     let count = 0;
     for (let i = from; i < end; i++) {
@@ -242,7 +243,7 @@ export class Kv implements Service {
   }
 
   #command(at: number, readOnly: boolean): void {
-    const x = this.#x;
+    const x = this.x;
     const { view, replies } = x;
     const count = readArguments(view, at, x.spans);
     if (count < 0) return replyError(replies, MALFORMED);
@@ -270,7 +271,7 @@ export class Kv implements Service {
 
   /** Executes the commands of a transaction one behind the other, unless its watch is broken. */
   #transaction(at: number, count: number, flags: number): void {
-    const x = this.#x;
+    const x = this.x;
     const { view, replies } = x;
     if (flags !== 0 || count < 1) return replyError(replies, NOT_IN_TRANSACTION);
     const id = watchId(x);

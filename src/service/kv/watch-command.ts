@@ -28,23 +28,23 @@ export function watch(x: Execution, count: number): void {
     if (x.look(i) === 0 && x.raw !== 0) x.remove(i, x.raw);
     keys.push(latin1(x.bytes, x.spans[2 * i] as number, x.spans[2 * i + 1] as number));
   }
-  replyNumber(x.replies, x.watches.add(id, keys, x.watchUndo));
+  replyNumber(x.replies, x.table.add(id, keys, x.watchUndo));
 }
 
 export function unwatch(x: Execution): void {
   const id = watchId(x);
   if (id < 0) return replyError(x.replies, MALFORMED_ID);
-  const present = x.watches.get(id);
-  if (present !== undefined) x.watches.remove(present, x.watchUndo);
+  const present = x.table.get(id);
+  if (present !== undefined) x.table.remove(present, x.watchUndo);
   replyOk(x.replies);
 }
 
 /** Ends the watch with this id and says whether it held: nothing changed what it watches, and no key of it expired. */
 export function takeWatch(x: Execution, id: number): boolean {
-  const present = x.watches.get(id);
+  const present = x.table.get(id);
   if (present === undefined) return false;
   const holds = ![...present.keys].some((key) => isExpiredKey(x, key));
-  x.watches.remove(present, x.watchUndo);
+  x.table.remove(present, x.watchUndo);
   return holds;
 }
 

@@ -17,6 +17,20 @@ export interface Watch {
   readonly keys: Set<string>;
 }
 
+/** What commands that change keys ask of the watches. */
+export interface Watching {
+  /** Keys of all watches, 0 if there are none. */
+  readonly keys: number;
+  /** The key `bytes[start, end)` changes: watches of it break. */
+  touch(bytes: Uint8Array, start: number, end: number, undo: UndoLog | null): void;
+}
+
+/** Who wants to know which keys are watched at all. */
+export interface WatchFollower {
+  watched(key: string): void;
+  forgotten(key: string): void;
+}
+
 /** A change, as it is taken back. */
 type Record =
   | { readonly kind: "added"; readonly watch: Watch; readonly keys: readonly string[] }
@@ -31,7 +45,7 @@ type Record =
  * `touch` stands on the path of every write. It costs a comparison as long as nothing is watched, and a hash of the key and
  * a look into a filter as long as this key is not.
  */
-export class WatchTable {
+export class WatchTable implements Watching {
   /** By id, in ascending order, which is that of age. */
   #watches = new Map<number, Watch>();
   readonly #byKey = new Map<string, Set<Watch>>();
@@ -43,6 +57,14 @@ export class WatchTable {
   #bytes = 0;
   /** Keys of all watches. */
   keys = 0;
+
+  #follower: WatchFollower | null = null;
+
+  /** The follower is told of all keys now, and of each that is watched first or last from now on. */
+  follow(follower: WatchFollower | null): void {
+    this.#follower = follower;
+    if (follower !== null) for (const key of this.#byKey.keys()) follower.watched(key);
+  }
 
   /** The watch if it is not broken. */
   get(id: number): Watch | undefined {
@@ -86,7 +108,12 @@ export class WatchTable {
   /** The key `bytes[start, end)` changes: watches of it break. */
   touch(bytes: Uint8Array, start: number, end: number, undo: UndoLog | null): void {
     if (this.#filter[hashBytes(bytes, start, end, SEED) & (FILTER_SLOTS - 1)] === 0) return;
-    const watches = this.#byKey.get(latin1(bytes, start, end));
+    this.touchKey(latin1(bytes, start, end), undo);
+  }
+
+  /** The same for a key as text. */
+  touchKey(key: string, undo: UndoLog | null): void {
+    const watches = this.#byKey.get(key);
     if (watches === undefined) return;
     // In the order of their ids, so that every replica has the same records.
     for (const watch of [...watches].sort((a, b) => a.id - b.id)) this.remove(watch, undo);
@@ -191,15 +218,20 @@ export class WatchTable {
 
   #link(watch: Watch, key: string): void {
     const watches = this.#byKey.get(key);
-    if (watches === undefined) this.#byKey.set(key, new Set([watch]));
-    else watches.add(watch);
+    if (watches === undefined) {
+      this.#byKey.set(key, new Set([watch]));
+      this.#follower?.watched(key);
+    } else watches.add(watch);
     this.#count(watch, key, 1);
   }
 
   #unlink(watch: Watch, key: string): void {
     const watches = this.#byKey.get(key);
     assert(watches?.delete(watch) === true, "the index of watched keys names every watch");
-    if (watches.size === 0) this.#byKey.delete(key);
+    if (watches.size === 0) {
+      this.#byKey.delete(key);
+      this.#follower?.forgotten(key);
+    }
     this.#count(watch, key, -1);
   }
 

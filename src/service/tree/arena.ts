@@ -1,6 +1,7 @@
 // Hot file: every node is reached through here. Nothing allocates but growth. Watched by bench/btree.mjs.
 import { assert } from "../../base/index.js";
 import * as layout from "./layout.js";
+import type { NodeMemory, TreeRoots } from "./node-memory.js";
 import { RUN_NODES, type SharedMemory } from "./shared-memory.js";
 import { MARKS_MAX } from "./tails.js";
 
@@ -37,9 +38,11 @@ const SWEPT_PER_BARRIER = 64;
  * Copies are given back when no mark is open.
  */
 export class Arena {
-  readonly chunks: Uint32Array[] = [makeChunk(FIRST_NODES)];
+  readonly chunks: Uint32Array[] = [];
+  /** Where chunks come from, null for memory of this arena alone. */
+  readonly #memory: NodeMemory | null;
   /** Nodes that the first chunk has room for. */
-  #firstNodes = FIRST_NODES;
+  #firstNodes: number;
   /** Epoch of the newest open mark, 0 without one. A node whose stamp is below it must be preserved before it is written. */
   newest = 0;
   /** Nodes in use, copies included. */
@@ -67,6 +70,27 @@ export class Arena {
   #runEnd = 0;
   /** No thread finds a mark open until the next barrier over all of them. */
   #quiet = false;
+
+  /** With `memory` there are no marks, and `load` must come first unless it is fresh. */
+  constructor(memory: NodeMemory | null = null) {
+    this.#memory = memory;
+    this.#firstNodes = memory === null ? FIRST_NODES : CHUNK_NODES;
+    if (memory === null) this.chunks.push(makeChunk(FIRST_NODES));
+    else if (memory.fresh) this.#addChunk();
+  }
+
+  /** Says what this arena keeps beside its chunks, to `load` of another over the same memory. */
+  save(roots: TreeRoots): void {
+    roots.put(this.#free);
+    roots.put(this.nodes);
+    roots.put(this.#unused);
+  }
+
+  load(roots: TreeRoots): void {
+    this.#free = roots.get() >>> 0;
+    this.nodes = roots.get();
+    this.#unused = roots.get() >>> 0;
+  }
 
   /** Bytes of the nodes in use; of those that other threads use, as they have published it. */
   get bytes(): number {
@@ -163,6 +187,7 @@ export class Arena {
   }
 
   mark(): number {
+    assert(this.#memory === null, "nodes that threads work on in turn have no marks");
     assert(this.#marks.length < MARKS_MAX, `a tree has at most ${MARKS_MAX} marks at a time`);
     assert((this.#shared?.thread ?? 0) === 0, "only the first thread opens marks of a tree that threads share");
     this.newest = ++this.#epochs;
@@ -353,7 +378,8 @@ export class Arena {
   }
 
   #addChunk(): void {
-    this.chunks.push(makeChunk(CHUNK_NODES));
+    const words = CHUNK_NODES * layout.CHUNK_WORDS_PER_NODE;
+    this.chunks.push(this.#memory === null ? makeChunk(CHUNK_NODES) : this.#memory.take(this.chunks.length, words));
   }
 
   /** Index of the first side field of a node in its chunk: they stand behind the nodes. */

@@ -4,6 +4,7 @@ import { assert } from "../../base/index.js";
 import { nodeAt } from "./arena.js";
 import * as layout from "./layout.js";
 import { MarkWalk } from "./mark-walk.js";
+import type { NodeMemory, TreeRoots } from "./node-memory.js";
 import { countBelow, countThrough } from "./search.js";
 import { type HandleCursor, type HandleOrder, PREFIX_BYTES_MAX, type Tails } from "./tails.js";
 import { Tree } from "./tree.js";
@@ -58,10 +59,16 @@ export class HandleTree extends Tree implements HandleOrder {
   #lastLeaf = 0;
   #lastSlot = 0;
 
-  constructor(tails: Tails) {
-    super(LEAF_CAPACITY, INNER_CAPACITY);
+  /** Over `memory` that is not fresh the tree is there, and `load` comes first. */
+  constructor(tails: Tails, memory: NodeMemory | null = null) {
+    super(LEAF_CAPACITY, INNER_CAPACITY, memory);
     this.#tails = tails;
-    this.reset();
+    if (memory === null || memory.fresh) this.reset();
+  }
+
+  override load(roots: TreeRoots): void {
+    super.load(roots);
+    this.#lastLeaf = 0;
   }
 
   find(): number {

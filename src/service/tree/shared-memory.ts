@@ -72,7 +72,7 @@ export class SharedMemory {
     if (region === undefined || end > region.maxByteLength) {
       throw new CapacityError(`a shared tree needs more than ${index} chunks of ${CHUNK_BYTES} bytes, its maximum`);
     }
-    while (region.byteLength < end) growTo(region, end);
+    while (region.byteLength < end) growShared(region, end);
     // A view of fixed length: reading through one is as fast as if the buffer could not grow.
     return new Uint32Array(region, offset, CHUNK_NODES * CHUNK_WORDS_PER_NODE);
   }
@@ -116,7 +116,7 @@ export class SharedMemory {
 }
 
 /** Several threads may grow a buffer at once; one that comes second with a smaller length is refused, and has what it wanted. */
-function growTo(region: SharedArrayBuffer, length: number): void {
+export function growShared(region: SharedArrayBuffer, length: number): void {
   try {
     region.grow(length);
   } catch (error) {

@@ -4,6 +4,7 @@ import { assert } from "../../base/index.js";
 import type { UndoLog } from "../../model/index.js";
 import { Arena, nodeAt } from "./arena.js";
 import * as layout from "./layout.js";
+import type { NodeMemory, TreeRoots } from "./node-memory.js";
 
 // Constants of this module are part of the compiled code, see `word-node.ts`.
 const at = nodeAt;
@@ -35,7 +36,7 @@ const ROOT = 4;
 export abstract class Tree {
   readonly leafCapacity: number;
   readonly innerCapacity: number;
-  arena = new Arena();
+  arena: Arena;
   root = 0;
   /** Level of the root: 0 when it is a leaf. */
   height = 0;
@@ -48,10 +49,28 @@ export abstract class Tree {
   protected readonly slots = new Uint32Array(LEVELS_MAX);
   #undo: UndoLog | null = null;
 
-  /** Takes the most items of nodes. */
-  constructor(leafCapacity: number, innerCapacity: number) {
+  /** Takes the most items of nodes, and where these come from if it is not memory of the tree's own. */
+  constructor(leafCapacity: number, innerCapacity: number, memory: NodeMemory | null = null) {
+    this.arena = new Arena(memory);
     this.leafCapacity = leafCapacity;
     this.innerCapacity = innerCapacity;
+  }
+
+  /** Says what the tree keeps beside its nodes, to `load` of another over the same memory. */
+  save(roots: TreeRoots): void {
+    this.arena.save(roots);
+    roots.put(this.root);
+    roots.put(this.height);
+    roots.put(this.count);
+    roots.put(this.structure);
+  }
+
+  load(roots: TreeRoots): void {
+    this.arena.load(roots);
+    this.root = roots.get() >>> 0;
+    this.height = roots.get();
+    this.count = roots.get();
+    this.structure = roots.get();
   }
 
   /** Bytes of the nodes in use, copies for marks included. */
