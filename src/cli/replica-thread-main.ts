@@ -1,17 +1,18 @@
 import { createRespGateway } from "../gateway/index.js";
 import type { ReplicaAddress } from "../model/index.js";
 import { TcpBytePort } from "../platform/index.js";
-import { type Gateway, type GatewayInit, runReplicaThread } from "../runtime/index.js";
+import { type Gateway, type GatewayInit, runReplicaThread, sharedServiceOf } from "../runtime/index.js";
 
 /** The module that a replica's thread starts from: the replica, and the gateways that its address has ports for. */
 await runReplicaThread((init) => (init.address.resp === null ? [] : [respGateway(init, init.address.resp)]));
 
 function respGateway(init: GatewayInit, listen: NonNullable<ReplicaAddress["resp"]>): Gateway {
-  const { config, events, replica, scheduler, self, authenticator, tls } = init;
+  const { config, events, scheduler, self, authenticator, tls } = init;
   const port = new TcpBytePort({ scheduler, events, listen, tls });
   const gateway = createRespGateway({
     port,
-    client: (handlers) => init.client(handlers),
+    client: (handlers, stream) => init.client(handlers, stream),
+    mapping: config.groups === 1 ? null : sharedServiceOf(config.service).mapping(config.groups),
     scheduler,
     events,
     info,
@@ -19,7 +20,9 @@ function respGateway(init: GatewayInit, listen: NonNullable<ReplicaAddress["resp
   });
 
   function info(): Record<string, Record<string, string | number>> {
-    const { role, leader, ballot, decided, executed, entries } = replica.status();
+    const status = init.status();
+    if (status === null) return {};
+    const { role, leader, ballot, decided, executed, entries } = status;
     return {
       server: { process_id: process.pid, tcp_port: listen.slice(listen.lastIndexOf(":") + 1) },
       synod: {
@@ -33,6 +36,7 @@ function respGateway(init: GatewayInit, listen: NonNullable<ReplicaAddress["resp
         executed,
         ordering: config.ordering,
         execution: config.execution,
+        groups: config.groups,
         durability: config.durability,
       },
       keyspace: entries === 0 ? {} : { db0: `keys=${entries},expires=0,avg_ttl=0` },

@@ -72,6 +72,26 @@ describe("bells between threads", () => {
     });
   });
 
+  test("a member may ring for itself, in front of the handler, behind it and within it", async (t) => {
+    const bells = new ThreadBells(createBellsParts(2)[1] as BellsPart);
+    t.after(() => bells.close());
+    bells.ring(1);
+    let within = true;
+    let calls = 0;
+    const rung = new Promise<void>((resolve) => {
+      bells.onRing(() => {
+        assert.ok(!within, "the handler was called inside a call");
+        if (++calls === 3) return resolve();
+        within = true;
+        bells.ring(1);
+        within = false;
+      });
+    });
+    bells.ring(1);
+    within = false;
+    await rung;
+  });
+
   test("what was written before a ring is seen, however the threads run", async (t) => {
     const rings = 20_000;
     const parts = createBellsParts(3) as [BellsPart, BellsPart, BellsPart];

@@ -26,7 +26,7 @@ export interface MemberParts {
  * memory before a ring is seen by whoever handles it.
  */
 export interface Bells {
-  /** Has the handler of another member called, not inside this call. */
+  /** Has the handler of a member called, which may be the own one, not inside this call. */
   ring(member: number): void;
   /** Sets what is called when this member is rung for; what came before is made up for. */
   onRing(handler: () => void): void;

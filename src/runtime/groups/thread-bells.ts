@@ -9,7 +9,7 @@ export interface BellsPart {
   readonly member: number;
   /** A word for each member, a cache line apart: 1 while a ring for it is under way. */
   readonly ringing: SharedArrayBuffer;
-  /** Where this member rings for each other one, and is rung for by it; null in its own place. */
+  /** Where this member rings for each other one, and is rung for by it; null in its own place, for which no port is needed. */
   readonly ports: readonly (MessagePort | null)[];
 }
 
@@ -40,8 +40,13 @@ export class ThreadBells implements Bells {
   readonly #member: number;
   readonly #ringing: Int32Array;
   readonly #ports: readonly (MessagePort | null)[];
-  #listening = false;
+  #handler: (() => void) | null = null;
   #closed = false;
+  readonly #onMessage = (): void => {
+    if (this.#closed || this.#handler === null) return;
+    Atomics.store(this.#ringing, this.#member * WORDS_APART, 0);
+    this.#handler();
+  };
 
   constructor(part: BellsPart) {
     this.#member = part.member;
@@ -51,24 +56,21 @@ export class ThreadBells implements Bells {
 
   ring(member: number): void {
     const port = this.#ports[member];
-    assert(port !== undefined && port !== null, `member ${this.#member} rings for another, not for ${member}`);
+    assert(port !== undefined, `member ${this.#member} rings for member ${member} of ${this.#ports.length}`);
     const at = member * WORDS_APART;
     // Read first: of a word that is only read, every thread keeps a copy in its cache.
     if (this.#closed || Atomics.load(this.#ringing, at) === 1) return;
-    if (Atomics.exchange(this.#ringing, at, 1) === 0) port.postMessage(null);
+    if (Atomics.exchange(this.#ringing, at, 1) === 1) return;
+    if (port !== null) port.postMessage(null);
+    else setImmediate(this.#onMessage);
   }
 
   onRing(handler: () => void): void {
-    assert(!this.#listening, "a member has one handler of its bells");
-    this.#listening = true;
-    const at = this.#member * WORDS_APART;
-    const onMessage = (): void => {
-      if (this.#closed) return;
-      Atomics.store(this.#ringing, at, 0);
-      handler();
-    };
-    // What was posted before waits in the ports until now.
-    for (const port of this.#ports) port?.on("message", onMessage);
+    assert(this.#handler === null, "a member has one handler of its bells");
+    this.#handler = handler;
+    // What was posted before waits in the ports until now; what the member has rung for itself was for nobody.
+    for (const port of this.#ports) port?.on("message", this.#onMessage);
+    if (Atomics.load(this.#ringing, this.#member * WORDS_APART) === 1) setImmediate(this.#onMessage);
   }
 
   /** Rings for nobody any more, and no handler is called. */

@@ -11,8 +11,11 @@ export interface GatewayCounters {
   readonly requests: number;
 }
 
-/** A replica as it stands, with what it has counted since its process began: plain values, posted between threads. */
-export interface ReplicaReading {
+/**
+ * A member of a replica as it stands, or the only one, with what it has counted since its thread began: plain values, posted
+ * between threads.
+ */
+export interface MemberReading {
   readonly status: ReplicaStatus;
   /** It takes part: recovered, or rejoined as a voter. */
   readonly recovered: boolean;
@@ -30,6 +33,12 @@ export interface ReplicaReading {
   readonly checkpoints: number;
   readonly statesInstalled: number;
   readonly rejoined: number;
+}
+
+/** A replica as it stands. With several groups its own fields are those of the member of g_all. */
+export interface ReplicaReading extends MemberReading {
+  /** Of a replica with several groups all members, that of g_all first; else absent. */
+  readonly members?: readonly MemberReading[];
   readonly resp: GatewayCounters | null;
 }
 
@@ -52,7 +61,7 @@ export class ReplicaReader {
     }, LOOP_SAMPLE_MS).unref();
   }
 
-  read(status: ReplicaStatus, recovered: boolean, resp: GatewayCounters | null): ReplicaReading {
+  read(status: ReplicaStatus, recovered: boolean): MemberReading {
     const metrics = this.#metrics;
     const memory = process.memoryUsage();
     return {
@@ -69,7 +78,6 @@ export class ReplicaReader {
       checkpoints: metrics.count(TraceCode.checkpointed),
       statesInstalled: metrics.count(TraceCode.installed),
       rejoined: metrics.count(TraceCode.rejoined),
-      resp,
     };
   }
 

@@ -19,6 +19,11 @@ export interface LockedStore extends ReplicaStorage {
   readonly unlock: () => void;
 }
 
+/** Takes the lock of a replica's directory. Throws `LockedError` while a live process has it. What it returns lets go of it. */
+export function lockReplica(directory: string): () => void {
+  return acquireLock(directory);
+}
+
 /** Takes the lock of a replica's directory and opens what it stores. Throws `LockedError` while a live process has it. */
 export function openReplicaStore(
   directory: string,

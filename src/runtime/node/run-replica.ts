@@ -1,61 +1,49 @@
-import { randomBytes, randomInt } from "node:crypto";
+import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import {
-  BLOCK_BYTES_MAX,
-  clusterChecksum,
-  type ClusterConfig,
-  ExitCode,
-  parseAddress,
-  type ReplicaAddress,
-  type ReplicaId,
-} from "../../model/index.js";
+import { type ClusterConfig, ExitCode, parseAddress, type ReplicaAddress, type ReplicaId } from "../../model/index.js";
 import {
   type Authenticator,
-  CombinedFramePort,
   createMemoryLink,
   type EventLog,
   type FramePort,
   type ReplicaPlatform,
   type Scheduler,
   SystemScheduler,
-  TcpDialler,
-  TcpListener,
-  TcpPeers,
   type TlsCredentials,
 } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "../client/block-client.js";
-import { createBlockClient } from "../client/client-host.js";
-import { orderedReads } from "../client/ordered-reads.js";
-import type { Replica } from "../replica/api.js";
+import type { Replica, ReplicaStatus } from "../replica/api.js";
 import { ReplicaMetrics } from "../replica/metrics.js";
 import { createReplica } from "../replica/replica.js";
 import { isServiceModule, loadServiceModule } from "../user-service/index.js";
 import { addressOf, assertProtected, isLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
-import { type GatewayCounters, ReplicaReader } from "./reading.js";
-import { openReplicaStore } from "./replica-store.js";
-import { type ClientAccess, ReplicaSecurity } from "./security.js";
+import { GatewayClients } from "./gateway-clients.js";
+import { COMPARE_COMMANDS } from "./open-member.js";
+import { type GatewayCounters, type MemberReading, type ReplicaReading, ReplicaReader } from "./reading.js";
+import { ReplicaMembers } from "./replica-members.js";
+import { listening, nonce, openReplicaNetwork } from "./replica-network.js";
+import { lockReplica, openReplicaStore } from "./replica-store.js";
+import { ReplicaSecurity } from "./security.js";
 import { failureOf, type FromReplicaThread, type ReplicaThreadData, type ToReplicaThread } from "./thread-message.js";
-
-/** Longest frame that a client may send: a block, with room for the frame's header. Replies are longer. */
-const CLIENT_FRAME_BYTES_MAX = BLOCK_BYTES_MAX + 1024;
-
-/** States are compared every so many ordered commands, and a few times a second at least. */
-const COMPARE_COMMANDS = 1000;
 
 /** What a gateway in the replica's thread works with. */
 export interface GatewayInit {
   readonly self: ReplicaId;
   readonly config: ClusterConfig;
   readonly address: ReplicaAddress;
-  readonly replica: Replica;
+  /** How the replica stands, of several groups in that of g_all; null while its members begin anew. */
+  status(): ReplicaStatus | null;
   readonly scheduler: Scheduler;
   readonly events: EventLog;
   /** How the gateway's port is encrypted, if it is, and who is let in, if not everybody. */
   readonly tls: TlsCredentials | undefined;
   readonly authenticator: Authenticator | undefined;
-  /** Makes a session of the cluster: this thread's own replica without a socket, the others by their client ports. */
-  client(handlers: BlockClientHandlers): BlockClient;
+  /**
+   * Makes a session of the cluster: this thread's own replica without a socket, the others by their client ports. With several
+   * groups one for each stream, from 0 (g_all's) on, each once.
+   */
+  client(handlers: BlockClientHandlers, stream: number): BlockClient;
 }
 
 /** A further way in for clients, in the replica's thread. */
@@ -93,7 +81,9 @@ class RunningReplica {
   readonly #say: (message: FromReplicaThread) => void;
   readonly #scheduler = new SystemScheduler();
   readonly #events: EventLog;
+  /** The replica, of one group; or its members. */
   #replica: Replica | null = null;
+  #members: ReplicaMembers | null = null;
   #gateways: readonly Gateway[] = [];
   #unlock: () => void = () => undefined;
   #security: ReplicaSecurity | null = null;
@@ -123,13 +113,41 @@ class RunningReplica {
     if (admin !== null && !isLoopback(parseAddress(admin).host)) {
       events.warn("administration is neither encrypted nor authenticated", { admin });
     }
-    const onRejection = (reason: string): void => events.error("promise-rejected", { service: config.service, reason });
-    const service = isServiceModule(config.service) ? await loadServiceModule(config.service, onRejection) : null;
     const scheduler = this.#scheduler;
     this.#directory = data.directory;
     const security = new ReplicaSecurity({ directory: data.directory, config, self, scheduler, events });
     this.#security = security;
     this.#reader = new ReplicaReader(this.#metrics);
+    const open = config.groups === 1 ? this.#openAlone.bind(this) : this.#openMembers.bind(this);
+    const { own, recovered } = await open(data, config, address, security);
+    const clients = new GatewayClients({ self, config, own, access: security.access, scheduler, events });
+    this.#gateways = openGateways({
+      self,
+      config,
+      address,
+      status: () => this.#status(),
+      scheduler,
+      events,
+      tls: security.clients,
+      authenticator: security.authenticator,
+      client: (handlers, stream) => clients.client(handlers, stream),
+    });
+    await Promise.all(this.#gateways.map((gateway) => listening((done) => gateway.listen(done))));
+    await recovered;
+    this.#say({ kind: "recovered", address, own: security.own });
+  }
+
+  /** The replica of a cluster with one group, in this thread. */
+  async #openAlone(
+    data: ReplicaThreadData,
+    config: ClusterConfig,
+    address: ReplicaAddress,
+    security: ReplicaSecurity,
+  ): Promise<OpenedReplica> {
+    const { self } = data;
+    const [scheduler, events] = [this.#scheduler, this.#events];
+    const onRejection = (reason: string): void => events.error("promise-rejected", { service: config.service, reason });
+    const service = isServiceModule(config.service) ? await loadServiceModule(config.service, onRejection) : null;
     const { unlock, ...storage } = openReplicaStore(
       replicaDirectory(data.directory, self),
       config,
@@ -138,31 +156,8 @@ class RunningReplica {
       (durationMs) => this.#metrics.logWrite.record(durationMs),
     );
     this.#unlock = unlock;
-
-    const peers = new TcpPeers({
-      self,
-      clusterId: config.clusterId,
-      clusterChecksum: clusterChecksum(config),
-      incarnation: nonce(),
-      listen: address.peer,
-      peers: new Map(config.replicas.map((replica) => [replica.id, replica.peer])),
-      seed: randomInt(2 ** 32),
-      tls: security.peers,
-      scheduler,
-      events,
-    });
-    const listener = new TcpListener({
-      self,
-      clusterId: config.clusterId,
-      listen: address.client,
-      tls: security.clients,
-      authenticator: security.authenticator,
-      scheduler,
-      events,
-      options: { frameBytesMax: CLIENT_FRAME_BYTES_MAX },
-    });
-    await Promise.all([listening((done) => peers.listen(done)), listening((done) => listener.listen(done))]);
-
+    const network = await openReplicaNetwork({ self, member: 0, config, address, security, scheduler, events });
+    const { peers, listener } = network;
     const link = createMemoryLink(scheduler, { diallerLink: self, events });
     const clients: FramePort[] = [listener, link.listener];
     const platform: ReplicaPlatform = { scheduler, peers, clients, events, nonce, ...storage };
@@ -182,28 +177,46 @@ class RunningReplica {
         onLeader: (leader) => this.#say({ kind: "leader", leader }),
       });
     });
-    const replica = this.#replica as unknown as Replica;
-    replica.start();
-    this.#gateways = openGateways({
-      self,
-      config,
-      address,
-      replica,
-      scheduler,
-      events,
-      tls: security.clients,
-      authenticator: security.authenticator,
-      client: (handlers) => localClient(self, config, link.dialler, security.access, scheduler, events, handlers),
+    (this.#replica as unknown as Replica).start();
+    return { own: link.dialler, recovered };
+  }
+
+  /** The members of a replica of several groups: that of g_all in this thread. */
+  async #openMembers(
+    data: ReplicaThreadData,
+    config: ClusterConfig,
+    _address: ReplicaAddress,
+    security: ReplicaSecurity,
+  ): Promise<OpenedReplica> {
+    const { self, directory, options } = data;
+    this.#unlock = lockReplica(replicaDirectory(directory, self));
+    const recovered = new Promise<void>((resolve) => {
+      this.#members = new ReplicaMembers({
+        self,
+        directory,
+        config,
+        options,
+        security,
+        metrics: this.#metrics,
+        reader: this.#reader as ReplicaReader,
+        scheduler: this.#scheduler,
+        events: this.#events,
+        onFailed: (failure) => this.#say(failure),
+        onRecovered: () => {
+          this.#recovered = true;
+          resolve();
+        },
+        onLeader: (leader) => this.#say({ kind: "leader", leader }),
+      });
     });
-    await Promise.all(this.#gateways.map((gateway) => listening((done) => gateway.listen(done))));
-    await recovered;
-    this.#say({ kind: "recovered", address, own: security.own });
+    return { own: null, recovered };
   }
 
   /** Reads certificates and passwords anew. */
   reload(): void {
     const security = this.#security;
     if (security === null) return;
+    this.#members?.reload();
     loadCluster(this.#directory).then(
       (config) => security.reload(config.security),
       (error: unknown) => this.#events.error("passwords-not-reloaded", { reason: (error as Error).message }),
@@ -211,10 +224,15 @@ class RunningReplica {
   }
 
   read(serial: number): void {
-    const counters = this.#gateways.flatMap((gateway) => gateway.counters?.() ?? [])[0] ?? null;
+    const resp = this.#gateways.flatMap((gateway) => gateway.counters?.() ?? [])[0] ?? null;
+    const say = (reading: ReplicaReading | null): void => this.#say({ kind: "reading", serial, reading });
+    if (this.#members !== null) {
+      void this.#members.read().then((members) => say(members === null ? null : readingOf(members, resp)));
+      return;
+    }
     const status = this.#replica?.status() ?? null;
-    const reading = status === null ? null : (this.#reader?.read(status, this.#recovered, counters) ?? null);
-    this.#say({ kind: "reading", serial, reading });
+    const reader = this.#reader;
+    say(status === null || reader === null ? null : { ...reader.read(status, this.#recovered), resp });
   }
 
   stop(): void {
@@ -222,14 +240,14 @@ class RunningReplica {
     this.#reader?.close();
     this.#security?.close();
     this.#stopping = true;
-    const replica = this.#replica;
+    const running = this.#members ?? this.#replica;
     const stopped = (): void => {
       this.#unlock();
       this.#say({ kind: "stopped" });
     };
-    if (replica === null) return stopped();
+    if (running === null) return stopped();
     let open = this.#gateways.length;
-    const closed = (): void => replica.stop(stopped);
+    const closed = (): void => running.stop(stopped);
     if (open === 0) return closed();
     for (const gateway of this.#gateways) {
       gateway.close(() => {
@@ -237,46 +255,22 @@ class RunningReplica {
       });
     }
   }
-}
 
-/** A session through the replica of this thread, and by TCP through the others: whoever leads takes the commands. */
-function localClient(
-  self: ReplicaId,
-  config: ClusterConfig,
-  own: FramePort,
-  access: ClientAccess,
-  scheduler: Scheduler,
-  events: EventLog,
-  handlers: BlockClientHandlers,
-): BlockClient {
-  const others = config.replicas.filter((replica) => replica.id !== self);
-  const routes = [{ link: self, port: own, portLink: self }];
-  if (others.length > 0) {
-    const { clusterId } = config;
-    const addresses = others.map((replica) => replica.client);
-    const seed = randomInt(2 ** 32);
-    const dialler = new TcpDialler({ ...access, clusterId, addresses, seed, scheduler, events });
-    for (const [index, { id }] of others.entries()) routes.push({ link: id, port: dialler, portLink: index });
+  #status(): ReplicaStatus | null {
+    return this.#members === null ? (this.#replica?.status() ?? null) : this.#members.status();
   }
-  const client = createBlockClient({
-    scheduler,
-    port: new CombinedFramePort(routes),
-    replicas: config.replicas.map((replica) => replica.id),
-    nonce: new Uint8Array(randomBytes(16)),
-    handlers,
-    events,
-  });
-  return config.reads === "ordered" ? orderedReads(client) : client;
 }
 
-function listening(listen: (done: (error: Error | null) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    listen((error) => (error === null ? resolve() : reject(error)));
-  });
+/** A replica that has been started. */
+interface OpenedReplica {
+  /** It without a socket, for clients in this thread; null if there is none. */
+  readonly own: FramePort | null;
+  readonly recovered: Promise<void>;
 }
 
-/** A random whole number in [1, 2^52). */
-function nonce(): number {
-  const bytes = randomBytes(8);
-  return Math.max(1, (bytes.readUInt32LE(0) & 0xfffff) * 2 ** 32 + bytes.readUInt32LE(4));
+/** A replica of several groups; it takes part when all its members do. */
+function readingOf(members: readonly MemberReading[], resp: GatewayCounters | null): ReplicaReading {
+  const [all] = members;
+  assert(all !== undefined, "there is a member of g_all");
+  return { ...all, recovered: members.every(({ recovered }) => recovered), members, resp };
 }

@@ -55,7 +55,7 @@ export type FromReplicaThread =
   | { readonly kind: "stopped" };
 
 /** An error as a message; `exitCode` is for errors that the product contract does not name. */
-export function failureOf(error: unknown, exitCode: number): FromReplicaThread {
+export function failureOf(error: unknown, exitCode: number): Extract<FromReplicaThread, { readonly kind: "failed" }> {
   return {
     kind: "failed",
     exitCode: contractExitCode(error) ?? exitCode,
