@@ -33,6 +33,11 @@ export function positionOf(instance: Instance, blockIndex: number): Position {
   return instance * BATCH_BLOCKS_MAX + blockIndex;
 }
 
+/** The instance that a position is in. */
+export function instanceOf(position: Position): Instance {
+  return Math.floor(position / BATCH_BLOCKS_MAX);
+}
+
 /** Smallest number of replicas of which any two sets intersect: f + 1 of 2f + 1. */
 export function majority(replicas: number): number {
   return Math.floor(replicas / 2) + 1;

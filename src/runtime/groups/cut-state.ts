@@ -31,6 +31,8 @@ export class CutState extends MemberState {
   /** Per member: wants that were seen to. */
   readonly #served: number[] = [];
   #restarting = false;
+  /** A cut was not written, whose parts the other threads wait to be rid of: only a new life can take another. */
+  #dropped = false;
   #closed = false;
 
   constructor(init: CutStateInit) {
@@ -68,12 +70,19 @@ export class CutState extends MemberState {
   /** The first thread begins a cut: called at its barrier. */
   onCut(cut: Cut): void {
     const { psmr, service, places } = this.#init;
+    this.#asked = false;
+    this.board.set("barrierWanted", 0);
+    if (this.#restarting || !this.#transfer.abandon("this replica has come to a cut of its own")) {
+      // The state that is being made durable is a newer one, from which all begin anew: this one is of no use.
+      cut.part.close();
+      cut.service?.close();
+      this.#dropped = true;
+      return;
+    }
     const digest = new Uint32Array(4);
     service.digest(digest);
     const { executed } = psmr.inspect();
-    this.#asked = false;
     this.#executedAtCut = cut.all;
-    this.board.set("barrierWanted", 0);
     this.board.set("cutsTaken", this.board.get("cutsTaken") + 1);
     const state = cut.service;
     if (state === null) throw new TypeError("the first thread's cut has the service");
@@ -85,7 +94,7 @@ export class CutState extends MemberState {
     if (this.#restarting) return;
     this.#writer.pump();
     const { parts, host } = this.#init;
-    if (this.#writer.busy || this.#asked || this.#transfer.fetching) return;
+    if (this.#writer.busy || this.#transfer.fetching) return;
     for (let member = 0; member <= parts.groups; member++) if (this.board.of(member, "running") === 0) return;
     for (let member = 0; member <= parts.groups; member++) {
       const wants = this.board.of(member, "wants");
@@ -93,7 +102,7 @@ export class CutState extends MemberState {
       this.#served[member] = wants;
       return this.#fetchFrom(this.board.of(member, "wantedFrom"));
     }
-    if (!this.#due()) return;
+    if (this.#asked || !this.#due()) return;
     this.#asked = true;
     this.#init.psmr.requestCut();
     this.board.set("barrierWanted", 1);
@@ -170,12 +179,17 @@ export class CutState extends MemberState {
     const { events } = this.#init.platform;
     if (error !== null || info === null) {
       events.warn("state transfer failed", { from, error: error?.message ?? "" });
+      if (this.#dropped) return this.#restart("a fetched state could not be made durable");
       this.board.set("fetchesFailed", this.board.get("fetchesFailed") + 1);
       for (let member = 0; member <= this.#init.parts.groups; member++) if (member !== 1) this.#init.bells.ring(member);
       return this.#init.host.requestTurn();
     }
-    this.#restarting = true;
     events.info("state fetched", { from, through: info.through, bytes: info.bytes });
-    this.#init.onRestart(`a state of replica ${from} through instance ${info.through} of g_all was fetched`);
+    this.#restart(`a state of replica ${from} through instance ${info.through} of g_all was fetched`);
+  }
+
+  #restart(reason: string): void {
+    this.#restarting = true;
+    this.#init.onRestart(reason);
   }
 }

@@ -46,8 +46,11 @@ export const SKIPS: MultiRingConfig = {
 
 /** While a cut is wanted g_all's coordinator orders a barrier over all threads this often, in ms, until one has come. */
 const BARRIER_MS = 100;
-/** And this often anyway, if anything was decided: replicas that it does not lead may want one. */
-const IDLE_BARRIER_MS = 2000;
+/**
+ * And this often anyway, if anything was decided: replicas that it does not lead may want one, and the digests taken there are
+ * how the states of replicas are compared.
+ */
+const IDLE_BARRIER_MS = 1000;
 
 /**
  * Makes a member of a replica with several groups. It is started and stopped as a replica is. Throws `ConfigError` for

@@ -21,6 +21,7 @@ import {
   FrameKind,
   type HeldSend,
   type Instance,
+  instanceOf,
   type Position,
   type Protocol,
   type ProtocolEvent,
@@ -209,7 +210,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
           });
     const { compareCommands } = this.#options;
     this.#comparison =
-      compareCommands === 0 || init.config.replicas.length === 1 || this.#membership !== null
+      compareCommands === 0 || init.config.replicas.length === 1 || (this.#membership?.stream ?? 0) > 0
         ? null
         : new StateComparison({
             self: init.self,
@@ -827,7 +828,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   // Effects of execution.
 
   executed(_stream: number, through: Instance): void {
-    if (this.#comparison !== null) this.#comparison.executed(through, this.#execution.inspect().ordered);
+    // Threads take the digest of what they share at barriers alone.
+    if (this.#comparison !== null && this.#membership === null) {
+      this.#comparison.executed(through, this.#execution.inspect().ordered);
+    }
     // The position is read from the model's view after each piece of work, so that the protocol is not entered from here.
     this.#turn.request();
   }
@@ -874,6 +878,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void {
     this.#control.digestTaken(nonceHigh, nonceLow, position, digestHex(digest));
+    if (this.#membership === null || this.#comparison === null) return;
+    this.#comparison.taken(instanceOf(position), digest);
+    this.#turn.request();
   }
 
   // Checkpoints and state transfer.
@@ -921,7 +928,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #askForDigests(): void {
     if (!this.#running || this.#comparison === null) return;
     this.#comparison.flush();
-    if (this.#protocol.inspect().role === "leader" && !this.#state.installing) {
+    const asks = this.#protocol.inspect().role === "leader" && this.#membership === null;
+    if (asks && !this.#state.installing) {
       const { executed, ordered } = this.#execution.inspect();
       this.#comparison.ask(executed, ordered);
     }
@@ -930,7 +938,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   #onDiverged({ equalThrough, differsAt, commandsEqual, commandsDiffer }: Divergence): void {
-    const commands = `commands ${commandsEqual + 1} to ${commandsDiffer} of the cluster's life`;
+    const commands =
+      this.#membership === null
+        ? `commands ${commandsEqual + 1} to ${commandsDiffer} of the cluster's life`
+        : `the commands behind that and in front of instance ${differsAt + 1} of g_all`;
     // The others are to know what this replica had said last.
     this.#platform.peers.flush();
     this.#platform.events.error("diverged", { equalThrough, differsAt, commandsEqual, commandsDiffer });

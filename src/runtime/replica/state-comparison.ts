@@ -120,6 +120,12 @@ export class StateComparison {
     if (this.#asked.length > 0) this.#dropAsked(instance);
   }
 
+  /** A digest that the state had directly behind `instance`, taken at a place that all replicas take theirs at. */
+  taken(instance: Instance, digest: Digest): void {
+    if (this.#saidCount === SAID_MAX) this.flush();
+    this.#note(this.#init.self, instance, 0, this.#hold(instance, 0, digest));
+  }
+
   /**
    * Asks the others for their digests at the position of this replica; again and again for a while, until all have answered
    * there. For the coordinator, a few times a second.
@@ -169,11 +175,16 @@ export class StateComparison {
   #say(instance: Instance, ordered: number): void {
     if (this.#ended) return;
     this.#init.digest(this.#digest);
+    this.#note(this.#init.self, instance, ordered, this.#hold(instance, ordered, this.#digest));
+  }
+
+  /** Keeps a digest to be told to the others; in hexadecimal. */
+  #hold(instance: Instance, ordered: number, digest: Digest): string {
     this.#saidAt[2 * this.#saidCount] = instance;
     this.#saidAt[2 * this.#saidCount + 1] = ordered;
-    this.#said.set(this.#digest, 4 * this.#saidCount);
+    this.#said.set(digest, 4 * this.#saidCount);
     this.#saidCount++;
-    this.#note(this.#init.self, instance, ordered, digestHex(this.#digest));
+    return digestHex(digest);
   }
 
   /** Tells the others the digest of the state at once. */

@@ -149,6 +149,13 @@ export class StateTransfer {
     if (this.#fetching?.from === peer && !this.#fetching.committing) this.#fail("the connection closed");
   }
 
+  /** Gives up what is being fetched, unless all of it has come and is being made durable. True if nothing is fetched now. */
+  abandon(reason: string): boolean {
+    if (this.#fetching?.committing === true) return false;
+    if (this.#fetching !== null) this.#fail(reason);
+    return true;
+  }
+
   close(): void {
     for (const serving of this.#serving.values()) this.#stopServing(serving);
     if (this.#fetching?.committing === false) this.#fetching.writer?.abort();
