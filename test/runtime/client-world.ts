@@ -3,7 +3,6 @@ import { ByteWriter } from "#src/base/index.js";
 import {
   BLOCK_HEADER_BYTES,
   blockCommands,
-  declaredMapping,
   emptyRun,
   type GroupMapping,
   type ReplicaId,
@@ -19,7 +18,7 @@ import {
   type SimProcess,
 } from "#src/platform/index.js";
 import { createBlockClient, type BlockClient, type BlockClientHandlers } from "#src/runtime/index.js";
-import { kv } from "#src/service/index.js";
+import { kv, kvMapping } from "#src/service/index.js";
 import { type Execute, FakeCluster, fakeStreams, type Frame } from "../client/fake-cluster.js";
 
 export const replicas = [1, 2, 3] as const;
@@ -29,12 +28,23 @@ export function kvCluster(leader: ReplicaId = 1): FakeCluster {
   return new FakeCluster(replicas, leader, executor(kv.create()));
 }
 
-/** The streams of a fake cluster with groups over one kv service; its groups refuse what concerns others. */
-export function kvStreams(groups: number): { readonly clusters: FakeCluster[]; readonly mapping: GroupMapping } {
+/**
+ * The streams of a fake cluster with groups over one kv service; its groups refuse what concerns others. `executed` hears of
+ * every command that is executed.
+ */
+export function kvStreams(
+  groups: number,
+  executed: (command: Uint8Array) => void = () => {},
+): { readonly clusters: FakeCluster[]; readonly mapping: GroupMapping } {
   const service = kv.create();
-  const mapping = declaredMapping(service, groups);
+  const mapping = kvMapping(groups);
   const run = emptyRun();
   const masks = new Uint32Array(4096);
+  const executeOne = executor(service);
+  const execute: Execute = (command, readOnly, replies) => {
+    executed(command);
+    executeOne(command, readOnly, replies);
+  };
   const admits = (stream: number, block: Uint8Array): boolean => {
     run.bytes = block.slice();
     run.view = new DataView(run.bytes.buffer);
@@ -47,7 +57,7 @@ export function kvStreams(groups: number): { readonly clusters: FakeCluster[]; r
     mapping.masks(run, masks);
     return runIn(stream - 1, masks, run.count);
   };
-  return { clusters: fakeStreams(replicas, groups, () => executor(service), admits), mapping };
+  return { clusters: fakeStreams(replicas, groups, () => execute, admits), mapping };
 }
 
 function executor(service: Service): Execute {

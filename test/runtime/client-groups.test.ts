@@ -1,0 +1,456 @@
+/** Clients of a cluster with groups: streams side by side, in order behind one face, and behind promises. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { ByteWriter, Prng } from "#src/base/index.js";
+import {
+  BlockKind,
+  type ClientFailure,
+  IndeterminateError,
+  MisroutedError,
+  replyCount,
+  type Span,
+  TryAgainError,
+} from "#src/model/index.js";
+import { type EventLog, SimKernel, type SimProcess } from "#src/platform/index.js";
+import {
+  type BlockClient,
+  type BlockClientHandlers,
+  createGroupsClient,
+  createMappedClient,
+  GroupedCalls,
+  KvClient,
+  SharedLinks,
+  StreamChoice,
+} from "#src/runtime/index.js";
+import { beginCommand, endCommand, KvOperation, writeArgumentLatin1 } from "#src/service/index.js";
+import type { FakeCluster } from "../client/fake-cluster.js";
+import { FakePort, kvStreams, replicas } from "./client-world.js";
+
+const events: EventLog = { info: () => {}, warn: () => {}, error: () => {} };
+
+/** Appends one command of the kv service. */
+function write(writer: ByteWriter, operation: number, ...args: readonly string[]): void {
+  const at = beginCommand(writer, operation, 0, args.length);
+  for (const arg of args) writeArgumentLatin1(writer, arg);
+  endCommand(writer, at);
+}
+
+function commandOf(operation: number, ...args: readonly string[]): Uint8Array {
+  const writer = new ByteWriter();
+  write(writer, operation, ...args);
+  return writer.toBytes();
+}
+
+class GroupsWorld {
+  readonly kernel: SimKernel;
+  readonly process: SimProcess;
+  readonly groups: number;
+  readonly clusters: FakeCluster[];
+  readonly choice: StreamChoice;
+  readonly mapping;
+  readonly ports: FakePort[] = [];
+  readonly executed: Uint8Array[] = [];
+  #clients = 0;
+
+  constructor(groups = 2, seed = 1) {
+    this.groups = groups;
+    this.kernel = new SimKernel(seed);
+    this.process = this.kernel.spawn("client");
+    const { clusters, mapping } = kvStreams(groups, (command) => this.executed.push(command));
+    this.clusters = clusters;
+    this.mapping = mapping;
+    this.choice = new StreamChoice(mapping);
+  }
+
+  /** A port to each member, its links up. */
+  members(): FakePort[] {
+    const ports = this.clusters.map((cluster) => new FakePort(this.kernel, cluster));
+    this.ports.push(...ports);
+    return ports;
+  }
+
+  init(ports: readonly FakePort[] = this.members()) {
+    const nonce = new Uint8Array(16).fill(++this.#clients);
+    return { scheduler: this.process, ports, replicas, nonce, events };
+  }
+
+  linkAll(): void {
+    for (const port of this.ports) port.linkAll();
+  }
+
+  /** The group's stream of this key. */
+  streamOf(key: string): number {
+    const bytes = commandOf(KvOperation.get, key);
+    this.choice.look(1, bytes, new DataView(bytes.buffer), 0);
+    return this.choice.ofAll(0);
+  }
+
+  /** A key of this stream's group; different ones for different numbers. */
+  key(stream: number, number = 0): string {
+    for (let i = 0; i < 1000; i++) {
+      const key = `key-${number}-${i}`;
+      if (this.streamOf(key) === stream) return key;
+    }
+    return assert.fail(`no key of stream ${stream}`);
+  }
+
+  run(ms: number): void {
+    const end = this.kernel.now + ms;
+    this.kernel.at(end, () => {});
+    this.kernel.run(end);
+  }
+
+  async until<T>(promise: Promise<T>, limitMs = 60_000): Promise<T> {
+    let settled = false;
+    const mark = (): void => {
+      settled = true;
+    };
+    promise.then(mark, mark);
+    const end = this.kernel.now + limitMs;
+    while (!settled && this.kernel.now < end) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.kernel.run(end, () => true);
+    }
+    assert.ok(settled, `still pending after ${limitMs} virtual ms`);
+    return promise;
+  }
+
+  /** What holds whatever happened. */
+  check(): void {
+    for (const { malformed, astray, altered } of this.clusters) {
+      assert.deepEqual([malformed, astray, altered], [0, 0, []]);
+    }
+  }
+}
+
+class Recorder implements BlockClientHandlers {
+  readonly outcomes = new Map<number, number | ClientFailure>();
+  openedTimes = 0;
+  idleTimes = 0;
+
+  resolve(token: number, replies: Span): void {
+    assert.ok(!this.outcomes.has(token));
+    this.outcomes.set(token, replyCount(replies.view, replies.start));
+  }
+
+  fail(token: number, failure: ClientFailure): void {
+    assert.ok(!this.outcomes.has(token));
+    this.outcomes.set(token, failure);
+  }
+
+  opened(): void {
+    this.openedTimes++;
+  }
+
+  idle(): void {
+    this.idleTimes++;
+  }
+}
+
+function submit(client: BlockClient, token: number, commands: readonly Uint8Array[], deadline?: number): void {
+  const writer = new ByteWriter();
+  for (const command of commands) writer.copy(command, 0, command.length);
+  client.submit(token, false, commands.length, writer.bytes, writer.view, 0, writer.length, deadline);
+  writer.bytes.fill(0xff);
+}
+
+describe("a client of groups", () => {
+  test("has a session for each stream and sends to each without waiting for others", () => {
+    const world = new GroupsWorld(3);
+    const recorders = Array.from({ length: 4 }, () => new Recorder());
+    const client = createGroupsClient({ ...world.init(), handlersOf: (stream) => recorders[stream] as Recorder });
+    world.linkAll();
+    world.run(20);
+    assert.equal(client.groups, 3);
+    const sessions = client.streams.map(({ session }) => session);
+    assert.ok(new Set(sessions).size === 4 && !sessions.includes(0));
+    assert.deepEqual(
+      client.streams.map(({ leader }) => leader),
+      [1, 2, 3, 1],
+    );
+    const at = world.kernel.now;
+    for (let stream = 0; stream <= 3; stream++) {
+      const bytes = commandOf(KvOperation.set, world.key(Math.max(1, stream)), "1");
+      client.submit(stream, 7, 1, bytes, new DataView(bytes.buffer), 0, bytes.length);
+      assert.equal(client.blocksOpen(stream), 1);
+    }
+    world.run(2);
+    assert.equal(world.kernel.now, at + 2);
+    for (const { outcomes, idleTimes } of recorders) {
+      assert.deepEqual([...outcomes], [[7, 1]]);
+      assert.equal(idleTimes, 1);
+    }
+    world.check();
+  });
+
+  test("orders what is submitted as unordered reads", () => {
+    const world = new GroupsWorld(2);
+    const recorder = new Recorder();
+    const client = createGroupsClient({ ...world.init(), handlersOf: () => recorder });
+    world.linkAll();
+    const bytes = commandOf(KvOperation.get, world.key(2));
+    client.streams[2]?.submit(1, true, 1, bytes, new DataView(bytes.buffer), 0, bytes.length);
+    world.run(50);
+    assert.deepEqual([...recorder.outcomes], [[1, 1]]);
+    assert.ok(world.clusters.every(({ received }) => received.every(({ kind }) => kind !== BlockKind.read)));
+  });
+
+  test("goes on in other streams while one has no leader", () => {
+    const world = new GroupsWorld(2);
+    const recorders = Array.from({ length: 3 }, () => new Recorder());
+    const client = createGroupsClient({ ...world.init(), handlersOf: (stream) => recorders[stream] as Recorder });
+    world.linkAll();
+    world.run(20);
+    world.clusters[1]?.elect(0);
+    for (const stream of [1, 2])
+      submit(client.streams[stream] as BlockClient, 1, [commandOf(KvOperation.get, world.key(stream))]);
+    world.run(20);
+    assert.deepEqual(
+      recorders.map(({ outcomes }) => outcomes.size),
+      [0, 0, 1],
+    );
+    world.clusters[1]?.elect(2);
+    world.run(1000);
+    assert.deepEqual(
+      recorders.map(({ outcomes }) => outcomes.size),
+      [0, 1, 1],
+    );
+    world.check();
+  });
+
+  test("closes all ports and ends all sessions", () => {
+    const world = new GroupsWorld(2);
+    const recorder = new Recorder();
+    const client = createGroupsClient({ ...world.init(), handlersOf: () => recorder });
+    world.linkAll();
+    world.run(20);
+    submit(client.streams[1] as BlockClient, 1, [commandOf(KvOperation.get, world.key(1))]);
+    let closed = 0;
+    client.close(() => closed++);
+    assert.deepEqual([...recorder.outcomes], [[1, "closed"]]);
+    world.run(5);
+    assert.equal(closed, 1);
+    assert.ok(world.ports.every((port) => port.closed));
+    assert.equal(world.clusters[0]?.sessions.size, 0);
+  });
+});
+
+/** A block client that chooses streams, and what is submitted through it. */
+class MappedWorld extends GroupsWorld {
+  readonly recorder = new Recorder();
+  readonly client: BlockClient;
+
+  constructor(groups: number, seed: number, config = {}) {
+    super(groups, seed);
+    const { mapping, recorder: handlers } = this;
+    this.client = createMappedClient({ ...this.init(), mapping, handlers, config });
+  }
+}
+
+describe("a block client over groups", () => {
+  test("blocks take effect in the order submitted, whatever their streams and however long these take", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const world = new MappedWorld(3, seed, { blocksMax: 16 });
+      const prng = new Prng(seed);
+      for (const port of world.ports) port.delayMs = 1 + prng.below(30);
+      world.linkAll();
+      const keys = [1, 2, 3].map((stream) => world.key(stream));
+      const submitted: number[] = [];
+      let token = 0;
+      while (token < 150) {
+        while (world.client.open && prng.chance(0.8)) {
+          const chosen = prng.chance(0.3) ? [0, 1, 2] : [prng.below(3)];
+          const value = String(token);
+          submit(
+            world.client,
+            token,
+            chosen.map((index) => commandOf(KvOperation.set, keys[index] as string, value)),
+          );
+          submitted.push(...chosen.map(() => token));
+          token++;
+        }
+        world.run(1 + prng.below(20));
+        for (const cluster of world.clusters) {
+          if (prng.chance(0.02)) cluster.elect(1 + prng.below(3));
+          for (const replica of replicas) cluster.tell(replica, cluster.leader);
+        }
+      }
+      world.run(20_000);
+      // The value that a command sets is the number of its block, and stands at its end.
+      const executed = world.executed.map((command) =>
+        Number(/\d+$/.exec(Buffer.from(command).toString("latin1"))?.[0]),
+      );
+      assert.deepEqual(executed, submitted, `seed ${seed}`);
+      assert.equal(world.recorder.outcomes.size, token, `seed ${seed}`);
+      assert.ok([...world.recorder.outcomes.values()].every((outcome) => outcome === 1 || outcome === 3));
+      assert.ok(world.clusters.every(({ received }) => received.some(({ kind }) => kind === BlockKind.commands)));
+      world.check();
+    }
+  });
+
+  test("a block waits for one in another stream whose outcome is unknown, until nothing of it can follow", () => {
+    const world = new MappedWorld(2, 1);
+    world.linkAll();
+    world.run(20);
+    const [first, second] = [world.key(1), world.key(2)];
+    for (const replica of replicas) world.clusters[1]?.silent.add(replica);
+    const { now } = world.kernel;
+    submit(world.client, 1, [commandOf(KvOperation.set, first, "1")], now + 100);
+    submit(world.client, 2, [commandOf(KvOperation.set, second, "1")], now + 300);
+    submit(world.client, 3, [commandOf(KvOperation.set, second, "2")], now + 10_000);
+    world.run(200);
+    assert.deepEqual([...world.recorder.outcomes], [[1, "indeterminate"]]);
+    world.run(200);
+    assert.deepEqual(world.recorder.outcomes.get(2), "try-again", "it was never sent");
+    assert.equal(world.recorder.outcomes.size, 2);
+    world.clusters[1]?.silent.clear();
+    world.run(3000);
+    assert.equal(world.recorder.outcomes.get(3), 1);
+    assert.equal(world.recorder.idleTimes, 1);
+    world.check();
+  });
+
+  test("takes no more blocks than its window, and tells when it opens", () => {
+    const world = new MappedWorld(2, 1, { blocksMax: 4 });
+    const keys = [world.key(1), world.key(2)];
+    for (let token = 0; token < 4; token++) {
+      assert.ok(world.client.open);
+      submit(world.client, token, [commandOf(KvOperation.get, keys[token % 2] as string)]);
+    }
+    assert.equal(world.client.open, false);
+    assert.throws(() => submit(world.client, 9, [commandOf(KvOperation.get, "a")]), /window is full/);
+    world.linkAll();
+    world.run(100);
+    assert.equal(world.recorder.outcomes.size, 4);
+    assert.equal(world.recorder.openedTimes, 1);
+    assert.ok(world.client.open);
+  });
+
+  test("closing fails what waits as well as what was sent", () => {
+    const world = new MappedWorld(2, 1);
+    submit(world.client, 1, [commandOf(KvOperation.get, world.key(1))]);
+    submit(world.client, 2, [commandOf(KvOperation.get, world.key(2))]);
+    world.client.close(() => {});
+    assert.deepEqual(
+      [...world.recorder.outcomes].sort(([a], [b]) => a - b),
+      [
+        [1, "closed"],
+        [2, "closed"],
+      ],
+    );
+  });
+});
+
+/** Stores whose calls go through all streams, on connections that they share. */
+class StoresWorld extends GroupsWorld {
+  readonly links = this.members().map((port) => new SharedLinks(port, this.process));
+
+  store(deadlineMs = 5000): KvClient {
+    return new KvClient(this.calls(deadlineMs));
+  }
+
+  calls(deadlineMs = 5000): GroupedCalls {
+    const calls = new GroupedCalls({ scheduler: this.process, deadlineMs, mapping: this.mapping });
+    const ports = this.links.map((links) => links.seat());
+    calls.attach(
+      createGroupsClient({ ...this.init([]), ports, deadlineMs, handlersOf: (stream) => calls.handlersOf(stream) }),
+    );
+    return calls;
+  }
+}
+
+describe("calls over groups", () => {
+  test("reach the groups of their keys, one block for each stream of a turn", async () => {
+    const world = new StoresWorld(2);
+    const store = world.store();
+    world.linkAll();
+    world.run(20);
+    const [a, b, c] = [world.key(1), world.key(2), world.key(2, 1)];
+    const before = world.clusters.map(({ received }) => received.length);
+    const sets = [store.set(a, "1"), store.set(b, "2"), store.set(c, "3"), store.incrementBy(a)];
+    assert.deepEqual(await world.until(Promise.all(sets)), [true, true, true, 2n]);
+    assert.deepEqual(
+      world.clusters.map(({ received }, stream) => received.length - (before[stream] as number)),
+      [0, 1, 1],
+    );
+    assert.deepEqual(await world.until(store.getMany([a, b, c])), ["2", "2", "3"]);
+    assert.equal(await world.until(store.count()), 3);
+    assert.equal(await world.until(store.delete(a, b)), 2);
+    assert.deepEqual(await world.until(Promise.all([store.get(a), store.get(c)])), [null, "3"]);
+    world.check();
+  });
+
+  test("of clients that share connections get their own replies, through expiries and elections of any stream", async () => {
+    let indeterminate = 0;
+    for (let seed = 1; seed <= 6; seed++) {
+      const world = new StoresWorld(2, seed);
+      const prng = new Prng(seed);
+      const stores = Array.from({ length: 4 }, () => world.store());
+      world.linkAll();
+      world.run(20);
+      const values = stores.map((): Map<string, string> => new Map());
+      const step = async (round: number): Promise<void> => {
+        const index = prng.below(stores.length);
+        const [store, own] = [stores[index] as KvClient, values[index] as Map<string, string>];
+        const pair = [1, 2].map((stream) => world.key(stream, index));
+        const chosen = prng.chance(0.3) ? pair : [pair[prng.below(2)] as string];
+        try {
+          await store.setMany(chosen.map((key) => [key, String(round)]));
+          for (const key of chosen) own.set(key, String(round));
+        } catch (error) {
+          // Its session had expired: this cluster applies nothing then, which the client can't know.
+          assert.ok(error instanceof IndeterminateError, `seed ${seed}: ${String(error)}`);
+          indeterminate++;
+        }
+        const read = await store.getMany(pair).catch(() => null);
+        if (read !== null)
+          assert.deepEqual(
+            read,
+            pair.map((key) => own.get(key) ?? null),
+            `seed ${seed}`,
+          );
+      };
+      for (let round = 0; round < 30; round++) {
+        await world.until(step(round));
+        if (prng.chance(0.15)) world.clusters[prng.below(3)]?.expireSessions();
+        const cluster = world.clusters[prng.below(3)] as FakeCluster;
+        if (prng.chance(0.2)) cluster.elect(1 + prng.below(3));
+        for (const replica of replicas) cluster.tell(replica, cluster.leader);
+      }
+      world.check();
+    }
+    assert.ok(indeterminate > 0, "no session expired");
+  });
+
+  test("fail as misrouted, and the calls behind them do not, when the mapping is another than the replicas'", async () => {
+    const world = new StoresWorld(2);
+    const wrong = { groups: 2, masks: (_run: unknown, masks: Uint32Array) => masks.fill(1) };
+    const calls = new GroupedCalls({ scheduler: world.process, mapping: wrong });
+    const ports = world.links.map((links) => links.seat());
+    calls.attach(createGroupsClient({ ...world.init([]), ports, handlersOf: (stream) => calls.handlersOf(stream) }));
+    const store = new KvClient(calls);
+    world.linkAll();
+    world.run(20);
+    const refused = assert.rejects(world.until(store.set(world.key(2), "1")), MisroutedError);
+    await refused;
+    assert.equal(await world.until(store.set(world.key(1), "1")), true);
+    assert.equal(await world.until(store.get(world.key(1))), "1");
+    world.check();
+  });
+
+  test("that nothing is known of, or that are malformed, fail by themselves", async () => {
+    const world = new StoresWorld(2);
+    const calls = world.calls(300);
+    await assert.rejects(world.until(calls.call(new Uint8Array(3))), /4 to/);
+    await assert.rejects(world.until(calls.call(new Uint8Array(8))), /begins with their number/);
+    const throwing = calls.submit(
+      false,
+      () => assert.fail("no such value"),
+      () => 0,
+    );
+    await assert.rejects(world.until(throwing), /no such value/);
+    await assert.rejects(world.until(calls.call(commandOf(KvOperation.get, "a"))), TryAgainError);
+    await world.until(Promise.all([calls.close(), calls.close()]));
+    assert.ok(world.ports.every((port) => port.closed));
+  });
+});
