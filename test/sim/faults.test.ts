@@ -36,6 +36,13 @@ function before(fault: FaultName, draws: readonly number[], apartMs = 1): Struck
   return begin({ ...drawn, safetyMs: END_MS, schedule });
 }
 
+/** The same with replicas of two groups. */
+function beforeGroups(fault: FaultName, draws: readonly number[]): Struck {
+  const drawn = drawScenario({ seed: 4, ...three, service: "btree", groups: 2, merge: "points", faults: [fault] });
+  const schedule = draws.map((draw, index) => ({ atMs: STRIKE_MS + index, fault, draw }));
+  return begin({ ...drawn, safetyMs: END_MS, schedule });
+}
+
 /** A world in which the fault holds all the time. */
 function holding(fault: FaultName, network: Partial<Scenario["network"]>): Struck {
   const drawn = drawScenario({ seed: 4, ...three, faults: [fault] });
@@ -301,6 +308,17 @@ const seen: Record<FaultName, () => SimWorld> = {
     assert.equal(traced(world, TraceCode.sessionExpired), 0);
     calm();
     assert.ok(traced(world, TraceCode.sessionExpired) > 0);
+    return world;
+  },
+  thread: () => {
+    const { world, until, calm } = beforeGroups("thread", [1]);
+    until(1);
+    assert.ok(noted(world, /r\d\.\d stands still for/));
+    assert.ok(
+      world.replicas.every((replica) => replica.running && !replica.paused),
+      "the other threads go on",
+    );
+    calm();
     return world;
   },
 };

@@ -67,7 +67,10 @@ describe("scenarios", () => {
   test("seeds draw subsets of the faults: all occur, and none always", () => {
     const count = new Map(faultNames.map((fault) => [fault, 0]));
     for (let seed = 1; seed <= 300; seed++) {
-      for (const fault of drawScenario({ seed }).faults.keys()) count.set(fault, (count.get(fault) ?? 0) + 1);
+      const { faults } = drawScenario({ seed });
+      assert.equal(faults.has("thread"), false, "replicas with one group have one thread");
+      for (const fault of drawScenario({ seed, groups: 2 }).faults.keys())
+        count.set(fault, (count.get(fault) ?? 0) + 1);
     }
     for (const [fault, seeds] of count) assert.ok(seeds > 30 && seeds < 270, `${fault}: ${seeds} of 300`);
   });

@@ -237,7 +237,9 @@ export class StateSink implements SnapshotSink {
       throw damaged(`session ${session.id} has a reply from position ${position}`);
     }
     const start = input.at + REPLY_ENTRY_BYTES;
-    if (checkReply(input.view, start, start + length) !== length) throw damaged("a reply block is malformed");
+    // An empty one is of a thread that follows: another remembers what was answered.
+    if (length > 0 && checkReply(input.view, start, start + length) !== length)
+      throw damaged("a reply block is malformed");
     const bytes = input.bytes.slice(start, start + length);
     session.replies.push(
       new RememberedReply(session.id, first, count, position, bytes, hashLong(bytes, 0, bytes.length, 7)),

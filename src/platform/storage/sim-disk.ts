@@ -53,6 +53,8 @@ function isSegment(path: string): boolean {
 }
 
 const directory = "/replica";
+/** How the names of parts begin, see `SimDisk.attach`. */
+const PART_PREFIX = "group-";
 
 /** Simulated segments are small, so that runs cross many of them. */
 const simSegmentBytes = 64 * KiB;
@@ -99,7 +101,8 @@ export class SimDisk {
   readonly #entries = new Map<string, SimFile>();
   readonly #durableEntries = new Map<string, SimFile>();
   #changes: DirectoryChange[] = [];
-  #process: SimProcess | null = null;
+  /** Those that are attached now: one, or one for each member of a replica with groups. */
+  readonly #processes = new Map<string, SimProcess>();
   /** Operations begun in an earlier epoch have no effect any more. */
   #epoch = 0;
   #boots = 1;
@@ -110,17 +113,21 @@ export class SimDisk {
     this.prng = kernel.prng.fork(`disk ${options.name ?? ""}`);
   }
 
-  /** Opens the storage in a new process. The one before must be dead; unless `crash` told otherwise, it alone died. */
-  attach(process: SimProcess): ReplicaStorage {
-    assert(this.#process?.alive !== true, "a disk serves one live process at a time");
-    if (this.#process !== null) this.crash("process");
-    this.#process = process;
-    return openStorage(new SimFileSystem(this, process, this.#epoch), {
-      segmentBytes: simSegmentBytes,
-      ...this.#options,
-      directory,
-      scheduler: process,
-    });
+  /**
+   * Opens the storage in a new process. The one before must be dead; unless `crash` told otherwise, it alone died. A `part` is a
+   * directory with a log and an identity of its own, for one of several processes that live and die together and share the
+   * checkpoints; all of them are dead before the first is attached anew.
+   */
+  attach(process: SimProcess, part = ""): ReplicaStorage {
+    assert(part === "" || part.startsWith(PART_PREFIX), `a part is called ${PART_PREFIX} and something, got ${part}`);
+    assert(this.#processes.get(part)?.alive !== true, "a disk serves one live process at a time");
+    if (this.#processes.has(part)) this.crash("process");
+    this.#processes.set(part, process);
+    const fs = new SimFileSystem(this, process, this.#epoch);
+    const init = { segmentBytes: simSegmentBytes, ...this.#options, scheduler: process };
+    if (part === "") return openStorage(fs, { ...init, directory });
+    const checkpointDirectory = `${directory}/checkpoint`;
+    return openStorage(fs, { ...init, directory: `${directory}/${part}`, checkpointDirectory });
   }
 
   /**
@@ -130,7 +137,7 @@ export class SimDisk {
    */
   crash(kind: "power" | "process" = "power"): void {
     this.#epoch++;
-    this.#process = null;
+    this.#processes.clear();
     if (kind === "process") {
       this.refusedForRoom = false;
       for (const file of new Set(this.#entries.values())) file.killWriter(this.prng);
@@ -148,9 +155,9 @@ export class SimDisk {
 
   /** The disk is replaced by an empty one, between two processes. */
   wipe(): void {
-    assert(this.#process?.alive !== true, "a disk is emptied while no process uses it");
+    assert(!this.#inUse, "a disk is emptied while no process uses it");
     this.#epoch++;
-    this.#process = null;
+    this.#processes.clear();
     this.#entries.clear();
     this.#durableEntries.clear();
     this.#changes = [];
@@ -220,15 +227,17 @@ export class SimDisk {
   }
 
   /**
-   * Where a write of a batch goes that should go elsewhere, and there it is at once as durable as it gets; false if there is no
-   * place for it, or it is none of a batch.
+   * Where a write of a batch goes that should go elsewhere in its log, and there it is at once as durable as it gets; false if
+   * there is no place for it, or it is none of a batch.
    */
   misdirect(path: string, offset: number, bytes: Uint8Array): boolean {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     if (!this.faults.misdirectWrite || !isSegment(path) || !beginsBatch(view, 0)) return false;
     const length = paddedLength(bytes.length);
+    const log = path.slice(0, path.lastIndexOf("/") + 1);
     const places = this.#batches().filter(
       (place) =>
+        place.path.startsWith(log) &&
         (place.path !== path || place.offset + length <= offset || offset + length <= place.offset) &&
         this.#entries.get(place.path)?.accepts(place.offset, length) === true,
     );
@@ -240,23 +249,44 @@ export class SimDisk {
     return true;
   }
 
-  /** Everything in one directory is gone, between two processes. */
-  loseDirectory(name: "log" | "checkpoint"): void {
-    assert(this.#process?.alive !== true, "a directory is lost while no process uses the disk");
+  /**
+   * Everything in one directory is gone, between two processes; of logs in several parts, that in one of them, whose name is
+   * returned.
+   */
+  loseDirectory(name: "log" | "checkpoint"): string {
+    assert(!this.#inUse, "a directory is lost while no process uses the disk");
+    const part = this.#onePart((path) => path.includes(`/${name}/`));
+    const lost = `${part ?? directory}/${name}/`;
     for (const entries of [this.#entries, this.#durableEntries]) {
-      for (const path of entries.keys()) if (path.startsWith(`${directory}/${name}/`)) entries.delete(path);
+      for (const path of entries.keys()) if (path.startsWith(lost)) entries.delete(path);
     }
     this.#changes = [];
     // Only of the log is anything read that no sync has covered: other files take their names when they are durable.
     if (name === "log") this.refusedSync = false;
+    return part?.slice(directory.length + 1) ?? "";
   }
 
-  /** Flips a random bit of the identity; false if there is none. */
+  /** Flips a random bit of the identity, or of one of several; false if there is none. */
   damageIdentity(): boolean {
-    const file = this.#entries.get(`${directory}/identity`);
+    const part = this.#onePart((path) => path.endsWith("/identity"));
+    const file = this.#entries.get(`${part ?? directory}/identity`);
     if (file === undefined || file.bytes.length === 0) return false;
     file.flip(this.prng.below(file.bytes.length), this.prng.below(8));
     return true;
+  }
+
+  /** The directory of one of several parts that hold such a file, drawn; null if there are none. */
+  #onePart(holds: (path: string) => boolean): string | null {
+    const found = new Set<string>();
+    for (const { path } of this.files()) {
+      const [, , part = "", ...rest] = path.split("/");
+      if (rest.length > 0 && part.startsWith(PART_PREFIX) && holds(path)) found.add(`${directory}/${part}`);
+    }
+    return found.size === 0 ? null : this.prng.pick([...found]);
+  }
+
+  get #inUse(): boolean {
+    return [...this.#processes.values()].some((process) => process.alive);
   }
 
   /** Flips a random bit of the newest checkpoint; false if there is none. */

@@ -41,3 +41,10 @@ export {
   type Violation,
 } from "./linearizability.js";
 export { checkRegisters, type RegisterFault, type RegisterFaultKind, type RegisterVerdict } from "./register-order.js";
+export {
+  DECIDED_HASH_SEED,
+  StreamsChecker,
+  type StreamsViolation,
+  type ThreadEffect,
+  type ThreadLife,
+} from "./streams.js";

@@ -1,6 +1,6 @@
 import type { Prng } from "../../base/index.js";
 import { KiB } from "../../base/index.js";
-import type { SimReplica, SimWorld } from "../world/index.js";
+import type { SimMachine, SimWorld } from "../world/index.js";
 
 /** Reads of a replica that starts: any of so many of the first ones may be answered wrongly. */
 const MISREADS_AMONG = 12;
@@ -15,9 +15,9 @@ const CALM_OPERATION_MS = { min: 0.01, max: 0.05 };
 export class DiskFaults {
   readonly #world: SimWorld;
   /** Starts a replica that is down, sooner or later. */
-  readonly #startLater: (replica: SimReplica) => void;
+  readonly #startLater: (replica: SimMachine) => void;
 
-  constructor(world: SimWorld, startLater: (replica: SimReplica) => void) {
+  constructor(world: SimWorld, startLater: (replica: SimMachine) => void) {
     this.#world = world;
     this.#startLater = startLater;
   }
@@ -31,7 +31,7 @@ export class DiskFaults {
   }
 
   /** Syncs take long, or everything does. */
-  slow(prng: Prng, replica: SimReplica): boolean {
+  slow(prng: Prng, replica: SimMachine): boolean {
     const { disk } = replica;
     disk.syncLatencyMs = { min: 1, max: prng.pick([5, 50, 400]) };
     if (prng.chance(0.3)) disk.operationLatencyMs = { min: 0.1, max: prng.pick([2, 20, 100]) };
@@ -40,13 +40,13 @@ export class DiskFaults {
   }
 
   /** A sync or write fails; the replica stops, which the world counts. */
-  fail(prng: Prng, replica: SimReplica): boolean {
+  fail(prng: Prng, replica: SimMachine): boolean {
     if (replica.running) this.#world.failDisk(replica, prng);
     return false;
   }
 
   /** A bit of the log or of the newest checkpoint of a replica that was stopped flips; counted by the world. */
-  damage(prng: Prng, replica: SimReplica): boolean {
+  damage(prng: Prng, replica: SimMachine): boolean {
     if (!this.#mayStop(replica) || !this.#world.mayForget(replica)) return false;
     this.#world.stop(replica, () => {
       if (this.#world.mayForget(replica)) {
@@ -59,14 +59,14 @@ export class DiskFaults {
   }
 
   /** Old records of a running replica rot; some time later its process ends, so that it finds out. */
-  rot(prng: Prng, replica: SimReplica): boolean {
+  rot(prng: Prng, replica: SimMachine): boolean {
     if (!replica.running || !this.#world.mayForget(replica)) return false;
     if (!this.#world.rotLog(replica, 1 + prng.below(3))) return false;
     this.#endLater(prng, replica);
     return true;
   }
 
-  misdirect(prng: Prng, replica: SimReplica): boolean {
+  misdirect(prng: Prng, replica: SimMachine): boolean {
     if (!replica.running || !this.#world.mayForget(replica)) return false;
     const before = replica.disk.misdirected;
     this.#world.misdirectWrite(replica);
@@ -77,7 +77,7 @@ export class DiskFaults {
   }
 
   /** A process ends, and one of the first reads of the next one is answered wrongly. */
-  misread(prng: Prng, replica: SimReplica): boolean {
+  misread(prng: Prng, replica: SimMachine): boolean {
     const world = this.#world;
     if (!replica.running || world.forgetsBy("process")) return false;
     world.crash(replica, world.forgetsBy("power") ? "process" : world.crashKind());
@@ -92,7 +92,7 @@ export class DiskFaults {
   }
 
   /** A disk has little or no room left, and some time later there is room again; the world counts a replica that stops. */
-  fill(prng: Prng, replica: SimReplica): boolean {
+  fill(prng: Prng, replica: SimMachine): boolean {
     if (replica.disk.faults.capacityBytes !== Infinity || this.#world.forgetsBy("process")) return false;
     this.#world.fillDisk(replica, prng.pick([0, 700, 5 * KiB, 40 * KiB]));
     this.#world.kernel.after(prng.between(300, 4000), () => {
@@ -101,7 +101,7 @@ export class DiskFaults {
     return false;
   }
 
-  loseLog(replica: SimReplica): boolean {
+  loseLog(replica: SimMachine): boolean {
     const world = this.#world;
     if (!world.mayForget(replica)) return false;
     world.crash(replica, "process");
@@ -110,7 +110,7 @@ export class DiskFaults {
     return true;
   }
 
-  damageIdentity(replica: SimReplica): boolean {
+  damageIdentity(replica: SimMachine): boolean {
     const world = this.#world;
     if (!world.mayForget(replica)) return false;
     world.crash(replica, "process");
@@ -119,12 +119,12 @@ export class DiskFaults {
     return damaged;
   }
 
-  #mayStop(replica: SimReplica): boolean {
+  #mayStop(replica: SimMachine): boolean {
     return replica.running && !replica.paused && !replica.stopping;
   }
 
   /** Ends the process that runs now, if it still does then; `then` is called at that time in any case. */
-  #endLater(prng: Prng, replica: SimReplica, then: () => void = () => {}): void {
+  #endLater(prng: Prng, replica: SimMachine, then: () => void = () => {}): void {
     const world = this.#world;
     const { life } = replica;
     world.kernel.after(prng.between(5, 1500), () => {
@@ -136,7 +136,7 @@ export class DiskFaults {
   }
 }
 
-function speedUp({ disk }: SimReplica): void {
+function speedUp({ disk }: SimMachine): void {
   disk.syncLatencyMs = CALM_SYNC_MS;
   disk.operationLatencyMs = CALM_OPERATION_MS;
 }

@@ -1,13 +1,13 @@
 import type { Prng } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
-import { SIM_LINK_DEFAULTS } from "../../platform/index.js";
-import type { SimReplica, SimWorld } from "../world/index.js";
+import { SIM_LINK_DEFAULTS, type SimNetwork } from "../../platform/index.js";
+import type { SimMachine, SimWorld } from "../world/index.js";
 
 /** One direction between two hosts. */
 type Direction = readonly [from: string, to: string];
 type Blockage = "cut" | "clog";
 
-const hostOf = (replica: SimReplica | { readonly id: ReplicaId }): string => `r${replica.id}`;
+const hostOf = (replica: SimMachine | { readonly id: ReplicaId }): string => `r${replica.id}`;
 
 /**
  * What strikes links: cuts and clogs of all shapes, and resets. Two strikes may block the same direction, which is free again
@@ -26,21 +26,24 @@ export class LinkFaults {
 
   /** Frees all links, which from now on are what real ones are in calm: streams that keep their order. */
   heal(): void {
-    const { network } = this.#world;
     this.#epoch++;
     this.#blocked.clear();
-    network.heal();
-    network.setAll(SIM_LINK_DEFAULTS);
+    for (const network of this.#world.networks) {
+      network.heal();
+      network.setAll(SIM_LINK_DEFAULTS);
+    }
   }
 
   /** Breaks the connections between a replica and another, or a client. */
   reset(prng: Prng): boolean {
-    const { network, replicas } = this.#world;
+    const { replicas } = this.#world;
     const a = prng.pick(replicas);
     const others = [...replicas.filter((other) => other !== a).map(hostOf), ...this.#clientHosts()];
-    const before = network.counts.resets;
-    network.reset(hostOf(a), prng.pick(others));
-    return network.counts.resets > before;
+    const resets = (): number => this.#world.networks.reduce((sum, { counts }) => sum + counts.resets, 0);
+    const before = resets();
+    const other = prng.pick(others);
+    for (const network of this.#struck(prng)) network.reset(hostOf(a), other);
+    return resets() > before;
   }
 
   /** Two groups of replicas don't reach each other; clients may be on one side only. */
@@ -53,7 +56,7 @@ export class LinkFaults {
   }
 
   /** One of two groups of replicas does not hear the other, or one replica does not hear one other. */
-  oneWay(prng: Prng, victim: SimReplica): boolean {
+  oneWay(prng: Prng, victim: SimMachine): boolean {
     if (!prng.chance(0.3))
       return this.#block(
         "cut",
@@ -67,7 +70,7 @@ export class LinkFaults {
   }
 
   /** Two replicas don't reach each other. Only where there is a third that reaches both. */
-  partial(prng: Prng, victim: SimReplica): boolean {
+  partial(prng: Prng, victim: SimMachine): boolean {
     const other = this.#otherThan(victim, prng);
     if (other === null || this.#world.replicas.length < 3) return false;
     return this.#block("cut", bothWays(hostOf(victim), hostOf(other)), prng);
@@ -75,7 +78,8 @@ export class LinkFaults {
 
   /** The leader is cut off from the other replicas, in both directions or one. */
   isolate(prng: Prng): boolean {
-    const leader = this.#world.leader();
+    const streams = this.#world.networks.length;
+    const leader = this.#world.leader(streams === 1 ? 0 : prng.below(streams));
     if (leader === null) return false;
     const direction = prng.below(3);
     const cuts: Direction[] = [];
@@ -88,7 +92,7 @@ export class LinkFaults {
   }
 
   /** One direction between two replicas, or all that a replica sends or gets, or what a client and a replica exchange. */
-  clog(prng: Prng, victim: SimReplica): boolean {
+  clog(prng: Prng, victim: SimMachine): boolean {
     const { replicas } = this.#world;
     const host = hostOf(victim);
     const others = replicas.filter((other) => other !== victim).map(hostOf);
@@ -125,33 +129,44 @@ export class LinkFaults {
     return found;
   }
 
+  /** All links between hosts, or those of one member of each replica, which are connections of their own. */
+  #struck(prng: Prng): readonly SimNetwork[] {
+    const { networks } = this.#world;
+    return networks.length === 1 || prng.chance(0.5) ? networks : [prng.pick(networks)];
+  }
+
   #block(kind: Blockage, directions: readonly Direction[], prng: Prng): boolean {
     if (directions.length === 0) return false;
-    const { network, kernel } = this.#world;
-    for (const [from, to] of directions) {
-      const name = `${kind} ${from}>${to}`;
-      this.#blocked.set(name, (this.#blocked.get(name) ?? 0) + 1);
-      if (kind === "cut") network.cut(from, to);
-      else network.clog(from, to);
+    const { networks, kernel } = this.#world;
+    const struck = this.#struck(prng);
+    for (const network of struck) {
+      for (const [from, to] of directions) {
+        const name = `${networks.indexOf(network)} ${kind} ${from}>${to}`;
+        this.#blocked.set(name, (this.#blocked.get(name) ?? 0) + 1);
+        if (kind === "cut") network.cut(from, to);
+        else network.clog(from, to);
+      }
     }
-    this.#world.note("nemesis", `${kind} ${directions.map((direction) => direction.join(">")).join(" ")}`);
+    const links = struck.length === networks.length ? "" : `of member ${networks.indexOf(struck[0] as SimNetwork)} `;
+    this.#world.note("nemesis", `${kind} ${links}${directions.map((direction) => direction.join(">")).join(" ")}`);
     const epoch = this.#epoch;
     kernel.after(prng.between(50, 3000), () => {
-      if (epoch === this.#epoch) for (const direction of directions) this.#free(kind, direction);
+      if (epoch !== this.#epoch) return;
+      for (const network of struck) for (const direction of directions) this.#free(network, kind, direction);
     });
     return true;
   }
 
-  #free(kind: Blockage, [from, to]: Direction): void {
-    const name = `${kind} ${from}>${to}`;
+  #free(network: SimNetwork, kind: Blockage, [from, to]: Direction): void {
+    const name = `${this.#world.networks.indexOf(network)} ${kind} ${from}>${to}`;
     const left = (this.#blocked.get(name) ?? 1) - 1;
     if (left > 0) return void this.#blocked.set(name, left);
     this.#blocked.delete(name);
-    if (kind === "cut") this.#world.network.healLink(from, to);
-    else this.#world.network.unclog(from, to);
+    if (kind === "cut") network.healLink(from, to);
+    else network.unclog(from, to);
   }
 
-  #otherThan(victim: SimReplica, prng: Prng): SimReplica | null {
+  #otherThan(victim: SimMachine, prng: Prng): SimMachine | null {
     const others = this.#world.replicas.filter((replica) => replica !== victim);
     return others.length === 0 ? null : prng.pick(others);
   }

@@ -1,7 +1,7 @@
 import { Prng } from "../../base/index.js";
 import { majority } from "../../model/index.js";
 import type { FaultName, Strike } from "../scenario/index.js";
-import { crashPointOf, occasionOf, type SimReplica, type SimWorld } from "../world/index.js";
+import { crashPointOf, occasionOf, type SimMachine, type SimWorld } from "../world/index.js";
 import { DiskFaults } from "./disk-faults.js";
 import { LinkFaults } from "./link-faults.js";
 
@@ -58,6 +58,7 @@ export class Nemesis {
     for (const replica of replicas) {
       replica.disarmCrashPoint();
       replica.resume();
+      this.#world.networks.forEach((_, thread) => replica.resumeThread(thread));
     }
     for (const client of clients) client.resume();
     if (scenario.faults.has("clock")) this.#jumpClocks();
@@ -140,9 +141,12 @@ export class Nemesis {
       case "stop":
         return this.#stop(replica);
       case "transfer": {
-        const leader = world.leader();
-        return leader !== null && world.operator.transferLeadership(leader.id);
+        const stream = this.#stream();
+        const leader = world.leader(stream);
+        return leader !== null && world.operators[stream]?.transferLeadership(leader.id) === true;
       }
+      case "thread":
+        return this.#pauseThread(replica);
       case "clock":
         return this.#jumpClocks();
       case "drift":
@@ -161,17 +165,23 @@ export class Nemesis {
     }
   }
 
-  /** Any replica, the leader more often than the others: most of what can go wrong goes wrong around it. */
-  #victim(): SimReplica {
-    const leader = this.#prng.chance(0.4) ? this.#world.leader() : null;
+  /** The stream that a strike is about; of one there is nothing to draw. */
+  #stream(): number {
+    const streams = this.#world.networks.length;
+    return streams === 1 ? 0 : this.#prng.below(streams);
+  }
+
+  /** Any replica, a leader more often than the others: most of what can go wrong goes wrong around it. */
+  #victim(): SimMachine {
+    const leader = this.#prng.chance(0.4) ? this.#world.leader(this.#stream()) : null;
     return leader ?? this.#prng.pick(this.#world.replicas);
   }
 
-  #mayGoDown(replica: SimReplica): boolean {
+  #mayGoDown(replica: SimMachine): boolean {
     return !this.#world.forgetsBy("process") || this.#world.mayForget(replica);
   }
 
-  #crash(replica: SimReplica): boolean {
+  #crash(replica: SimMachine): boolean {
     if (!replica.running || !this.#mayGoDown(replica)) return false;
     const power = this.#prng.chance(0.6) && (!this.#world.forgetsBy("power") || this.#world.mayForget(replica));
     this.#world.crash(replica, power ? "power" : "process");
@@ -179,7 +189,7 @@ export class Nemesis {
     return true;
   }
 
-  #pause(replica: SimReplica): boolean {
+  #pause(replica: SimMachine): boolean {
     if (!replica.running || replica.paused) return false;
     const drawnMs = this.#prng.pick(PAUSES_MS) * this.#prng.between(1, 3);
     // A cluster without a majority does nothing: that is tried too, but not for most of a run.
@@ -189,6 +199,19 @@ export class Nemesis {
     this.#world.note(`r${replica.id}`, `stands still for ${Math.round(lengthMs)} ms`);
     replica.pause();
     this.#world.kernel.after(lengthMs, () => replica.resume());
+    return true;
+  }
+
+  /** One thread stands still and its replica goes on without it, as far as it gets. */
+  #pauseThread(replica: SimMachine): boolean {
+    const thread = this.#prng.below(this.#world.networks.length);
+    const lengthMs = this.#prng.pick(PAUSES_MS) * this.#prng.between(1, 3);
+    if (!replica.running || !replica.pauseThread(thread)) return false;
+    const { life } = replica;
+    this.#world.note(`r${replica.id}.${thread}`, `stands still for ${Math.round(lengthMs)} ms`);
+    this.#world.kernel.after(lengthMs, () => {
+      if (replica.life === life) replica.resumeThread(thread);
+    });
     return true;
   }
 
@@ -205,7 +228,7 @@ export class Nemesis {
     return true;
   }
 
-  #amnesia(replica: SimReplica): boolean {
+  #amnesia(replica: SimMachine): boolean {
     if (!this.#world.mayForget(replica)) return false;
     this.#world.crash(replica, "process");
     this.#world.wipe(replica);
@@ -214,7 +237,7 @@ export class Nemesis {
   }
 
   /** Counted by the world when it dies there. What a start comes by needs a start, and what a lost log does a lost log. */
-  #armCrashPoint(replica: SimReplica, draw: number): boolean {
+  #armCrashPoint(replica: SimMachine, draw: number): boolean {
     const world = this.#world;
     if (!replica.running || !this.#mayGoDown(replica)) return false;
     const armed = crashPointOf(draw);
@@ -228,18 +251,18 @@ export class Nemesis {
     return false;
   }
 
-  #stop(replica: SimReplica): boolean {
+  #stop(replica: SimMachine): boolean {
     if (!replica.running || replica.paused || replica.stopping || !this.#mayGoDown(replica)) return false;
     this.#world.stop(replica, () => this.#startLater(replica));
     return true;
   }
 
-  #startLater(replica: SimReplica): void {
+  #startLater(replica: SimMachine): void {
     const pause = this.#prng.chance(0.5) ? this.#prng.between(0, 100) : this.#prng.between(100, 3000);
     this.#world.kernel.after(this.#active ? pause : 1, () => this.#startNow(replica));
   }
 
-  #startNow(replica: SimReplica): void {
+  #startNow(replica: SimMachine): void {
     if (replica.running) return;
     this.#world.note(`r${replica.id}`, "starts");
     replica.start();

@@ -1,5 +1,5 @@
 import { AssertionError } from "../../base/index.js";
-import { TraceCode } from "../../model/index.js";
+import { type Instance, TraceCode } from "../../model/index.js";
 import { checkHistory } from "../check/index.js";
 import { Nemesis } from "../faults/index.js";
 import { drawScenario, type FaultName, type Scenario, type SimArguments, type Strike } from "../scenario/index.js";
@@ -159,11 +159,12 @@ function live(world: SimWorld, nemesis: Nemesis, healing: Healing): void {
     () => describe(clients.filter((client) => !client.idle)),
   );
   readEverything(calm);
+  const decided = world.decided();
   within(
     calm,
     scenario.livenessMs,
     "replicas-catch-up",
-    () => caughtUp(world),
+    () => (scenario.groups === undefined ? caughtUp(world) : cameThrough(world, decided)),
     () => "they stand apart",
   );
   healing.healedMs = kernel.now - calm.sinceMs;
@@ -212,6 +213,19 @@ function readEverything(calm: Calm): void {
     "clients-finish",
     () => answered,
     () => reader.waitsFor,
+  );
+}
+
+/**
+ * With several groups coordinators may order marks for ever. Every member of every replica has come through what was decided
+ * when the clients had finished.
+ */
+function cameThrough(world: SimWorld, decided: readonly Instance[]): boolean {
+  return world.replicas.every((replica) =>
+    replica.members.every((member, index) => {
+      const status = member?.status();
+      return status !== undefined && status.role !== "recovering" && status.executed >= (decided[index] as number);
+    }),
   );
 }
 

@@ -36,6 +36,7 @@ import { ConfigError } from "../../model/index.js";
  * | lose-log | a replica comes back without its log directory |
  * | damage-identity | a bit of the identity of a replica that is down flips |
  * | expire | a client stands still with its commands under way for longer than its session lives |
+ * | thread | with several groups, one thread of a replica stands still for 0.1 to 30 s while the others go on |
  */
 export const faultNames = [
   "loss",
@@ -69,6 +70,7 @@ export const faultNames = [
   "full-disk",
   "lose-log",
   "damage-identity",
+  "thread",
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 

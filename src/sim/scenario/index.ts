@@ -2,6 +2,7 @@
 export { type FaultName, faultNames, parseFaults } from "./fault-name.js";
 export {
   drawScenario,
+  type GroupsScenario,
   type OrderingKnobs,
   type Scenario,
   type SimArguments,

@@ -1,8 +1,7 @@
-import { ConfigError } from "../../model/index.js";
+import { ConfigError, GROUPS_CONFIGURED_MAX } from "../../model/index.js";
 import { SIM_LINK_DEFAULTS } from "../../platform/index.js";
-import { checkCombination } from "../../runtime/index.js";
 import { type FaultName, faultNames } from "./fault-name.js";
-import { drawScenario, type Scenario } from "./scenario.js";
+import { checkScenario, drawGroups, drawScenario, type GroupsScenario, type Scenario } from "./scenario.js";
 import type { Strike } from "./strike.js";
 
 /**
@@ -44,23 +43,28 @@ const fieldsMax: ReadonlyMap<string, number> = new Map([
   ["workload.valueBytesMax", 1_000_000],
   ["workload.lastCommands", 1000],
   ["workload.connections", 64],
+  ["groups.count", GROUPS_CONFIGURED_MAX],
+  ["groups.bellMsMax", 10_000],
+  ["groups.workCommands", 65_536],
 ]);
-const parts = ["network", "options", "knobs", "limits", "workload"] as const;
+const parts = ["network", "options", "knobs", "limits", "workload", "groups"] as const;
 type Value = string | number;
 
 /** The fields there are, each with a value of its type. */
 function template(): Map<string, Value> {
   const scenario = drawScenario({ seed: 0 });
-  return fieldsOf({ ...scenario, network: SIM_LINK_DEFAULTS });
+  return fieldsOf({ ...scenario, groups: drawGroups({ seed: 0, groups: 2 }), network: SIM_LINK_DEFAULTS });
 }
 
-function fieldsOf(scenario: Scenario): Map<string, Value> {
+function fieldsOf(
+  scenario: Omit<Scenario, "groups"> & { readonly groups?: GroupsScenario | null },
+): Map<string, Value> {
   const fields = new Map<string, Value>();
   for (const [name, value] of Object.entries(scenario)) {
     if (typeof value === "string" || typeof value === "number") fields.set(name, value);
   }
   for (const part of parts) {
-    for (const [name, value] of Object.entries(scenario[part])) fields.set(`${part}.${name}`, value as Value);
+    for (const [name, value] of Object.entries(scenario[part] ?? {})) fields.set(`${part}.${name}`, value as Value);
   }
   return fields;
 }
@@ -121,15 +125,17 @@ export function readScenario(text: string): ScenarioText {
       fields.set(name, read);
     }
   });
+  const single = ![...fields.keys()].some((name) => name.startsWith("groups."));
   for (const name of known.keys()) {
     // What a link or a replica is not told it has by default.
+    if (single && name.startsWith("groups.")) continue;
     if (name.startsWith("network.") || name.startsWith("options.") || fields.has(name)) continue;
     throw new ConfigError(`the scenario does not say ${name}`);
   }
   if (expected === undefined) throw new ConfigError("the scenario does not say what to expect");
   const scenario = { ...whole(fields), faults, schedule } as unknown as Scenario;
   if (scenario.replicas < 1) throw new ConfigError("a scenario has at least 1 replica");
-  checkCombination({ ...scenario, reads: "quorum", groups: 1 });
+  checkScenario(scenario);
   return { scenario, bug, expected, remarks };
 }
 
@@ -148,5 +154,6 @@ function whole(fields: ReadonlyMap<string, Value>): Record<string, unknown> {
     if (field === undefined) scenario[name] = value;
     else (sections.get(part) as Record<string, Value>)[field] = value;
   }
+  if (Object.keys(sections.get("groups") ?? {}).length === 0) sections.delete("groups");
   return { ...scenario, ...Object.fromEntries(sections) };
 }

@@ -1,7 +1,7 @@
 import { KiB, Prng } from "../../base/index.js";
-import type { Durability } from "../../model/index.js";
+import { ConfigError, type Durability } from "../../model/index.js";
 import type { SimLinkSettings } from "../../platform/index.js";
-import { checkCombination, type ReplicaOptions } from "../../runtime/index.js";
+import { checkCombination, type ReplicaOptions, sharedServiceOf } from "../../runtime/index.js";
 import { type FaultName, faultNames } from "./fault-name.js";
 import type { Strike } from "./strike.js";
 
@@ -17,6 +17,21 @@ export interface SimArguments {
   readonly faults?: readonly FaultName[] | undefined;
   /** Redis connections of a gateway; only to the service `kv`. */
   readonly connections?: number | undefined;
+  /** Groups beside g_all, 2 to 16; absent or 1: one stream. Seeds draw none by themselves. */
+  readonly groups?: number | undefined;
+  readonly merge?: GroupsScenario["merge"] | undefined;
+  readonly barrier?: GroupsScenario["barrier"] | undefined;
+}
+
+/** What a world with several groups has besides. */
+export interface GroupsScenario {
+  readonly count: number;
+  readonly merge: "points" | "skips";
+  readonly barrier: "run" | "command";
+  /** A member that is rung for wakes after up to so many ms. */
+  readonly bellMsMax: number;
+  /** Commands that a thread executes before others have a turn. */
+  readonly workCommands: number;
 }
 
 /** Knobs of an ordering beyond those that replicas are configured with; small here, so that their bounds are met. */
@@ -72,6 +87,8 @@ export interface Scenario {
   readonly limits: { readonly sessionIdleMs: number; readonly sessionRepliesMax: number };
   readonly segmentBytes: number;
   readonly workload: WorkloadScenario;
+  /** Absent with one group. */
+  readonly groups?: GroupsScenario;
 }
 
 /** Faults whose place is the network's settings rather than a point in time. */
@@ -108,18 +125,21 @@ export function drawScenario(wanted: SimArguments): Scenario {
     faults: drawFaults(prng.fork("faults")),
   };
   const replicas = wanted.replicas ?? drawn.replicas;
-  const durability = wanted.durability ?? drawn.durability;
+  const several = (wanted.groups ?? 1) > 1;
+  // What is kept in memory alone is gone when a replica's members start anew, as they do behind a state transfer.
+  const durability = wanted.durability ?? (several && drawn.durability === "memory" ? "os" : drawn.durability);
   const rates = drawn.faults.rates;
   const enabled = wanted.faults ?? drawn.faults.enabled;
+  const groups = drawGroups(wanted);
   const faults = new Map(
-    enabled.filter((fault) => isPossible(fault, durability)).map((fault) => [fault, rates.get(fault) ?? 0]),
+    enabled.filter((fault) => isPossible(fault, durability, groups)).map((fault) => [fault, rates.get(fault) ?? 0]),
   );
   const options = drawOptions(prng.fork("options"));
   const scenario: Scenario = {
     seed: wanted.seed,
     ordering: wanted.ordering ?? "multi-paxos",
-    execution: wanted.execution ?? drawn.execution,
-    service: wanted.service ?? drawn.service,
+    execution: wanted.execution ?? (several ? "psmr" : drawn.execution),
+    service: wanted.service ?? (several ? "btree" : drawn.service),
     durability,
     replicas,
     safetyMs: Math.floor(prng.between(3000, 9000) + drawLonger(wanted.seed, faults)),
@@ -134,10 +154,35 @@ export function drawScenario(wanted: SimArguments): Scenario {
       sessionRepliesMax: prng.pick([4, 64, 1024]),
     },
     segmentBytes: prng.pick([4, 8, 16, 16, 64]) * KiB,
-    workload: drawWorkload(prng.fork("workload"), wanted.connections),
+    workload: drawWorkload(prng.fork("workload"), several ? 0 : wanted.connections),
+    ...(groups === null ? {} : { groups }),
   };
-  checkCombination({ ...scenario, reads: "quorum", groups: 1 });
+  checkScenario(scenario);
   return scenario;
+}
+
+/** Throws `ConfigError` for siblings that are not there or do not go together. */
+export function checkScenario(scenario: Scenario): void {
+  const { groups } = scenario;
+  if (groups === undefined) return checkCombination({ ...scenario, reads: "quorum", groups: 1 });
+  checkCombination({ ...scenario, reads: "ordered", groups: groups.count });
+  sharedServiceOf(scenario.service);
+}
+
+/** Of a generator of its own, so that a world with one group draws what it always drew; null for one group. */
+export function drawGroups({ seed, groups = 1, merge, barrier }: SimArguments): GroupsScenario | null {
+  if (groups === 1) {
+    if (merge !== undefined || barrier !== undefined) throw new ConfigError("merge and barrier go with several groups");
+    return null;
+  }
+  const prng = new Prng(`groups ${seed}`);
+  const drawn = {
+    merge: prng.pick<GroupsScenario["merge"]>(["points", "points", "skips"]),
+    barrier: prng.pick<GroupsScenario["barrier"]>(["run", "run", "command"]),
+    bellMsMax: prng.pick([0.05, 0.05, 1, 20]),
+    workCommands: prng.pick([1, 4, 64]),
+  };
+  return { ...drawn, count: groups, merge: merge ?? drawn.merge, barrier: barrier ?? drawn.barrier };
 }
 
 /** Pauses of up to 30 s need a phase that goes on behind them; in most worlds they are cut short by its end. */
@@ -165,7 +210,8 @@ function drawFaults(prng: Prng): { enabled: FaultName[]; rates: Map<FaultName, n
 }
 
 /** Faults that forget are bounded by who may forget (`ReplicaBudget`); these have no meaning, or would lose what was promised. */
-function isPossible(fault: FaultName, durability: Durability): boolean {
+function isPossible(fault: FaultName, durability: Durability, groups: GroupsScenario | null): boolean {
+  if (fault === "thread" && groups === null) return false;
   if (durability === "memory" && (fault === "crash-all" || ofDisks.has(fault))) return false;
   if (durability === "os" && ["crash-all", "disk-error"].includes(fault)) return false;
   return true;

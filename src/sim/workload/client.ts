@@ -9,7 +9,7 @@ import {
   type Span,
 } from "../../model/index.js";
 import type { FramePort, SimKernel, SimProcess } from "../../platform/index.js";
-import type { BlockClient, createBlockClient } from "../../runtime/index.js";
+import type { BlockClient, BlockClientInit } from "../../runtime/index.js";
 import type { Departure, HistoryRecorder, WitnessChecker } from "../check/index.js";
 import type { Scenario } from "../scenario/index.js";
 import type { CommandSource, SimCommand } from "./command.js";
@@ -30,10 +30,10 @@ export interface SimClientInit {
   readonly onAcknowledged: (session: SessionId, sequence: number) => void;
   readonly witness: WitnessChecker | null;
   /** Each life of the client has a process and a port of its own. */
-  readonly open: (name: string) => { process: SimProcess; port: FramePort };
+  readonly open: (name: string) => { process: SimProcess; ports: readonly FramePort[] };
   readonly kill: (process: SimProcess) => void;
-  /** `createBlockClient`, or what a planted bug makes of it. */
-  readonly connect: typeof createBlockClient;
+  /** `createBlockClient`, or what a planted bug makes of it; with several groups that of their streams, which have a port each. */
+  readonly connect: (init: Omit<BlockClientInit, "port">, ports: readonly FramePort[]) => BlockClient;
 }
 
 /** One block of a lane that waits for its replies: one operation of the history a command. */
@@ -74,12 +74,11 @@ export class SimClient implements LoadClient {
 
   #connect(): [SimProcess, BlockClient] {
     const { name, prng, scenario, replicas } = this.#init;
-    const { process, port } = this.#init.open(`${name}/${++this.#lives}`);
+    const { process, ports } = this.#init.open(`${name}/${++this.#lives}`);
     const nonce = new Uint8Array(16);
     for (let i = 0; i < 16; i++) nonce[i] = prng.below(256);
-    const client = this.#init.connect({
+    const init: Omit<BlockClientInit, "port"> = {
       scheduler: process,
-      port,
       replicas,
       nonce,
       deadlineMs: scenario.workload.deadlineMs,
@@ -91,8 +90,8 @@ export class SimClient implements LoadClient {
       events: { info: () => {}, warn: () => {}, error: () => {} },
       // A session is replaced well before the cluster would expire it.
       config: { sessionIdleMs: Math.max(1600, scenario.limits.sessionIdleMs * 0.4) },
-    });
-    return [process, client];
+    };
+    return [process, this.#init.connect(init, ports)];
   }
 
   /** Dies with its commands under way; another life begins after a moment. */

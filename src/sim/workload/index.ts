@@ -7,3 +7,4 @@ export { RespClients, type RespClientsInit } from "./resp-clients.js";
 export { DeterminismFinding, ServiceCommands, shownCall } from "./service-commands.js";
 export { UnrecordedCommands } from "./unrecorded.js";
 export { WideKvCommands } from "./wide-kv-commands.js";
+export { connectStreams } from "./streams-client.js";

@@ -1,6 +1,7 @@
-import type { ReplicaId } from "../../model/index.js";
-import type { ReplicaPlatform } from "../../platform/index.js";
-import type { createBlockClient, ReplicaSiblings } from "../../runtime/index.js";
+import type { ReplicaId, SharedServiceModule } from "../../model/index.js";
+import type { ReplicaPlatform, SimProcess } from "../../platform/index.js";
+import type { createBlockClient, MemberParts, MemberSiblings, ReplicaSiblings } from "../../runtime/index.js";
+import type { connectStreams } from "../workload/index.js";
 
 /** Puts something else in the place of a replica's parts: how a bug is planted without a trace of it in the product. */
 export interface Disguise {
@@ -9,4 +10,24 @@ export interface Disguise {
   /** The sessions of clients, and those of gateways. */
   client?: typeof createBlockClient;
   gateway?: typeof createBlockClient;
+  /** The members of replicas with several groups. */
+  members?: MemberDisguise;
+}
+
+/** A member as those who put something else in the place of its parts see it. */
+export interface MemberPlace {
+  readonly replica: ReplicaId;
+  readonly member: number;
+  readonly process: SimProcess;
+  readonly parts: MemberParts;
+}
+
+/** What is put in the place of parts of a member. */
+export interface MemberDisguise {
+  siblings?(real: Partial<MemberSiblings>, place: MemberPlace): Partial<MemberSiblings>;
+  platform?(real: ReplicaPlatform, replica: ReplicaId, member: number): ReplicaPlatform;
+  /** The service of all members of a replica, or of the clients (replica 0), whose mapping alone counts. */
+  service?(real: SharedServiceModule, replica: ReplicaId): SharedServiceModule;
+  /** The sessions of clients. */
+  client?: typeof connectStreams;
 }

@@ -22,6 +22,7 @@ import {
 import { createReplica, type Replica, type ReplicaOptions, type ReplicaSiblings } from "../../runtime/index.js";
 import type { WitnessChecker } from "../check/index.js";
 import { type ArmedPoint, type CrashCoverage, CrashPoints, occasionOf } from "./crash-point.js";
+import type { SimMachine } from "./machine.js";
 import { ObservedExecution } from "./observed-execution.js";
 import type { VoteWitness } from "./vote-witness.js";
 
@@ -64,7 +65,7 @@ interface Life {
 }
 
 /** A machine of the simulated world with its disk, and the replica that lives on it, one process after the other. */
-export class SimReplica {
+export class SimReplica implements SimMachine {
   readonly id: ReplicaId;
   readonly disk: SimDisk;
   readonly #init: SimReplicaInit;
@@ -106,6 +107,16 @@ export class SimReplica {
   get replica(): Replica | null {
     return this.#life?.replica ?? null;
   }
+
+  get members(): readonly (Replica | null)[] {
+    return [this.replica];
+  }
+
+  pauseThread(): boolean {
+    return false;
+  }
+
+  resumeThread(): void {}
 
   get execution(): ExecutionModel | null {
     return this.#life?.execution() ?? null;

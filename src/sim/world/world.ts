@@ -5,13 +5,21 @@ import {
   type Digest,
   type Instance,
   majority,
+  membersOf,
   type ProtocolModule,
   type ReplicaId,
   StorageError,
   TraceCode,
 } from "../../model/index.js";
-import { SimKernel, SimNetwork, type SimProcess } from "../../platform/index.js";
-import { createBlockClient, type ReplicaSiblings, siblingsOf } from "../../runtime/index.js";
+import { type FramePort, SimKernel, SimNetwork, type SimNetworkCounts, type SimProcess } from "../../platform/index.js";
+import {
+  type BlockClient,
+  type BlockClientInit,
+  createBlockClient,
+  type ReplicaSiblings,
+  sharedServiceOf,
+  siblingsOf,
+} from "../../runtime/index.js";
 import {
   ClusterChecker,
   createReference,
@@ -19,13 +27,26 @@ import {
   hasReference,
   HistoryRecorder,
   QueueBounds,
+  StreamsChecker,
+  type ThreadEffect,
+  type ThreadLife,
   WitnessChecker,
 } from "../check/index.js";
-import type { FaultName, Scenario } from "../scenario/index.js";
-import { commandSource, type CommandSource, type LoadClient, RespClients, SimClient } from "../workload/index.js";
+import type { FaultName, GroupsScenario, Scenario } from "../scenario/index.js";
+import {
+  commandSource,
+  type CommandSource,
+  connectStreams,
+  type LoadClient,
+  RespClients,
+  SimClient,
+} from "../workload/index.js";
 import { CrashCoverage, ProcessKilled } from "./crash-point.js";
 import type { Disguise } from "./disguise.js";
+import type { SimMachine } from "./machine.js";
+import type { ThreadWitness } from "./observed-thread.js";
 import { Operator } from "./operator.js";
+import { memberOf, SimMembers } from "./sim-members.js";
 import { SimReplica } from "./sim-replica.js";
 import { WorldViolation } from "./violation.js";
 import { VoteWitness } from "./vote-witness.js";
@@ -44,19 +65,26 @@ const CLUSTER_ID = "53594e4f44303031";
 export class SimWorld {
   readonly scenario: Scenario;
   readonly kernel: SimKernel;
-  readonly network: SimNetwork;
-  readonly replicas: readonly SimReplica[];
+  /** One, or one for each member of replicas with several groups: those of one host may be struck together or alone. */
+  readonly networks: readonly SimNetwork[];
+  readonly replicas: readonly SimMachine[];
   readonly clients: LoadClient[] = [];
   readonly history = new HistoryRecorder();
   readonly source: CommandSource;
-  readonly operator: Operator;
+  /** One for each network. */
+  readonly operators: readonly Operator[];
   readonly config: ClusterConfig;
   readonly #disguise: Disguise;
-  readonly #votes: VoteWitness | null;
+  /** By member. */
+  readonly #votes: readonly VoteWitness[];
   readonly #checker: ClusterChecker;
+  /** In place of the one checker, for several groups. */
+  readonly streams: StreamsChecker | null;
   readonly queues = new QueueBounds();
   /** Where processes came by and died. */
   readonly coverage = new CrashCoverage();
+  /** Replicas with several groups that began anew with a state of a peer. */
+  restarts = 0;
   /** Starts from a log that lacked values, and went on without having forgotten who it was. */
   repairs = 0;
   #sampleAtMs = 0;
@@ -72,12 +100,12 @@ export class SimWorld {
   readonly #filled = new Set<ReplicaId>();
   /** Replicas that have lost a checkpoint, and how far they had come with it. */
   readonly #bereft = new Map<ReplicaId, Instance>();
-  /** How far each replica's state has ever come. */
+  /** How far each replica's state has ever come; with several groups in g_all, whose cuts say how far in the others. */
   readonly #reached = new Map<ReplicaId, Instance>();
   /** Replicas whose disk was told to fail once: they may stop with a storage error. */
   readonly #failing = new Set<ReplicaId>();
   /** Called when a replica has gone down by itself, at a crash point or after a storage error. */
-  onDown: (replica: SimReplica) => void = () => {};
+  onDown: (replica: SimMachine) => void = () => {};
   readonly #prng: Prng;
   readonly #notes: string[] = [];
   #lastNs = 0;
@@ -92,47 +120,111 @@ export class SimWorld {
     this.scenario = scenario;
     this.kernel = new SimKernel(scenario.seed);
     this.#prng = this.kernel.prng.fork("world");
-    this.network = new SimNetwork(this.kernel, scenario.network);
+    const members = membersOf({ groups: scenario.groups?.count ?? 1 });
+    this.networks = Array.from({ length: members }, () => new SimNetwork(this.kernel, scenario.network));
     this.source = source ?? commandSource(scenario.service, scenario.workload);
     this.config = clusterConfig(scenario);
     const ids = this.config.replicas.map((replica) => replica.id);
     const real = siblingsOf(this.config);
     this.#disguise = disguise;
     this.#checker = new ClusterChecker(ids.length);
-    this.witness = hasReference(scenario.service) ? new WitnessChecker(createReference(scenario.service)) : null;
-    this.#votes = new VoteWitness(real.ordering.codec, ids.length);
-    this.replicas = ids.map((id) => {
-      const disguised = disguise.siblings?.(this.#tuned(real), id) ?? this.#tuned(real);
-      return new SimReplica({
-        id,
-        kernel: this.kernel,
-        network: this.network,
-        config: this.config,
-        options: scenario.options,
-        segmentBytes: scenario.segmentBytes,
-        siblings: disguised,
-        witness: this.#votes,
-        coverage: this.coverage,
-        execution: this.witness,
-        mayDie: (replica) => !this.forgetsBy("process") || this.mayForget(replica),
-        disguise: (platform) => disguise.platform?.(platform, id) ?? platform,
-        onStart: (replica, life, through) => {
-          this.#checker.onStart(replica, life, through);
-          this.#verify();
-        },
-        onTrace: (replica, life, code, a, b, c) => this.#onTrace(replica, life, code, a, b, c),
-        onState: (replica, life, through, digest, timeMs) => this.#onState(replica, life, through, digest, timeMs),
-        onEvent: (replica, event, fields) => {
-          if (event === "damaged records are replaced by those of the others") this.repairs++;
-          this.note(`r${replica}`, `${event} ${fields === undefined ? "" : JSON.stringify(fields)}`);
-        },
-        onRecovered: (replica) => {
-          if (!this.#bereft.has(replica) && this.#isSound(replica)) this.#forgetful.delete(replica);
-        },
-        onFatal: (replica, error) => this.#onFatal(replica, error),
-      });
+    this.streams = scenario.groups === undefined ? null : new StreamsChecker(scenario.groups.count, ids.length);
+    const witnessed = scenario.groups === undefined && hasReference(scenario.service);
+    this.witness = witnessed ? new WitnessChecker(createReference(scenario.service)) : null;
+    this.#votes = this.networks.map(() => new VoteWitness(real.ordering.codec, ids.length));
+    this.replicas = ids.map((id) => this.#machine(id, real));
+    this.operators = this.networks.map((network) => new Operator(this.kernel, network, ids));
+  }
+
+  get network(): SimNetwork {
+    return this.networks[0] as SimNetwork;
+  }
+
+  #machine(id: ReplicaId, real: ReplicaSiblings): SimMachine {
+    const { scenario } = this;
+    const tuned = this.#tuned(real);
+    const shared = {
+      id,
+      kernel: this.kernel,
+      config: this.config,
+      options: scenario.options,
+      segmentBytes: scenario.segmentBytes,
+      coverage: this.coverage,
+      mayDie: (replica: SimMachine) => !this.forgetsBy("process") || this.mayForget(replica),
+    };
+    if (scenario.groups !== undefined)
+      return new SimMembers({ ...shared, ...this.#membersOf(id, tuned, scenario.groups) });
+    return new SimReplica({
+      ...shared,
+      network: this.network,
+      siblings: this.#disguise.siblings?.(tuned, id) ?? tuned,
+      witness: this.#votes[0] ?? null,
+      execution: this.witness,
+      disguise: (platform) => this.#disguise.platform?.(platform, id) ?? platform,
+      onStart: (replica, life, through) => {
+        this.#checker.onStart(replica, life, through);
+        this.#verify();
+      },
+      onTrace: (replica, life, code, a, b, c) => this.#onTrace(replica, life, code, a, b, c),
+      onState: (replica, life, through, digest, timeMs) => this.#onState(replica, life, through, digest, timeMs),
+      onEvent: (replica, event, fields) => this.#onEvent(`r${replica}`, event, fields),
+      onRecovered: (replica) => this.#onRecovered(replica),
+      onFatal: (replica, error) => this.#onFatal(replica, error),
     });
-    this.operator = new Operator(this.kernel, this.network, ids);
+  }
+
+  #membersOf(id: ReplicaId, { ordering }: ReplicaSiblings, groups: GroupsScenario) {
+    const streams = this.streams as StreamsChecker;
+    return {
+      networks: this.networks,
+      groups,
+      limits: this.scenario.limits,
+      ordering,
+      service: sharedServiceOf(this.scenario.service),
+      witnesses: this.#votes,
+      disguise: this.#disguise.members ?? {},
+      witnessOf: (thread: ThreadLife): ThreadWitness => ({
+        began: (own, all, restored) => this.#seen(() => streams.onBegan(thread, own, all, restored)),
+        delivered: (stream, instance, hash) => this.#seen(() => streams.onDelivered(thread, stream, instance, hash)),
+        executed: (stream, through, effects) =>
+          this.#seen(() => {
+            this.#traceExecution(id, thread.thread, stream, through, effects);
+            streams.onExecuted(thread, stream, through, effects);
+          }),
+        state: (through, digest, timeMs) =>
+          this.#seen(() => {
+            this.#reachedState(id, through);
+            streams.onState(id, thread.life, through, digest, timeMs);
+          }),
+        cut: (all, own) => this.#seen(() => streams.onCut(thread, all, own)),
+      }),
+      onTrace: (member: number, life: number, code: TraceCode, a: number, b: number, c: number) =>
+        this.#onMemberTrace(member, id, life, { code, a, b, c }),
+      onEvent: (member: number, event: string, fields?: Readonly<Record<string, unknown>>) =>
+        this.#onEvent(`r${id}.${member}`, event, fields),
+      onRecovered: () => this.#onRecovered(id),
+      onFatal: (error: Error) => this.#onFatal(id, error),
+      onRestart: (reason: string) => {
+        this.restarts++;
+        this.note(`r${id}`, `begins anew: ${reason}`);
+        // What its log had not made durable it may have voted for in memory only; a process that ends forgets nothing else.
+        if (this.forgetsBy("process")) this.#forgetful.add(id);
+      },
+    };
+  }
+
+  #onEvent(who: string, event: string, fields?: Readonly<Record<string, unknown>>): void {
+    if (event === "damaged records are replaced by those of the others") this.repairs++;
+    this.note(who, `${event} ${fields === undefined ? "" : JSON.stringify(fields)}`);
+  }
+
+  #onRecovered(replica: ReplicaId): void {
+    if (!this.#bereft.has(replica) && this.#isSound(replica)) this.#forgetful.delete(replica);
+  }
+
+  #seen(look: () => void): void {
+    look();
+    this.#verify();
   }
 
   /** The siblings with the scenario's knobs and limits, which a replica's configuration does not have. */
@@ -176,6 +268,8 @@ export class SimWorld {
 
   client(name: string): SimClient {
     const ids = this.config.replicas.map((replica) => replica.id);
+    const { scenario, streams } = this;
+    const connect = this.#disguise.client ?? createBlockClient;
     return new SimClient({
       name,
       kernel: this.kernel,
@@ -185,15 +279,31 @@ export class SimWorld {
       source: this.source,
       history: this.history,
       nowNs: () => this.nowNs(),
-      onAcknowledged: (session, sequence) => this.#checker.onAcknowledged(session, sequence),
+      onAcknowledged: (session, sequence) => {
+        if (streams === null) this.#checker.onAcknowledged(session, sequence);
+        else streams.onAcknowledged(session, sequence);
+      },
       witness: this.witness,
       open: (life) => {
         const process = this.kernel.spawn(life);
-        return { process, port: this.network.dialler(process, name, ids) };
+        return { process, ports: this.networks.map((network) => network.dialler(process, name, ids)) };
       },
-      kill: (process: SimProcess) => this.network.crash(process),
-      connect: this.#disguise.client ?? createBlockClient,
+      kill: (process: SimProcess) => {
+        for (const network of this.networks) network.crash(process);
+      },
+      connect:
+        scenario.groups === undefined
+          ? (init, ports) => connect({ ...init, port: ports[0] as FramePort })
+          : (init, ports) => this.#connectStreams(init, ports),
     });
+  }
+
+  #connectStreams(init: Omit<BlockClientInit, "port">, ports: readonly FramePort[]): BlockClient {
+    const { members: disguise } = this.#disguise;
+    const real = sharedServiceOf(this.scenario.service);
+    const service = disguise?.service?.(real, 0) ?? real;
+    const connect = disguise?.client ?? connectStreams;
+    return connect(init, ports, service.mapping(this.config.groups), this.#prng.fork("streams"));
   }
 
   /** A gateway with its connections, on the machine of the first client. */
@@ -270,18 +380,18 @@ export class SimWorld {
 
   // What can be done to replicas.
 
-  replica(id: ReplicaId): SimReplica {
+  replica(id: ReplicaId): SimMachine {
     const found = this.replicas.find((replica) => replica.id === id);
     assert(found !== undefined, `there is no replica ${id}`);
     return found;
   }
 
-  /** The running replica that leads in the highest ballot, if one believes to lead. */
-  leader(): SimReplica | null {
-    let best: SimReplica | null = null;
+  /** The running replica that leads in the highest ballot, if one believes to lead; with several groups, in one of their streams. */
+  leader(member = 0): SimMachine | null {
+    let best: SimMachine | null = null;
     let ballot = -1;
     for (const replica of this.replicas) {
-      const status = replica.replica?.status();
+      const status = replica.members[member]?.status();
       if (status?.role !== "leader" || status.ballot <= ballot) continue;
       best = replica;
       ballot = status.ballot;
@@ -290,7 +400,7 @@ export class SimWorld {
   }
 
   /** True if one more replica, this one, may lose its memory: at most f at a time, or losing data would be no fault. */
-  mayForget(replica: SimReplica): boolean {
+  mayForget(replica: SimMachine): boolean {
     if (this.#forgetful.has(replica.id)) return true;
     const { replicas } = this.scenario;
     return this.#forgetful.size + 1 <= replicas - majority(replicas);
@@ -307,7 +417,7 @@ export class SimWorld {
     return this.scenario.durability !== "os" && this.#prng.chance(0.6) ? "power" : "process";
   }
 
-  crash(replica: SimReplica, kind: "power" | "process"): void {
+  crash(replica: SimMachine, kind: "power" | "process"): void {
     if (!replica.running) return;
     const end = kind === "process" && this.#hasRefused(replica) ? this.#endAfterRefusal(replica) : kind;
     this.note(`r${replica.id}`, `dies (${end})`);
@@ -318,7 +428,7 @@ export class SimWorld {
   }
 
   /** Gracefully; the replica is down when its process has ended. */
-  stop(replica: SimReplica, done: () => void): void {
+  stop(replica: SimMachine, done: () => void): void {
     this.note(`r${replica.id}`, "is stopped");
     const forgets = this.forgetsBy("process");
     // It counts as forgetful from now on, so that no other is allowed to; until it has ended it remembers and may vote.
@@ -332,7 +442,7 @@ export class SimWorld {
   }
 
   /** Empties the directory of a replica that is down. */
-  wipe(replica: SimReplica): void {
+  wipe(replica: SimMachine): void {
     this.note(`r${replica.id}`, "loses its directory");
     replica.disk.wipe();
     this.#tainted.delete(replica.id);
@@ -340,7 +450,7 @@ export class SimWorld {
   }
 
   /** A bit of the log of a replica that was stopped flips, if it has one. The replica may find out, and then rejoins. */
-  damageLog(replica: SimReplica): void {
+  damageLog(replica: SimMachine): void {
     const damaged = replica.disk.damageLog();
     this.note(`r${replica.id}`, `has a damaged log: ${JSON.stringify(damaged)}`);
     if (damaged === null) return;
@@ -352,7 +462,7 @@ export class SimWorld {
    * A bit of the newest checkpoint of a replica that was stopped flips. Its log below is gone, so it counts as one without
    * memory until it has a state that reaches as far again.
    */
-  damageCheckpoint(replica: SimReplica): void {
+  damageCheckpoint(replica: SimMachine): void {
     const damaged = replica.disk.damageCheckpoint();
     this.note(`r${replica.id}`, `has ${damaged ? "a damaged" : "no"} checkpoint`);
     if (!damaged) return;
@@ -361,7 +471,7 @@ export class SimWorld {
     this.#bereft.set(replica.id, this.#reached.get(replica.id) ?? 0);
   }
 
-  failDisk(replica: SimReplica, prng: Prng): void {
+  failDisk(replica: SimMachine, prng: Prng): void {
     this.note(`r${replica.id}`, "has a disk that will fail");
     this.#failing.add(replica.id);
     if (prng.chance(0.7)) replica.disk.faults.failSync = "EIO";
@@ -369,7 +479,7 @@ export class SimWorld {
   }
 
   /** Bits of settled records in the log of a running replica flip. It finds out when it starts next; false if it has none. */
-  rotLog(replica: SimReplica, bits: number): boolean {
+  rotLog(replica: SimMachine, bits: number): boolean {
     let flipped = 0;
     for (let i = 0; i < bits; i++) if (replica.disk.rotLog() !== null) flipped++;
     if (flipped === 0) return false;
@@ -380,7 +490,7 @@ export class SimWorld {
   }
 
   /** The next write to the log of a running replica lands in a wrong place. */
-  misdirectWrite(replica: SimReplica): void {
+  misdirectWrite(replica: SimMachine): void {
     this.note(`r${replica.id}`, "has a disk that will put a write in a wrong place");
     replica.disk.faults.misdirectWrite = true;
     this.#forgetful.add(replica.id);
@@ -388,29 +498,29 @@ export class SimWorld {
   }
 
   /** The disk of a replica has so many bytes left, and none more before `repairDisk`. */
-  fillDisk(replica: SimReplica, leftBytes: number): void {
+  fillDisk(replica: SimMachine, leftBytes: number): void {
     this.note(`r${replica.id}`, `has ${leftBytes} bytes left on its disk`);
     replica.disk.faults.capacityBytes = replica.disk.usedBytes() + leftBytes;
     this.#filled.add(replica.id);
   }
 
-  /** A replica that is down loses its log, and keeps its identity and checkpoints. */
-  loseLog(replica: SimReplica): void {
-    this.note(`r${replica.id}`, "loses its log");
-    replica.disk.loseDirectory("log");
+  /** A replica that is down loses its log, or one of several, and keeps its identity and checkpoints. */
+  loseLog(replica: SimMachine): void {
+    const part = replica.disk.loseDirectory("log");
+    this.note(`r${replica.id}`, `loses its log ${part}`);
     this.#tainted.delete(replica.id);
-    this.#forgets(replica);
+    this.#forgets(replica, part === "" ? null : memberOf(part));
   }
 
   /** A bit of the identity of a replica that is down flips; it may be one that means nothing. */
-  damageIdentity(replica: SimReplica): boolean {
+  damageIdentity(replica: SimMachine): boolean {
     const damaged = replica.disk.damageIdentity();
     this.note(`r${replica.id}`, `has ${damaged ? "a damaged" : "no"} identity`);
     if (damaged) this.#forgetful.add(replica.id);
     return damaged;
   }
 
-  repairDisk(replica: SimReplica): void {
+  repairDisk(replica: SimMachine): void {
     const { faults } = replica.disk;
     faults.failSync = null;
     faults.failWrite = null;
@@ -420,7 +530,7 @@ export class SimWorld {
   }
 
   /** The process that was to fall into it has ended: whoever comes next starts from what the disk holds by now. */
-  #settleDisk(replica: SimReplica): void {
+  #settleDisk(replica: SimMachine): void {
     if (replica.disk.faults.misdirectWrite) replica.disk.faults.misdirectWrite = false;
     this.#unsound.delete(replica.id);
   }
@@ -430,13 +540,23 @@ export class SimWorld {
     return !this.#tainted.has(id) && !this.#unsound.has(id);
   }
 
-  #forgets(replica: SimReplica): void {
+  /** `member`: which of several has lost what it stored; null for all of the replica. */
+  #forgets(replica: SimMachine, member: number | null = null): void {
     assert(this.mayForget(replica), `replica ${replica.id} would be one too many without memory`);
     this.#forgetful.add(replica.id);
-    this.#votes?.forgot(replica.id);
+    this.#votes.forEach((votes, index) => {
+      if (member === null || member === index) votes.forgot(replica.id);
+    });
   }
 
   // What is seen.
+
+  /** Of each stream, how far it was decided as far as any replica knows. */
+  decided(): Instance[] {
+    return this.networks.map((_, member) =>
+      Math.max(...this.replicas.map((replica) => replica.members[member]?.status().decided ?? 0)),
+    );
+  }
 
   /** Commands that Redis connections were answered so far. */
   connectionReplies(): number {
@@ -453,12 +573,13 @@ export class SimWorld {
    * that hold all the time the sends they met.
    */
   faultCounts(): ReadonlyMap<FaultName, number> {
-    const { lost, retransmitted, spiked, doubled, overtaken } = this.network.counts;
+    const sum = (of: (counts: SimNetworkCounts) => number): number =>
+      this.networks.reduce((total, { counts }) => total + of(counts), 0);
     const met = new Map<FaultName, number>([
-      ["loss", lost + retransmitted],
-      ["delay", spiked],
-      ["duplicate", doubled],
-      ["reorder", overtaken],
+      ["loss", sum(({ lost, retransmitted }) => lost + retransmitted)],
+      ["delay", sum(({ spiked }) => spiked)],
+      ["duplicate", sum(({ doubled }) => doubled)],
+      ["reorder", sum(({ overtaken }) => overtaken)],
     ]);
     return new Map(
       [...this.scenario.faults.keys()].map((fault) => [fault, met.get(fault) ?? this.#fired.get(fault) ?? 0]),
@@ -473,27 +594,59 @@ export class SimWorld {
       .f64(b)
       .f64(c);
     this.traced.set(code, (this.traced.get(code) ?? 0) + 1);
-    if (code === TraceCode.decided) this.#votes?.onDecided(a, c);
-    else if (code === TraceCode.rejoined) this.#votes?.rejoined(replica);
+    if (code === TraceCode.decided) this.#votes[0]?.onDecided(a, c);
+    else if (code === TraceCode.rejoined) this.#votes[0]?.rejoined(replica);
     this.#checker.onTrace(replica, life, code, a, b, c);
     this.#verify();
   }
 
+  #onMemberTrace(member: number, replica: ReplicaId, life: number, effect: ThreadEffect): void {
+    const { code, a, b, c } = effect;
+    this.kernel.trace
+      .u32((member * 64 + replica) * 64 + code)
+      .f64(this.kernel.now)
+      .f64(a)
+      .f64(b)
+      .f64(c);
+    this.traced.set(code, (this.traced.get(code) ?? 0) + 1);
+    if (code === TraceCode.decided) this.#votes[member]?.onDecided(a, c);
+    else if (code === TraceCode.rejoined) this.#votes[member]?.rejoined(replica);
+    this.streams?.onTrace(member, replica, life, effect);
+    this.#verify();
+  }
+
+  #traceExecution(
+    replica: ReplicaId,
+    thread: number,
+    stream: number,
+    through: Instance,
+    effects: readonly ThreadEffect[] | null,
+  ): void {
+    this.kernel.trace
+      .u32((thread * 64 + replica) * 64 + stream)
+      .f64(this.kernel.now)
+      .f64(through);
+    for (const { code, a, b, c } of effects ?? []) this.kernel.trace.u32(code).f64(a).f64(b).f64(c);
+  }
+
   #onState(replica: ReplicaId, life: number, through: Instance, digest: Digest, timeMs: number): void {
-    if (through > (this.#reached.get(replica) ?? 0)) this.#reached.set(replica, through);
-    if (through >= (this.#bereft.get(replica) ?? Infinity)) {
-      this.#bereft.delete(replica);
-      const recovered = this.replica(replica).replica?.status().role !== "recovering";
-      if (recovered && this.#isSound(replica)) this.#forgetful.delete(replica);
-    }
+    this.#reachedState(replica, through);
     this.#checker.onDigest(replica, through, digest);
     this.#checker.onAgreedTime(replica, life, through, timeMs);
     this.#verify();
   }
 
+  #reachedState(replica: ReplicaId, through: Instance): void {
+    if (through > (this.#reached.get(replica) ?? 0)) this.#reached.set(replica, through);
+    if (through < (this.#bereft.get(replica) ?? Infinity)) return;
+    this.#bereft.delete(replica);
+    const recovering = this.replica(replica).members.some((member) => member?.status().role === "recovering");
+    if (!recovering && this.#isSound(replica)) this.#forgetful.delete(replica);
+  }
+
   /** The first violation ends the run, where it happened. */
   #verify(): void {
-    const first = this.#checker.violations()[0];
+    const first = this.#checker.violations()[0] ?? this.streams?.violations()[0];
     if (first !== undefined) throw new WorldViolation(first.invariant, first.message);
     const seen = this.witness?.violations()[0];
     if (seen === undefined) return;
@@ -505,6 +658,7 @@ export class SimWorld {
   /** To be called when the replicas have settled. Throws `WorldViolation`. */
   finish(): void {
     this.#checker.finish();
+    this.streams?.finish();
     this.witness?.finish();
     this.#verify();
   }
@@ -537,7 +691,7 @@ export class SimWorld {
   }
 
   /** Its disk has failed a sync, and nobody has reckoned with that yet: not every process lives to say so. */
-  #hasRefused(replica: SimReplica): boolean {
+  #hasRefused(replica: SimMachine): boolean {
     return replica.disk.refusedSync && !this.#tainted.has(replica.id);
   }
 
@@ -546,7 +700,7 @@ export class SimWorld {
    * refused, and loses it at the next power cut. Its log finds out then, so until then it counts as one that may forget;
    * where it may not, the machine goes down with the process.
    */
-  #endAfterRefusal(replica: SimReplica): "power" | "process" {
+  #endAfterRefusal(replica: SimMachine): "power" | "process" {
     this.fired("disk-error");
     this.#failing.delete(replica.id);
     if (!this.mayForget(replica) || !this.#prng.chance(0.5)) return "power";
@@ -568,31 +722,46 @@ export class SimWorld {
   /** One line per replica, for reports of runs that do not end. */
   describe(): string {
     return this.replicas
-      .map((replica) => {
-        const status = replica.replica?.status();
-        if (status === undefined) return `r${replica.id} down`;
-        const { role, leader, ballot, decided, executed, trimmed, checkpoint } = status;
-        return `r${replica.id} ${role} of r${leader} ballot ${ballot} decided ${decided} executed ${executed} trimmed ${trimmed} checkpoint ${checkpoint}`;
-      })
+      .flatMap((replica) =>
+        replica.members.map((member, index) => {
+          const name = replica.members.length === 1 ? `r${replica.id}` : `r${replica.id}.${index}`;
+          const status = member?.status();
+          if (status === undefined) return `${name} down`;
+          const { role, leader, ballot, decided, executed, trimmed, checkpoint } = status;
+          return `${name} ${role} of r${leader} ballot ${ballot} decided ${decided} executed ${executed} trimmed ${trimmed} checkpoint ${checkpoint}`;
+        }),
+      )
       .join("; ");
   }
 }
 
+/** Ports of members are told apart by the hundreds. */
 function clusterConfig(scenario: Scenario): ClusterConfig {
+  const { groups } = scenario;
+  const members = Array.from({ length: groups?.count ?? 0 }, (_, member) => 100 * (member + 1));
   return {
     format: 1,
     clusterId: CLUSTER_ID,
     service: scenario.service,
     ordering: scenario.ordering,
     execution: scenario.execution,
-    reads: "quorum",
-    groups: 1,
+    reads: groups === undefined ? "quorum" : "ordered",
+    groups: groups?.count ?? 1,
+    ...(groups === undefined ? {} : { merge: groups.merge, barrier: groups.barrier }),
     durability: scenario.durability,
     replicas: Array.from({ length: scenario.replicas }, (_, index) => ({
       id: index + 1,
       peer: `127.0.0.1:${10_000 + index}`,
       client: `127.0.0.1:${11_000 + index}`,
       resp: null,
+      ...(groups === undefined
+        ? {}
+        : {
+            members: members.map((port) => ({
+              peer: `127.0.0.1:${30_000 + port + index}`,
+              client: `127.0.0.1:${40_000 + port + index}`,
+            })),
+          }),
     })),
   };
 }

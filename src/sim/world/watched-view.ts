@@ -1,0 +1,129 @@
+import type { ByteWriter } from "../../base/index.js";
+import { type PsmrView, Waiting } from "../../execution/index.js";
+import type {
+  Digest,
+  Run,
+  SharedService,
+  SharedServiceRoot,
+  SnapshotSink,
+  SnapshotSource,
+  UndoLog,
+} from "../../model/index.js";
+import { BtreeOperation } from "../../service/index.js";
+import type { AccessChecker } from "../check/index.js";
+
+/** Says which nodes of the shared state a command reads or writes. */
+export type Touches = (run: Run, index: number, touch: (node: number, write: boolean) => void) => void;
+
+/** The node that stands for the structure of the tree, which every command reads; keys follow. */
+const STRUCTURE = 0;
+/** A range is looked at in so many places at most. */
+const RANGE_NODES_MAX = 4096;
+
+/** What commands of `btree` touch: by keys, whose low words tell them apart, and the structure that all of them go through. */
+export function btreeTouches(keysMax: number): Touches {
+  return ({ view, offsets }, index, touch) => {
+    const at = offsets[index] as number;
+    const operation = view.getUint32(at + 4, true);
+    const key = view.getUint32(at + 8, true);
+    touch(STRUCTURE, operation === BtreeOperation.insert || operation === BtreeOperation.delete);
+    if (operation !== BtreeOperation.range) return touch(1 + key, operation !== BtreeOperation.read);
+    const last = Math.min(keysMax, view.getUint32(at + 16, true), key + RANGE_NODES_MAX);
+    for (let other = key; other <= last; other++) touch(1 + other, false);
+  };
+}
+
+/**
+ * The view that one thread has of a shared service, told on to the checker of overlapping accesses: what its commands touch, and
+ * what barriers tell threads of each other. Each barrier is two meetings: all with the executor, and the executor with all.
+ */
+export class WatchedView implements SharedServiceRoot {
+  readonly name: string;
+  readonly #inner: SharedService | SharedServiceRoot;
+  readonly #thread: number;
+  readonly #checker: AccessChecker;
+  readonly #touches: Touches;
+  #view: (() => PsmrView) | null = null;
+  #executing = false;
+
+  constructor(inner: SharedService | SharedServiceRoot, thread: number, checker: AccessChecker, touches: Touches) {
+    this.name = inner.name;
+    this.#inner = inner;
+    this.#thread = thread;
+    this.#checker = checker;
+    this.#touches = touches;
+  }
+
+  /** The model of the thread, which says at which barrier it is. */
+  watch(view: () => PsmrView): void {
+    this.#view = view;
+  }
+
+  share(): unknown {
+    return (this.#inner as SharedServiceRoot).share();
+  }
+
+  publish(alone: boolean): void {
+    const at = this.#view?.();
+    if (at !== undefined) this.#checker.arrive(this.#thread, 2 * at.barrier + (this.#executing ? 1 : 0));
+    this.#executing = false;
+    this.#inner.publish(alone);
+  }
+
+  adopt(): void {
+    const at = this.#view?.();
+    this.#executing = at?.waiting === Waiting.arrivals;
+    if (at !== undefined) this.#checker.leave(this.#thread, 2 * at.barrier + (this.#executing ? 0 : 1));
+    this.#inner.adopt();
+  }
+
+  execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    const touch = (node: number, write: boolean): void => this.#checker.access(this.#thread, node, write);
+    for (let i = 0; i < run.count; i++) this.#touches(run, i, touch);
+    this.#inner.execute(run, replies, undo);
+  }
+
+  advance(time: number, undo: UndoLog | null): void {
+    this.#inner.advance(time, undo);
+  }
+
+  due(): number {
+    return this.#inner.due();
+  }
+
+  rollback(undo: UndoLog, mark: number): void {
+    this.#inner.rollback(undo, mark);
+  }
+
+  isRead(view: DataView, at: number): boolean {
+    return this.#inner.isRead(view, at);
+  }
+
+  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
+    this.#inner.groups(run, mode, masks);
+  }
+
+  safetyCheck(run: Run, thread: number, pass: Uint8Array): void {
+    this.#inner.safetyCheck(run, thread, pass);
+  }
+
+  conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void {
+    this.#inner.conflicts(run, low, high, writes);
+  }
+
+  digest(into: Digest): void {
+    this.#inner.digest(into);
+  }
+
+  snapshot(): SnapshotSource {
+    return this.#inner.snapshot();
+  }
+
+  restore(): SnapshotSink {
+    return this.#inner.restore();
+  }
+
+  size(): { readonly entries: number; readonly bytes: number } {
+    return this.#inner.size();
+  }
+}
