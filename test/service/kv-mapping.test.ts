@@ -34,7 +34,7 @@ describe("the groups of kv's commands", () => {
         const pairs = keys.flatMap((key) => [key, `value of ${key}`]);
         assert.equal(maskOf({ operation: O.setMany, args: pairs }, groups), ofKeys(keys, groups));
         const inner = keys.map((key): Command => ({ operation: O.increment, args: [key, "1"] }));
-        assert.equal(maskOf(transaction("", inner), groups), ofKeys(keys, groups));
+        assert.equal(maskOf(transaction(0, ...inner), groups), ofKeys(keys, groups));
       }),
     );
   });
@@ -56,9 +56,9 @@ describe("the groups of kv's commands", () => {
       ] as const) {
         assert.equal(maskOf({ operation, args }, groups), all, `operation ${operation}`);
       }
-      assert.equal(maskOf(transaction("12345678", [{ operation: KvOperation.get, args: ["a"] }]), groups), all);
+      assert.equal(maskOf(transaction(7, { operation: KvOperation.get, args: ["a"] }), groups), all);
       const count = { operation: KvOperation.count, args: [] };
-      assert.equal(maskOf(transaction("", [{ operation: KvOperation.get, args: ["a"] }, count]), groups), all);
+      assert.equal(maskOf(transaction(0, { operation: KvOperation.get, args: ["a"] }, count), groups), all);
     }
   });
 
@@ -69,8 +69,8 @@ describe("the groups of kv's commands", () => {
       { operation: KvOperation.get, args: [] },
       { operation: KvOperation.fail, args: ["ERR wrong"] },
       { operation: KvOperation.transaction, args: [] },
-      transaction("", [{ operation: KvOperation.fail, args: ["ERR wrong"] }]),
-      transaction("", [transaction("", [{ operation: KvOperation.get, args: ["a"] }])]),
+      transaction(0, { operation: KvOperation.fail, args: ["ERR wrong"] }),
+      transaction(0, transaction(0, { operation: KvOperation.get, args: ["a"] })),
     ]) {
       assert.equal(maskOf(command, 4), ANY_GROUP);
     }

@@ -14,6 +14,7 @@ import { kvMapping } from "./mapping.js";
 import { Kv } from "./service.js";
 import { KvSink, KvSource } from "./snapshot.js";
 import { WatchMarks, WatchRegister } from "./watch-marks.js";
+import type { Watching } from "./watch-table.js";
 
 /** What a thread needs for its view: plain data that can be posted to it. */
 export interface KvDescription {
@@ -60,7 +61,7 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
     this.#marks = new WatchMarks(watches, thread, groups);
     this.#register = thread === 0 ? new WatchRegister(this.#marks, this.x.table) : null;
     this.#mapping = kvMapping(groups);
-    this.x.watches = this.#marks;
+    this.x.watches = this.#watching;
     this.#marks.adopt();
   }
 
@@ -83,7 +84,7 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
   publish(_alone: boolean, threads: number): void {
     for (let left = threads; left !== 0; left &= left - 1) this.#store(left).publish();
     this.x.store = this.#own;
-    this.x.watches = this.#marks;
+    this.x.watches = this.#watching;
     this.#marks.adopt();
   }
 
@@ -151,6 +152,11 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
   /** Checks every invariant of the partitions; for tests, at a barrier over all threads. Throws `AssertionError`. */
   check(): void {
     for (const store of this.#stores) store.check();
+  }
+
+  /** Who is told of changes between barriers over all threads. A thread that is the only one has all watches at any time. */
+  get #watching(): Watching {
+    return this.#everybody === 1 ? this.x.table : this.#marks;
   }
 
   /** The view of the partition of the lowest bit. */
