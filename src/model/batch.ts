@@ -96,6 +96,8 @@ export class BatchArena {
   #open: ArenaChunk;
   /** Bytes of memory in chunks that are not free. */
   bytesHeld = 0;
+  /** Batches that have not been released. */
+  batches = 0;
 
   constructor(chunkBytes = 1024 * 1024, freeMax = 16) {
     this.#chunkBytes = chunkBytes;
@@ -136,6 +138,7 @@ export class BatchArena {
     const chunk = batch.chunk;
     assert(chunk.live > 0, "a batch was released twice");
     chunk.live--;
+    this.batches--;
     if (chunk.live === 0 && chunk.sealed) this.#recycle(chunk);
   }
 
@@ -144,6 +147,7 @@ export class BatchArena {
     // Batches start at multiples of 8, so that typed arrays over them stay possible.
     chunk.used = Math.min(chunk.bytes.length, (start + length + 7) & ~7);
     chunk.live++;
+    this.batches++;
     return { bytes: chunk.bytes, view: chunk.view, start, end: start + length, blocks, commands, chunk };
   }
 

@@ -63,7 +63,7 @@ export type ProtocolEvent<Message, Record> =
       readonly now: number;
       readonly through: Instance;
       readonly digest: string;
-      /** From now on the log may take so many bytes of memory; without it the bound stays as it is. */
+      /** From now on the log may take so many bytes; without it the bound stays as it is. */
       readonly logBytesMax?: number;
     }
   /** A checkpoint fetched from a peer was made durable and installed; the state is through this instance. */
@@ -75,6 +75,11 @@ export type ProtocolEvent<Message, Record> =
     }
   /** A fetch asked for with `fetchState` failed; ask again, elsewhere. */
   | { readonly kind: "fetchFailed"; readonly now: number; readonly from: ReplicaId }
+  /**
+   * The answer to `recall`: what could be read, in the order it was written, of the instances asked for and of no others; nothing
+   * if it could not be read. Batches in the records are the protocol's to release.
+   */
+  | { readonly kind: "recalled"; readonly now: number; readonly to: ReplicaId; readonly records: readonly Record[] }
   /** An opaque number that later votes of this replica carry (merge points: its prefix of g_all). */
   | { readonly kind: "aside"; readonly now: number; readonly value: number }
   /** The connection to a peer came up or went away, or its unsent bytes changed a lot. */
@@ -101,8 +106,10 @@ export interface Recovered<Record> {
   readonly amnesiaNonce: number;
   /** Wall clock in ms since the epoch and monotonic clock in ms, read at the same moment. */
   readonly wallMs: number;
-  /** The log may take so many bytes of memory; without it, what the protocol is configured with. */
+  /** The log may take so many bytes; without it, what the protocol is configured with. */
   readonly logBytesMax?: number;
+  /** The host answers `recall`, so that memory need not hold all of the log. Default false. */
+  readonly recallable?: boolean;
 }
 
 export type Role = "leader" | "candidate" | "follower" | "recovering";
@@ -123,8 +130,10 @@ export interface ProtocolView {
   readonly proposable: boolean;
   /** True while `read` events are answered rather than refused. */
   readonly readable: boolean;
-  /** Bytes of batches held in memory. */
+  /** Bytes of batches above the trim point, wherever they are. */
   readonly logBytes: number;
+  /** Bytes of memory that batches take. */
+  readonly logMemoryBytes: number;
   /** How much of the room for the log is taken, in bytes or in instances, whichever is more: 1 is full. */
   readonly logFill: number;
   /** Agreed time minus monotonic time, in ms: a coordinator stamps a batch of now with `now` plus this. */
@@ -163,6 +172,11 @@ export interface EffectSink<Free, Held, Record> {
   fetchState(from: ReplicaId, through: Instance, digest: string | null): void;
   /** Instances through this one will not be asked for again; their batches are released after this call. */
   trim(through: Instance): void;
+  /**
+   * Read the durable records of instances `from` to `through` back from the log, for this peer: answered by one `recalled`. Only
+   * of a host that said it can, and at most one for each peer at a time.
+   */
+  recall?(to: ReplicaId, from: Instance, through: Instance): void;
   /** A peer's aside value, as carried by its vote. */
   asideHeard(from: ReplicaId, value: number): void;
   /** A reply block to a client, for protocols whose client is a party (PBFT, Zyzzyva). Never for what must be durable. */

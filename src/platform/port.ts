@@ -133,9 +133,11 @@ export interface LogStorage {
    *
    * `extent` counts what was ever written to the log and is durable: as long as the log is whole it never falls. `gaps` is
    * given with "holed", in order; whoever is told of no gaps then has to take the log for a damaged one.
+   *
+   * The visitor may say of which instance a record is (0: none): that is what `revisit` finds it by later.
    */
   recover(
-    visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
+    visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => Instance | void,
     done: (error: Error | null, condition: LogCondition, extent?: number, gaps?: readonly LogGap[]) => void,
   ): void;
   /**
@@ -154,6 +156,17 @@ export interface LogStorage {
   flush(): void;
   /** Segments all of whose records belong to instances at or below `through` may be dropped or recycled. */
   trim(through: Instance): void;
+  /**
+   * Reads back the durable records of instances `from` to `through`, none of which may be trimmed: shows them, and maybe some of
+   * others, in the order they were written, then calls `done`. A span is valid only during its visit. With an error some
+   * may not have been shown, or all of them: it is for the caller to judge what that means. A log that keeps nothing has no such method.
+   */
+  revisit?(
+    from: Instance,
+    through: Instance,
+    visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
+    done: (error: Error | null) => void,
+  ): void;
   /** Bytes appended and not yet durable. */
   pendingBytes(): number;
   /** Flushes, writes a seal and closes. */

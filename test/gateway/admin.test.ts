@@ -55,6 +55,7 @@ function reading(change: Partial<ReplicaReading> = {}): ReplicaReading {
       entries: 5,
       stateBytes: 321,
       logBytes: 1 << 20,
+      logMemoryBytes: 1 << 19,
       differing: [],
     },
     recovered: true,

@@ -59,6 +59,12 @@ export class Member {
   trimmed = 0;
   wake = Infinity;
   checkpoint = 0;
+  /** Times that the protocol had the disk read back; while `unreadable` it finds nothing there. */
+  recalls = 0;
+  unreadable = false;
+  /** While false, reads of the disk take for ever, until `answerRecalls`. */
+  answersRecalls = true;
+  #recalls: (() => void)[] = [];
 
   constructor(group: Group, id: ReplicaId) {
     this.group = group;
@@ -84,7 +90,8 @@ export class Member {
       assert(record !== null, "a record that was written is read back");
       records.push(record);
     }
-    const recovered = { records, checkpointThrough: this.checkpoint, amnesiaNonce, wallMs: 1000 };
+    const { recallable } = this.group;
+    const recovered = { records, checkpointThrough: this.checkpoint, amnesiaNonce, wallMs: 1000, recallable };
     this.step({ kind: "start", now: this.group.now, recovered });
     this.settle();
   }
@@ -110,10 +117,39 @@ export class Member {
       refuse: (what) => this.refused.push(what),
       fetchState: (from, through) => this.fetches.push({ from, through }),
       trim: (through) => (this.trimmed = through),
+      recall: (to, from, through) => {
+        this.recalls++;
+        this.#recalls.push(() => this.#answerRecall(to, from, through));
+      },
       asideHeard: () => {},
       reply: () => {},
       trace: () => {},
     });
+  }
+
+  /** Batches of the log in memory. */
+  get held(): number {
+    return this.arena.batches;
+  }
+
+  #answerRecall(to: ReplicaId, from: Instance, through: Instance): void {
+    const records: MultiPaxosRecord[] = [];
+    for (const bytes of this.unreadable ? [] : this.durable) {
+      if (typeof bytes === "number") continue;
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const record = multiPaxos.codec.decodeRecord(bytes, view, 0, bytes.length, this.arena, from - 1);
+      assert(record !== null, "a record that was written is read back");
+      const instance = multiPaxos.codec.recordInstance(record);
+      if (instance >= from && instance <= through) records.push(record);
+      else multiPaxos.codec.forget(record, this.arena);
+    }
+    this.step({ kind: "recalled", now: this.group.now, to, records });
+  }
+
+  /** Gives the protocol what it had asked its disk for. */
+  answerRecalls(): void {
+    this.answersRecalls = true;
+    for (const answer of this.#recalls.splice(0)) answer();
   }
 
   #encode(to: ReplicaId, message: MultiPaxosMessage): Sent {
@@ -137,6 +173,7 @@ export class Member {
     if (!this.alive) return;
     this.step({ kind: "turn", now: this.group.now });
     if (!this.diskStalled) this.sync();
+    if (this.answersRecalls) this.answerRecalls();
   }
 
   sync(): void {
@@ -176,6 +213,7 @@ export class Member {
   /** The process dies; what was not synced is lost. */
   crash(): void {
     this.alive = false;
+    this.#recalls = [];
     this.unsynced = [];
     this.group.sent = this.group.sent.filter((sent) => sent.from !== this.id && sent.to !== this.id);
     for (const other of this.group.members) {
@@ -201,7 +239,11 @@ export class Group {
   /** Messages for which this returns false stay undelivered and are dropped by `run`. */
   passes: (sent: Sent) => boolean = () => true;
 
-  constructor(size: number, config: Partial<MultiPaxosConfig> = {}) {
+  /** Hosts read their disks back. */
+  readonly recallable: boolean;
+
+  constructor(size: number, config: Partial<MultiPaxosConfig> = {}, host: { readonly recallable?: boolean } = {}) {
+    this.recallable = host.recallable ?? false;
     this.ids = Array.from({ length: size }, (_, index) => index + 1);
     this.config = config;
     this.members = this.ids.map((id) => new Member(this, id));

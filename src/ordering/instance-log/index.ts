@@ -1,9 +1,12 @@
 /**
  * instance-log: what an acceptor has accepted and a learner has learnt, per instance, between the trim point and the newest
  * instance. Shared by the orderings that decide numbered instances. Its batches belong to the group's arena and are
- * released when their instance is trimmed, not when they are replaced, so that a reader never sees reused bytes.
+ * released when their instance is trimmed or evicted, not when they are replaced, so that a reader never sees reused bytes.
+ *
+ * Evicted instances are those whose values are left to the disk: decided, executed and durable here, so that nobody asks for
+ * them but a peer that is behind. They count as part of the log, in instances and in bytes, until they are trimmed.
  */
-import { assert } from "../../base/index.js";
+import { assert, KiB } from "../../base/index.js";
 import type { Ballot, Batch, BatchArena, Instance } from "../../model/index.js";
 
 /** Ballot of a value that is known to be chosen, whatever ballot chose it: above every real ballot. */
@@ -17,14 +20,31 @@ export interface LogEntry {
   votes: number;
   /** Time the coordinator last sent it out, for retransmission. */
   sentAt: number;
+  /** The entry is durable once the record with this token is; 0 if it was read from disk. */
+  token: number;
+}
+
+/** Evicted instances are accounted for in steps of about so many bytes. */
+const STEP_BYTES = 256 * KiB;
+
+/** Consecutive evicted instances up to `through`, and what their batches took. */
+interface Step {
+  through: Instance;
+  bytes: number;
 }
 
 export class InstanceLog {
   readonly #entries = new Map<Instance, LogEntry>();
   readonly #replaced: { instance: Instance; batch: Batch }[] = [];
   readonly #arena: BatchArena;
+  /** The evicted ones above the trim point, ascending. */
+  readonly #steps: Step[] = [];
   /** Nothing at or below this instance is here. */
   trimmed: Instance = 0;
+  /** Everything above the trim point and at or below this instance is on disk alone. */
+  evicted: Instance = 0;
+  /** Bytes of the batches that are on disk alone, to within a step. */
+  evictedBytes = 0;
   /** Highest instance that was ever put. */
   highest: Instance = 0;
 
@@ -32,8 +52,9 @@ export class InstanceLog {
     this.#arena = arena;
   }
 
+  /** Instances that are here, in memory or on disk alone. */
   get size(): number {
-    return this.#entries.size;
+    return this.#entries.size + Math.max(0, this.evicted - this.trimmed);
   }
 
   get(instance: Instance): LogEntry | undefined {
@@ -46,7 +67,7 @@ export class InstanceLog {
     if (instance > this.highest) this.highest = instance;
     const entry = this.#entries.get(instance);
     if (entry === undefined) {
-      const fresh: LogEntry = { ballot, batch, votes: 0, sentAt: 0 };
+      const fresh: LogEntry = { ballot, batch, votes: 0, sentAt: 0, token: 0 };
       this.#entries.set(instance, fresh);
       return fresh;
     }
@@ -55,7 +76,39 @@ export class InstanceLog {
     entry.batch = batch;
     entry.votes = 0;
     entry.sentAt = 0;
+    entry.token = 0;
     return entry;
+  }
+
+  /** Leaves the value of an instance to the disk: of the lowest that is in memory, which nobody reads here any more. */
+  evict(instance: Instance): void {
+    assert(instance === Math.max(this.trimmed, this.evicted) + 1, `instance ${instance} is not the next to be evicted`);
+    const batch = this.#entries.get(instance)?.batch;
+    const bytes = batch === undefined ? 0 : batch.end - batch.start;
+    this.#drop(instance);
+    this.evicted = instance;
+    this.evictedBytes += bytes;
+    const last = this.#steps[this.#steps.length - 1];
+    if (last === undefined || last.bytes >= STEP_BYTES) this.#steps.push({ through: instance, bytes });
+    else {
+      last.through = instance;
+      last.bytes += bytes;
+    }
+    if (this.#replaced.length > 0) this.#releaseReplaced(instance);
+  }
+
+  /** How far the evicted instances from `from` on may be read back for about `bytesMax` bytes: one step at least. */
+  recallThrough(from: Instance, bytesMax: number): Instance {
+    let through = from;
+    let bytes = 0;
+    for (const step of this.#steps) {
+      if (step.through < from) continue;
+      bytes += step.bytes;
+      if (bytes > bytesMax && through > from) break;
+      through = step.through;
+      if (bytes > bytesMax) break;
+    }
+    return through;
   }
 
   /** Gives up what is held of an instance above the trim point; no reader may have been shown it. */
@@ -66,13 +119,25 @@ export class InstanceLog {
   /** Releases everything at or below `through`. */
   trim(through: Instance): void {
     if (through <= this.trimmed) return;
-    if (through - this.trimmed <= this.#entries.size) {
-      for (let i = this.trimmed + 1; i <= through; i++) this.#drop(i);
+    const first = Math.max(this.trimmed, this.evicted) + 1;
+    if (through - first < this.#entries.size) {
+      for (let i = first; i <= through; i++) this.#drop(i);
     } else {
       for (const instance of this.#entries.keys()) if (instance <= through) this.#drop(instance);
     }
     this.trimmed = through;
     if (this.highest < through) this.highest = through;
+    let past = 0;
+    for (const step of this.#steps) {
+      if (step.through > through) break;
+      this.evictedBytes -= step.bytes;
+      past++;
+    }
+    this.#steps.splice(0, past);
+    this.#releaseReplaced(through);
+  }
+
+  #releaseReplaced(through: Instance): void {
     let kept = 0;
     for (const old of this.#replaced) {
       if (old.instance <= through) this.#arena.release(old.batch);

@@ -78,7 +78,8 @@ export class Acceptor {
     if (instance <= core.log.trimmed) return;
     const vote = this.#vote(from, instance, ballot);
     const entry = core.log.get(instance);
-    if (entry !== undefined && (entry.ballot === ballot || entry.ballot === CHOSEN_BALLOT)) {
+    const chosen = instance <= core.log.evicted || entry?.ballot === CHOSEN_BALLOT;
+    if (chosen || entry?.ballot === ballot) {
       // The value is held already; the vote still waits for the disk, behind the record that holds it.
       if (vote.length > 0) core.persist({ kind: "promised", ballot: core.promised }, vote);
       return;
@@ -89,8 +90,8 @@ export class Acceptor {
     if (known === null && core.mustRefuse && !core.mustTake(instance)) return;
     const { bytes, view, start, end } = message.batch;
     const batch = known ?? core.arena.copy(bytes, view, start, end);
-    core.log.put(instance, ballot, batch);
-    core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, vote);
+    const put = core.log.put(instance, ballot, batch);
+    put.token = core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, vote);
     core.out.trace(TraceCode.accepted, instance, ballot, 0);
   }
 

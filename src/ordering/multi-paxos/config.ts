@@ -19,12 +19,17 @@ export interface MultiPaxosConfig {
   /** Most instances opened beyond what a quorum has executed. */
   readonly executeLagMax: number;
   /**
-   * Bytes of log in memory: beyond, the coordinator opens nothing and acceptors vote for nothing new. The host may allow
-   * more while it runs, never less.
+   * Bytes of log above the trim point: beyond, the coordinator opens nothing and acceptors vote for nothing new. The host may
+   * allow more while it runs, never less.
    */
   readonly logBytesMax: number;
-  /** Most entries of the log in memory, with the same effect. */
+  /** Most instances of the log, with the same effect. */
   readonly logInstancesMax: number;
+  /**
+   * Of a host that reads the log back: beyond so many bytes in memory, what is decided and executed is left to the disk, from
+   * where peers that are behind are served.
+   */
+  readonly logMemoryBytesMax: number;
   /** Bytes of one answer to a catch-up request. */
   readonly catchUpBytes: number;
   /** Bytes of one message of a phase-1 answer. */
@@ -44,6 +49,7 @@ export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
   executeLagMax: 4096,
   logBytesMax: 256 * 1024 * 1024,
   logInstancesMax: 1_000_000,
+  logMemoryBytesMax: 16 * 1024 * 1024,
   catchUpBytes: 4 * 1024 * 1024,
   promiseChunkBytes: 1024 * 1024,
   candidateLagMax: 10_000,

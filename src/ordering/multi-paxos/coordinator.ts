@@ -310,7 +310,7 @@ export class Coordinator {
     this.#openInstances++;
     this.#openBytes += batch.end - batch.start;
     const ballot = this.ballot;
-    core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, [], () => {
+    entry.token = core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, [], () => {
       if (this.phase === "leading" && this.ballot === ballot) this.#vote(core.self, instance);
     });
     core.out.trace(TraceCode.accepted, instance, ballot, 0);

@@ -33,6 +33,9 @@ export interface Peer {
   /** It is catching up and needs the log above this instance until `pinnedUntil`. */
   pinned: Instance;
   pinnedUntil: number;
+  /** Instances that are being read from disk for it, from `recallFrom` on; 0 if none are. */
+  recallFrom: Instance;
+  recallThrough: Instance;
 }
 
 /**
@@ -69,8 +72,10 @@ export class Core {
   /** Highest trim point a coordinator announced: f + 1 replicas hold durable checkpoints through it. */
   trimAnnounced: Instance = 0;
   aside = 0;
-  /** Bytes of log in memory at most: what is configured, until the host allows more for a state that has grown. */
+  /** Bytes of log at most: what is configured, until the host allows more for a state that has grown. */
   logBytesMax: number;
+  /** The host reads back what is durable, so that memory need not hold what is decided and executed. */
+  recallable = false;
 
   /** Incarnations stored here, by replica id - 1; replicas begin with 1 (DESIGN safety rule 1). */
   incarnations: number[];
@@ -117,6 +122,8 @@ export class Core {
         voted: 0,
         pinned: 0,
         pinnedUntil: 0,
+        recallFrom: 0,
+        recallThrough: 0,
       }));
     this.peerOf = new Map(this.peers.map((peer) => [peer.id, peer]));
   }
@@ -129,11 +136,15 @@ export class Core {
     for (const peer of this.peers) this.out.send(peer.id, message);
   }
 
-  /** Persists a record; `durable` runs (in a later step) once it is on disk, before any later record's. */
-  persist(record: MultiPaxosRecord, held: readonly HeldSend<MultiPaxosMessage>[], durable?: () => void): void {
+  /**
+   * Persists a record; `durable` runs (in a later step) once it is on disk, before any later record's. Returns the token that
+   * `persistedToken` reaches by then.
+   */
+  persist(record: MultiPaxosRecord, held: readonly HeldSend<MultiPaxosMessage>[], durable?: () => void): number {
     const token = ++this.#token;
     if (durable !== undefined) this.#waiting.push({ token, durable });
     this.out.persist(token, record, held);
+    return token;
   }
 
   onPersisted(token: number): void {
@@ -165,22 +176,45 @@ export class Core {
     this.leader = ballotProposer(ballot);
   }
 
+  /** Bytes of the log above the trim point, in memory or on disk alone. */
+  get logBytes(): number {
+    return this.arena.bytesHeld + this.log.evictedBytes;
+  }
+
   /** The share of its bytes or of its instances that the log holds, whichever is larger; above 1 it is full. */
   get logFill(): number {
-    return Math.max(this.arena.bytesHeld / this.logBytesMax, this.log.size / this.config.logInstancesMax);
+    return Math.max(this.logBytes / this.logBytesMax, this.log.size / this.config.logInstancesMax);
   }
 
   get logFull(): boolean {
-    return this.arena.bytesHeld > this.logBytesMax || this.log.size > this.config.logInstancesMax;
+    return this.logBytes > this.logBytesMax || this.log.size > this.config.logInstancesMax;
   }
 
   /**
-   * True if nothing new can be accepted for lack of log memory. While this replica has gaps only half the memory is for new
+   * True if nothing new can be accepted for lack of room in the log. While this replica has gaps only half the room is for new
    * values: the other half is what it needs to close the gaps, or it could never deliver, checkpoint and trim.
    */
   get mustRefuse(): boolean {
     const share = this.known > this.decided ? 2 : 1;
-    return this.arena.bytesHeld > this.logBytesMax / share || this.log.size > this.config.logInstancesMax / share;
+    return this.logBytes > this.logBytesMax / share || this.log.size > this.config.logInstancesMax / share;
+  }
+
+  /**
+   * Leaves to the disk what memory need not hold beyond its bound: from the trim point on, what is decided, executed and
+   * durable here. Promises report nothing of it, votes need no value where one is known to be chosen, and a peer that is
+   * behind is served from disk. Trimming and what survives a crash are as without it.
+   */
+  evict(): void {
+    const { arena, config, log } = this;
+    if (!this.recallable) return;
+    const through = Math.min(this.decided, this.executed);
+    for (let next = Math.max(log.trimmed, log.evicted) + 1; next <= through; next++) {
+      if (arena.bytesHeld <= config.logMemoryBytesMax) return;
+      const entry = log.get(next);
+      // A value that only the memory of others and this one's may hold stays until it is on this disk, too.
+      if (entry !== undefined && entry.token > this.persistedToken) return;
+      log.evict(next);
+    }
   }
 
   /**
@@ -213,7 +247,7 @@ export class Core {
     return count >= this.majority;
   }
 
-  /** The host bounds the log's memory by what its state takes; never by less than what is configured. */
+  /** The host bounds the log by what its state takes; never by less than what is configured. */
   boundLog(bytes: number | undefined): void {
     if (bytes !== undefined) this.logBytesMax = Math.max(bytes, this.config.logBytesMax);
   }

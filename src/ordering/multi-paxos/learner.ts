@@ -1,7 +1,7 @@
-import { type Ballot, type Instance, type ReplicaId, TraceCode } from "../../model/index.js";
+import { type Ballot, type Batch, type Instance, type ReplicaId, TraceCode } from "../../model/index.js";
 import { CHOSEN_BALLOT } from "../instance-log/index.js";
 import type { Core, Peer } from "./core.js";
-import type { CatchUp, CatchUpRefuse, Chosen } from "./message.js";
+import type { CatchUp, CatchUpRefuse, Chosen, MultiPaxosRecord } from "./message.js";
 
 /** How long a peer's log is kept from trimming after it last asked for a part of it, in ms. */
 const PIN_MS = 5000;
@@ -134,6 +134,7 @@ export class Learner {
       return;
     }
     const through = Math.min(message.through, core.decided);
+    if (message.from <= core.log.evicted) return this.#recall(from, message.from, through);
     let bytes = 0;
     for (let instance = message.from; instance <= through; instance++) {
       const entry = core.log.get(instance);
@@ -145,6 +146,55 @@ export class Learner {
     }
   }
 
+  /** Has the host read what a peer asks for, once at a time: a request that is repeated meanwhile gets the same answer. */
+  #recall(from: Peer, first: Instance, through: Instance): void {
+    const core = this.#core;
+    if (from.recallFrom !== 0) return;
+    from.recallFrom = first;
+    from.recallThrough = Math.min(through, core.log.recallThrough(first, core.config.catchUpBytes));
+    core.out.recall?.(from.id, first, from.recallThrough);
+  }
+
+  /**
+   * What the disk has of the instances asked for. The newest record of an instance holds the value that was chosen: a replica
+   * that knows what was chosen accepts nothing else.
+   */
+  onRecalled(to: Peer, records: readonly MultiPaxosRecord[]): void {
+    const core = this.#core;
+    const first = to.recallFrom;
+    const found = new Map<Instance, Batch>();
+    for (const record of records) {
+      if (record.kind !== "accepted") continue;
+      const batch = record.batch as Batch;
+      const older = found.get(record.instance);
+      if (older !== undefined) core.arena.release(older);
+      found.set(record.instance, batch);
+    }
+    let next = first;
+    for (; next <= to.recallThrough; next++) {
+      const batch = found.get(next);
+      if (batch === undefined) break;
+      const last = next === to.recallThrough || !found.has(next + 1);
+      core.out.send(to.id, { kind: "chosen", instance: next, last, decided: core.decided, batch });
+    }
+    for (const batch of found.values()) core.arena.release(batch);
+    to.recallFrom = 0;
+    if (next === first) this.#refuseRecall(to, first);
+  }
+
+  /** The disk does not give back what it was given: another peer may have it, or a checkpoint of this one. */
+  #refuseRecall(to: Peer, first: Instance): void {
+    const core = this.#core;
+    const covered = core.checkpointed >= first;
+    core.out.send(to.id, {
+      kind: "catchUpRefuse",
+      trimmed: covered ? first : core.log.trimmed,
+      decided: core.decided,
+      checkpoint: covered ? core.checkpointed : 0,
+    });
+    if (covered) to.pinned = core.checkpointed;
+  }
+
   onChosen(from: ReplicaId, message: Chosen): void {
     const core = this.#core;
     if (message.decided > core.known) core.known = message.decided;
@@ -154,8 +204,7 @@ export class Learner {
       if (entry === undefined || entry.ballot !== CHOSEN_BALLOT) {
         const { bytes, view, start, end } = message.batch;
         const batch = core.arena.copy(bytes, view, start, end);
-        core.log.put(message.instance, CHOSEN_BALLOT, batch);
-        core.persist(
+        core.log.put(message.instance, CHOSEN_BALLOT, batch).token = core.persist(
           { kind: "accepted", instance: message.instance, ballot: CHOSEN_BALLOT, decided: core.decided, batch },
           [],
         );
@@ -226,13 +275,13 @@ export class Learner {
 
   /**
    * Trims below this replica's own durable checkpoint, through what f + 1 replicas have checkpointed durably, and not past
-   * what a peer that is catching up still needs (unless half the log's memory is used up by waiting for it).
+   * what a peer that is catching up still needs (unless half the log is used up by waiting for it).
    */
   trim(): void {
     const core = this.#core;
     let through = Math.min(core.trimAnnounced, core.checkpointed);
     if (through <= core.log.trimmed) return;
-    if (core.arena.bytesHeld < core.logBytesMax / 2 && core.log.size < core.config.logInstancesMax / 2) {
+    if (core.logBytes < core.logBytesMax / 2 && core.log.size < core.config.logInstancesMax / 2) {
       for (const peer of core.peers) if (core.now < peer.pinnedUntil && peer.pinned < through) through = peer.pinned;
     }
     if (through <= core.log.trimmed) return;

@@ -34,6 +34,7 @@ interface View extends ProtocolView {
   proposable: boolean;
   readable: boolean;
   logBytes: number;
+  logMemoryBytes: number;
   logFill: number;
   timeOffsetMs: number;
 }
@@ -76,6 +77,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       proposable: false,
       readable: false,
       logBytes: 0,
+      logMemoryBytes: 0,
       logFill: 0,
       timeOffsetMs: 0,
     };
@@ -149,6 +151,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#rejoin.onTick();
         return;
       case "turn":
+        core.evict();
         this.#coordinator.onTurn();
         this.#sendEcho();
         return;
@@ -175,6 +178,12 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       case "fetchFailed":
         this.#learner.onFetchFailed();
         return;
+      case "recalled": {
+        const peer = core.peerOf.get(event.to);
+        assert(peer !== undefined && peer.recallFrom !== 0, "records are recalled for a peer that waits for them");
+        this.#learner.onRecalled(peer, event.records);
+        return;
+      }
       case "aside":
         core.aside = event.value;
         return;
@@ -202,6 +211,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     const core = this.#core;
     this.#started = true;
     core.boundLog(recovered.logBytesMax);
+    core.recallable = recovered.recallable === true;
     core.wallBaseMs = recovered.wallMs;
     core.wallBaseAt = core.now;
     core.log.trim(recovered.checkpointThrough);
@@ -446,7 +456,8 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     view.trimmed = core.log.trimmed;
     view.proposable = coordinator.proposable;
     view.readable = coordinator.readable;
-    view.logBytes = core.arena.bytesHeld;
+    view.logBytes = core.logBytes;
+    view.logMemoryBytes = core.arena.bytesHeld;
     view.logFill = core.logFill;
     view.timeOffsetMs = coordinator.timeOffsetMs;
   }

@@ -1,5 +1,5 @@
 import { KiB, MiB } from "../../base/index.js";
-import { ConfigError, FormatVersionError, StorageError } from "../../model/index.js";
+import { ConfigError, FormatVersionError, type Instance, StorageError } from "../../model/index.js";
 import type { LogCondition, LogGap } from "../port.js";
 import {
   type BatchStamp,
@@ -20,6 +20,7 @@ import {
 } from "./batch-format.js";
 import { logGapsMax } from "./config.js";
 import { type FileSystem, type StoredFile, storageError } from "./file-system.js";
+import { SegmentIndex } from "./log-revisit.js";
 
 /** A segment file as a scan found it. */
 export interface ScannedSegment {
@@ -30,6 +31,7 @@ export interface ScannedSegment {
   firstSequence: number;
   lastSequence: number;
   instanceMax: number;
+  readonly index: SegmentIndex;
 }
 
 export interface LogScanResult {
@@ -63,7 +65,7 @@ interface Hole {
   readonly facts: number;
 }
 
-type Visit = (bytes: Uint8Array, view: DataView, start: number, end: number) => void;
+type Visit = (bytes: Uint8Array, view: DataView, start: number, end: number) => Instance | void;
 
 const windowBytes = 1 * MiB;
 
@@ -160,7 +162,15 @@ export class LogScan {
       if (error !== null || file === null) {
         return this.#done(storageError(`cannot open ${path}`, error ?? new Error("no file")), null);
       }
-      const segment = { generation, path, bytes, firstSequence: 0, lastSequence: 0, instanceMax: 0 };
+      const segment: ScannedSegment = {
+        generation,
+        path,
+        bytes,
+        firstSequence: 0,
+        lastSequence: 0,
+        instanceMax: 0,
+        index: new SegmentIndex(generation, path),
+      };
       this.#segments.push(segment);
       this.#base = 0;
       this.#filled = 0;
@@ -267,14 +277,19 @@ export class LogScan {
 
     const end = at + length;
     let from = at + recordsAt(version);
+    let instanceMin = Infinity;
     for (let record = 0; record < stamp.records; record++) {
       const start = from + 4;
       const bytes = start <= end ? this.#view.getUint32(from, true) : Infinity;
       if (start + bytes > end) return new StorageError(`${segment.path}: a batch contradicts its own lengths`, false);
       this.#visited++;
-      this.#visit(this.#bytes, this.#view, start, start + bytes);
+      // Whoever does not say of which instance a record is may be shown it once more for any.
+      const instance = this.#visit(this.#bytes, this.#view, start, start + bytes) ?? 1;
+      if (instance > 0 && instance < instanceMin) instanceMin = instance;
       from = start + bytes;
     }
+    const place = this.#base + at;
+    segment.index.note(place, place + paddedLength(length), instanceMin, stamp.instanceMax);
     return null;
   }
 

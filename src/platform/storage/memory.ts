@@ -41,7 +41,7 @@ export class MemoryLog implements LogStorage {
   }
 
   recover(
-    _visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
+    _visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => Instance | void,
     done: (error: Error | null, condition: LogCondition) => void,
   ): void {
     this.#scheduler.turn(() => done(null, "intact")).request();

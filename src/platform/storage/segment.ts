@@ -1,5 +1,6 @@
 import { assert, KiB } from "../../base/index.js";
 import type { Done, FileSystem, OpenMode, StoredFile } from "./file-system.js";
+import { SegmentIndex } from "./log-revisit.js";
 
 /** Zeros are written ahead in pieces of this size, each synced by itself, so that a log's own sync waits for one at most. */
 const pieceBytesMax = 256 * KiB;
@@ -15,6 +16,8 @@ const zeros = new Uint8Array(pieceBytesMax);
 export class Segment {
   readonly generation: number;
   readonly path: string;
+  /** Of its durable batches. */
+  readonly index: SegmentIndex;
   /** Sequence of its first batch; 0 as long as it has none. */
   firstSequence = 0;
   /** Highest instance of its records. */
@@ -43,6 +46,7 @@ export class Segment {
   ) {
     this.generation = generation;
     this.path = path;
+    this.index = new SegmentIndex(generation, path);
     this.#segmentBytes = segmentBytes;
     this.#synced = synced;
     this.#onError = onError;

@@ -18,6 +18,7 @@ import {
 } from "./batch-format.js";
 import { groupBytesMax, recordBytesMax, type StorageInit, type WalConfig, walConfig } from "./config.js";
 import { type FileSystem, storageError } from "./file-system.js";
+import { revisitLog, SegmentIndex } from "./log-revisit.js";
 import { LogScan, type LogScanResult } from "./log-scan.js";
 import { Segment } from "./segment.js";
 
@@ -39,6 +40,8 @@ class Group {
   writer = new ByteWriter(64 * KiB, groupBytesMax);
   records = 0;
   instanceMax = 0;
+  /** Lowest instance of its records, Infinity for none. */
+  instanceMin = Infinity;
   /** It has a record of no instance. */
   facts = false;
   /** Ordinal of its last record. */
@@ -51,6 +54,7 @@ class Group {
     this.writer.clear();
     this.records = 0;
     this.instanceMax = 0;
+    this.instanceMin = Infinity;
     this.facts = false;
     this.bytes = 0;
   }
@@ -62,6 +66,7 @@ interface ClosedSegment {
   readonly firstSequence: number;
   readonly instanceMax: number;
   readonly bytes: number;
+  readonly index: SegmentIndex;
 }
 
 /**
@@ -112,6 +117,8 @@ export class Wal implements LogStorage {
   #front = 1;
 
   #active: Segment | null = null;
+  /** Of the segment that the batch under way goes into. */
+  #writingIndex: SegmentIndex | null = null;
   #next: Segment | null = null;
   /** Oldest first. */
   readonly #closed: ClosedSegment[] = [];
@@ -147,7 +154,7 @@ export class Wal implements LogStorage {
   }
 
   recover(
-    visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
+    visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => Instance | void,
     done: (error: Error | null, condition: LogCondition, extent?: number, gaps?: readonly LogGap[]) => void,
   ): void {
     assert(this.#state === "new", `a log is recovered once, and first (${this.#state})`);
@@ -189,10 +196,10 @@ export class Wal implements LogStorage {
   #adopt(result: LogScanResult): void {
     const intact = result.condition === "intact" || result.condition === "missing";
     let sequence = 0;
-    for (const { path, bytes, firstSequence, lastSequence, instanceMax } of result.segments) {
+    for (const { path, bytes, firstSequence, lastSequence, instanceMax, index } of result.segments) {
       // A file without any batch was prepared ahead, or holds nothing but a torn one. A damaged log keeps it for analysis.
       if (firstSequence === 0 && intact) this.#spares.push(path);
-      else this.#closed.push({ path, bytes, instanceMax, firstSequence: firstSequence || sequence + 1 });
+      else this.#closed.push({ path, bytes, instanceMax, firstSequence: firstSequence || sequence + 1, index });
       sequence = Math.max(sequence, lastSequence);
     }
     this.#spares.push(...result.spares);
@@ -282,6 +289,7 @@ export class Wal implements LogStorage {
       writer.skip(batchHeaderBytes);
     }
     if (instance > group.instanceMax) group.instanceMax = instance;
+    if (instance > 0 && instance < group.instanceMin) group.instanceMin = instance;
     if (instance === 0) group.facts = true;
     this.#record = writer.skip(4);
     return writer;
@@ -320,6 +328,18 @@ export class Wal implements LogStorage {
     this.#front = front;
     // The files go once a synced batch says that they may be missing.
     this.#armIdle();
+  }
+
+  revisit(
+    from: Instance,
+    through: Instance,
+    visit: (bytes: Uint8Array, view: DataView, start: number, end: number) => void,
+    done: (error: Error | null) => void,
+  ): void {
+    assert(this.#state === "running" || this.#state === "closing", `a log is read back while it runs (${this.#state})`);
+    const segments = this.#closed.map((segment) => segment.index);
+    if (this.#active !== null) segments.push(this.#active.index);
+    revisitLog(this.#fs, this.#clusterId, segments, from, through, visit, done);
   }
 
   pendingBytes(): number {
@@ -378,6 +398,7 @@ export class Wal implements LogStorage {
     if (active.firstSequence === 0) active.firstSequence = stamp.sequence;
     if (group.instanceMax > active.instanceMax) active.instanceMax = group.instanceMax;
     this.#underWay = true;
+    this.#writingIndex = active.index;
     this.#writeStartedMs = this.#scheduler.clock.monotonicMs();
     active.append(group.writer.bytes, group.writer.length, this.#onWritten);
     this.#makeRoom(active);
@@ -387,8 +408,9 @@ export class Wal implements LogStorage {
     this.#underWay = false;
     if (error !== null) this.#fail(`cannot write to the log in ${this.#directory}`, error);
     if (this.#failure !== null) return this.#finishClose();
-    const { sequence, confirmed, front, records } = this.#stamp;
-    const { position, bytes } = this.#writing;
+    const { sequence, confirmed, front, records, place } = this.#stamp;
+    const { position, bytes, writer, instanceMin, instanceMax } = this.#writing;
+    this.#writingIndex?.note(place, place + writer.length, instanceMin, instanceMax);
     this.#syncedSequence = sequence;
     this.#confirmedOnDisk = confirmed;
     this.#frontOnDisk = front;
@@ -412,6 +434,7 @@ export class Wal implements LogStorage {
         path: active.path,
         firstSequence: active.firstSequence,
         instanceMax: active.instanceMax,
+        index: active.index,
         bytes: Math.max(active.allocated, active.used),
       });
       active.close(this.#onSegmentClosed);
@@ -507,7 +530,7 @@ export class Wal implements LogStorage {
   /** After a start: spare files beyond their maximum go. */
   #removeSurplus(): void {
     for (const path of this.#spares.splice(this.#config.spareFilesMax)) {
-      this.#drops.push({ path, firstSequence: 0, instanceMax: 0, bytes: Infinity });
+      this.#drops.push({ path, firstSequence: 0, instanceMax: 0, bytes: Infinity, index: new SegmentIndex(0, path) });
     }
     this.#drop();
   }

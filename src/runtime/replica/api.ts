@@ -62,12 +62,17 @@ export interface ReplicaOptions {
   readonly checkpointBytes: number;
   readonly checkpointInstances: number;
   /**
-   * Log bytes held in memory at most; beyond it the coordinator opens nothing and acceptors vote for nothing. A state that is
-   * larger raises it to its own bytes, up to `largeLogBytesMax`: else each checkpoint would write the whole state to free a
-   * log that is a fraction of it.
+   * Bytes of log at most; beyond it the coordinator opens nothing and acceptors vote for nothing. A state that is larger raises it
+   * to its own bytes, up to `largeLogBytesMax`: else each checkpoint would write the whole state to free a log that is a
+   * fraction of it.
    */
   readonly logBytesMax: number;
   readonly largeLogBytesMax: number;
+  /**
+   * Bytes of it in memory: beyond, what is decided and executed is on disk alone. Not a bound for what is under way, nor with
+   * `memory` durability, where there is no disk.
+   */
+  readonly logMemoryBytesMax: number;
   /** Memory for batches is taken in pieces of this many bytes. */
   readonly arenaChunkBytes: number;
   /** Bytes of one slice of a checkpoint, eight times as many while the log is more than half full. */
@@ -94,7 +99,10 @@ export interface ReplicaStatus {
   readonly sessions: number;
   readonly entries: number;
   readonly stateBytes: number;
+  /** Log above the last trim, in memory or on disk alone. */
   readonly logBytes: number;
+  /** Memory that batches of the log take. */
+  readonly logMemoryBytes: number;
   /** Replicas whose state differs from that of a majority, or, where there is none, from this one's. */
   readonly differing: readonly ReplicaId[];
 }

@@ -16,6 +16,7 @@ export const replicaDefaults: ReplicaOptions = Object.freeze({
   checkpointInstances: 200_000,
   logBytesMax: 256 * MiB,
   largeLogBytesMax: 2048 * MiB,
+  logMemoryBytesMax: 16 * MiB,
   arenaChunkBytes: 4 * MiB,
   checkpointSliceBytes: 128 * 1024,
   compareCommands: 0,

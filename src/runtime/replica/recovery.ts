@@ -65,8 +65,12 @@ export function recover(init: RecoveryInit, done: (error: Error | null, recovery
       log.recover(
         (bytes, view, start, end) => {
           const record = init.codec.decodeRecord(bytes, view, start, end, init.arena, through);
-          if (record === null) malformed = true;
-          else records.push(record);
+          if (record === null) {
+            malformed = true;
+            return;
+          }
+          records.push(record);
+          return init.codec.recordInstance(record);
         },
         (logError, judged, extent = 0, gaps = []) => {
           if (logError !== null) return fail(logError);

@@ -57,6 +57,7 @@ import { ControlFrames } from "./control-frames.js";
 import type { HostParts, Membership } from "./host-parts.js";
 import { Ingress, READ_GROUPS_MAX, ReadQueue } from "./ingress.js";
 import { replicaOptions } from "./options.js";
+import { recall } from "./recall.js";
 import { recover } from "./recovery.js";
 import { ROUTED_OPENINGS_MAX, ROUTED_SESSIONS_MAX, routeLink, routeOf, type Route, Routes } from "./routes.js";
 import { type Divergence, StateComparison } from "./state-comparison.js";
@@ -289,7 +290,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const now = this.#now();
     const wallMs = scheduler.clock.wallMs();
     const logBytesMax = this.#state.boundLog();
-    this.#step({ kind: "start", now, recovered: { records, checkpointThrough, amnesiaNonce, wallMs, logBytesMax } });
+    const recallable = log.revisit !== undefined;
+    const recovered = { records, checkpointThrough, amnesiaNonce, wallMs, logBytesMax, recallable };
+    this.#step({ kind: "start", now, recovered });
     started = true;
     if (this.#protocol.inspect().role === "recovering")
       this.#platform.events.warn("not a voter yet", { checkpointThrough });
@@ -378,6 +381,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       entries: size.entries,
       stateBytes: size.bytes,
       logBytes: view.logBytes,
+      logMemoryBytes: view.logMemoryBytes,
       differing: this.#comparison?.differing ?? [],
     };
   }
@@ -807,6 +811,13 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   trim(through: Instance): void {
     this.#platform.log.trim(through);
+  }
+
+  recall(to: ReplicaId, from: Instance, through: Instance): void {
+    const { events, log } = this.#platform;
+    const recalled = (records: readonly unknown[]): void =>
+      this.#step({ kind: "recalled", now: this.#now(), to, records });
+    recall({ log, codec: this.#module.codec, arena: this.#arena, events }, from, through, recalled);
   }
 
   asideHeard(_from: ReplicaId, value: number): void {

@@ -4,9 +4,12 @@ import type { CheckpointStore, FrameHandlers, FramePort, LogHandlers, LogStorage
 /** Passes every call on to a log. A bug extends it and does one thing wrong. */
 export class PassingLog implements LogStorage {
   protected readonly inner: LogStorage;
+  /** There is one if the inner log has one: a host asks. */
+  readonly revisit?: NonNullable<LogStorage["revisit"]>;
 
   constructor(inner: LogStorage) {
     this.inner = inner;
+    if (inner.revisit !== undefined) this.revisit = inner.revisit.bind(inner);
   }
 
   recover(...[visit, done]: Parameters<LogStorage["recover"]>): void {

@@ -70,6 +70,10 @@ export class PassingSink implements AnySink {
     this.out.trim(through);
   }
 
+  recall(to: ReplicaId, from: Instance, through: Instance): void {
+    this.out.recall?.(to, from, through);
+  }
+
   asideHeard(from: ReplicaId, value: number): void {
     this.out.asideHeard(from, value);
   }

@@ -254,7 +254,8 @@ function drawOptions(prng: Prng) {
     arenaChunkBytes: 16 * KiB,
     checkpointSliceBytes: prng.pick([64, 512, 16 * KiB]),
   } satisfies Partial<ReplicaOptions>;
-  return options;
+  // Drawn along with the seed, so that what is drawn behind it stays as it was before there was this.
+  return { ...options, logMemoryBytesMax: [0, 64 * KiB, 16_384 * KiB][options.seed % 3] as number };
 }
 
 function drawKnobs(prng: Prng, checkpointInstances: number): OrderingKnobs {

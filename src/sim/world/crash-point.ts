@@ -241,6 +241,7 @@ export class CrashPoints {
         log.trim(through);
         trim.after();
       },
+      ...(log.revisit === undefined ? {} : { revisit: log.revisit.bind(log) }),
       pendingBytes: () => log.pendingBytes(),
       close: (done) => log.close(done),
     };

@@ -160,7 +160,7 @@ export class VoteWitness {
             const record = this.#recordOf(bytes, view, from, to);
             if (record?.kind === "vote") found.push(record.vote);
             else if (record?.kind === "rejoined") rejoinedUnder = record.nonce;
-            visit(bytes, view, from, to);
+            return visit(bytes, view, from, to);
           },
           (error, condition, extent, gaps) => {
             // What a log gives back after a crash it has made durable, even if the process before never heard so.
@@ -204,6 +204,7 @@ export class VoteWitness {
       },
       flush: () => log.flush(),
       trim: (through) => log.trim(through),
+      ...(log.revisit === undefined ? {} : { revisit: log.revisit.bind(log) }),
       pendingBytes: () => log.pendingBytes(),
       close: (done) => log.close(done),
     };

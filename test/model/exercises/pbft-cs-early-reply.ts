@@ -83,6 +83,7 @@ export class PbftCsPrimary implements Protocol<never, PbftMessage, PbftRecord> {
       proposable: true,
       readable: false,
       logBytes: 0,
+      logMemoryBytes: 0,
       logFill: 0,
       timeOffsetMs: 0,
     };

@@ -85,6 +85,7 @@ export class UnicastRing implements Protocol<Decision, Phase2, Vote> {
       proposable: self === this.#coordinator,
       readable: false,
       logBytes: 0,
+      logMemoryBytes: 0,
       logFill: 0,
       timeOffsetMs: 0,
     };

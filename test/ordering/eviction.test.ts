@@ -1,0 +1,196 @@
+/** What is decided, executed and durable need not be in memory: peers that are behind are served from disk. */
+import { strict as assert } from "node:assert";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { BatchArena } from "#src/model/index.js";
+import { InstanceLog } from "#src/ordering/instance-log/index.js";
+import { Group, type Member } from "./group.js";
+
+/** Everything that may be evicted is. */
+const config = { logMemoryBytesMax: 0, catchUpBytes: 64 * 1024 };
+
+function order(group: Group, texts: readonly string[]): void {
+  for (const text of texts) {
+    group.leader.propose(text);
+    group.run(10);
+  }
+}
+
+function execute(...members: readonly Member[]): void {
+  for (const member of members) {
+    const through = member.protocol.inspect().decided;
+    member.step({ kind: "executed", now: member.group.now, through, speculative: false, replies: null });
+    member.settle();
+  }
+}
+
+/** A group of three that reads its disks back, with `away` cut off. */
+function started(): { group: Group; leader: Member; near: Member; away: Member } {
+  const group = new Group(3, config, { recallable: true });
+  group.run(300);
+  const { leader } = group;
+  const [near, away] = group.members.filter((member) => member !== leader) as [Member, Member];
+  group.passes = (sent) => sent.from !== away.id && sent.to !== away.id;
+  return { group, leader, near, away };
+}
+
+describe("eviction", () => {
+  it("leaves to the disk what is decided and executed, and serves a peer that is behind from there", () => {
+    const { group, leader, near, away } = started();
+    const texts = Array.from({ length: 40 }, (_, i) => `value ${i}`);
+    order(group, texts);
+    const before = leader.protocol.inspect().logMemoryBytes;
+    const { logBytes } = leader.protocol.inspect();
+    execute(leader, near);
+    assert.equal(leader.held, 0, "no batch is in the leader's memory");
+    assert.ok(leader.protocol.inspect().logMemoryBytes <= before);
+    assert.ok(leader.protocol.inspect().logBytes >= logBytes, "what is on disk alone is still part of the log");
+    assert.equal(leader.trimmed, 0);
+
+    group.passes = () => true;
+    group.run(2000);
+    assert.deepEqual(away.decided, leader.decided);
+    assert.ok(leader.recalls + near.recalls > 0);
+    assert.deepEqual(away.fetches, []);
+  });
+
+  it("keeps what has not been executed, and what is not durable here although others decided it", () => {
+    const { group, leader, near } = started();
+    order(group, ["one"]);
+    assert.ok(leader.held > 0, "nothing is executed");
+    near.diskStalled = true;
+    group.passes = () => true;
+    order(group, ["two", "three"]);
+    near.step({ kind: "turn", now: group.now });
+    execute(near);
+    assert.ok(near.held > 0, "its disk has nothing of it yet");
+    near.diskStalled = false;
+    group.run(50);
+    execute(near);
+    assert.equal(near.held, 0);
+  });
+
+  it("votes again for an evicted instance when it is proposed once more", () => {
+    const { group, leader, near } = started();
+    order(group, ["one", "two"]);
+    execute(leader, near);
+    const accepts: string[] = [];
+    leader.crash();
+    group.passes = (sent) => {
+      if (sent.from === near.id && sent.kind === "accepted") accepts.push(sent.kind);
+      return true;
+    };
+    // The third replica, which has none of it, learns it from `near` and leads, or follows it.
+    group.run(3000);
+    order(group, ["three"]);
+    const decided = group.leader.decided.filter((text) => text !== "");
+    assert.deepEqual(decided, ["one", "two", "three"]);
+    for (const member of group.members.filter(({ alive }) => alive)) {
+      assert.deepEqual(
+        member.decided.filter((text) => text !== ""),
+        decided,
+      );
+    }
+  });
+
+  it("a value that the disk does not give back comes from another replica", () => {
+    const { group, leader, near, away } = started();
+    order(group, ["one", "two", "three"]);
+    execute(leader, near);
+    near.unreadable = true;
+    group.passes = () => true;
+    group.run(3000);
+    assert.deepEqual(away.decided, leader.decided);
+  });
+
+  it("or, if none has it, as a state that covers it", () => {
+    const { group, leader, near, away } = started();
+    order(group, ["one", "two", "three"]);
+    execute(leader, near);
+    near.unreadable = true;
+    leader.unreadable = true;
+    const through = leader.protocol.inspect().decided;
+    group.passes = () => true;
+    group.run(1000);
+    assert.deepEqual(away.fetches, [], "there is no state yet that covers it");
+    leader.step({ kind: "checkpointed", now: group.now, through, digest: "" });
+    group.run(1000);
+    const [fetch] = away.fetches as { from: number }[];
+    assert.equal(fetch?.from, leader.id);
+  });
+
+  it("a peer that asks twice while the disk is read is answered once, and one that asks for more gets it in parts", () => {
+    const { group, leader, near, away } = started();
+    const texts = Array.from({ length: 30 }, (_, i) => `${i}`.padStart(3, "0").repeat(9000));
+    order(group, texts);
+    execute(leader, near);
+    leader.answersRecalls = false;
+    near.answersRecalls = false;
+    group.passes = () => true;
+    group.run(3000);
+    assert.ok(leader.recalls <= 1 && near.recalls <= 1, `${leader.recalls} and ${near.recalls} reads at once`);
+    for (const member of [leader, near]) member.answerRecalls();
+    group.run(3000);
+    assert.deepEqual(away.decided, leader.decided);
+    // 27 KB a value: a read has a quarter of a megabyte of them.
+    assert.ok(leader.recalls + near.recalls > 3, `${leader.recalls + near.recalls} reads`);
+  });
+
+  it("a replica that restarts evicts what it recovered, and serves it", () => {
+    const { group, leader, near, away } = started();
+    order(group, ["one", "two", "three"]);
+    execute(leader, near);
+    near.crash();
+    near.restart();
+    group.run(1000);
+    execute(near);
+    assert.equal(near.held, 0);
+    group.passes = (sent) => sent.from !== leader.id || sent.to !== away.id || sent.kind !== "chosen";
+    group.run(3000);
+    assert.deepEqual(away.decided, group.leader.decided);
+  });
+});
+
+describe("instance log: what is on disk alone", () => {
+  it("counts in instances and bytes until it is trimmed, and then not at all", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom("put", "evict", "trim"), fc.nat(300_000)), { maxLength: 120 }),
+        (steps) => {
+          const arena = new BatchArena(64 * 1024);
+          const log = new InstanceLog(arena);
+          const lengths = new Map<number, number>();
+          let next = 1;
+          for (const [step, size] of steps) {
+            const lowest = Math.max(log.trimmed, log.evicted) + 1;
+            if (step === "put") {
+              const batch = arena.build(new Uint8Array(size), 0, size, 0, 0, 0);
+              lengths.set(next, batch.end - batch.start);
+              log.put(next++, 1, batch);
+            } else if (step === "evict" && lowest < next) log.evict(lowest);
+            else if (step === "trim" && next > 1) log.trim(Math.min(next - 1, log.trimmed + 1 + (size % 5)));
+
+            assert.equal(log.size, next - 1 - log.trimmed);
+            let evicted = 0;
+            for (let i = log.trimmed + 1; i <= log.evicted; i++) {
+              evicted += lengths.get(i) as number;
+              assert.equal(log.get(i), undefined);
+            }
+            // Exact but for the step that the trim point is in.
+            const largest = 256 * 1024 + 300_024;
+            assert.ok(log.evictedBytes >= evicted && log.evictedBytes <= evicted + largest);
+            if (log.evicted <= log.trimmed) assert.equal(log.evictedBytes, 0);
+            for (let i = Math.max(log.trimmed, log.evicted) + 1; i < next; i++) assert.ok(log.get(i) !== undefined);
+            if (log.evicted > log.trimmed) {
+              const through = log.recallThrough(log.trimmed + 1, 1);
+              assert.ok(through > log.trimmed && through <= log.evicted);
+            }
+          }
+          log.trim(next - 1);
+          assert.deepEqual([log.size, log.evictedBytes], [0, 0]);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
