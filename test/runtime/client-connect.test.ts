@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
-import { ConfigError } from "#src/model/index.js";
+import { BlockKind, ConfigError } from "#src/model/index.js";
 import { SystemScheduler, TcpListener } from "#src/platform/index.js";
 import {
   connect,
@@ -11,29 +11,38 @@ import {
   connectBlockClient,
   connectCluster,
   loadOptions,
+  KvClient,
   NoAnswerError,
+  PromiseClient,
   runLoad,
 } from "#src/runtime/index.js";
 import type { FakeCluster } from "../client/fake-cluster.js";
-import { kvCluster, replicas } from "./client-world.js";
+import { kvCluster, kvStreams, replicas } from "./client-world.js";
 
 const events = { info: () => {}, warn: () => {}, error: () => {} };
 
-/** Client ports of the replicas of a scripted cluster. */
+/** Client ports of the replicas of a scripted cluster, and of their members if there are groups. */
 class Ports {
   readonly cluster: FakeCluster;
   readonly addresses: string[] = [];
+  /** The addresses of the members of groups, by group. */
+  readonly members: string[][];
+  readonly #streams: readonly FakeCluster[];
   /** Connections that ever came up, of all replicas. */
   connections = 0;
   readonly #listeners: TcpListener[] = [];
 
-  constructor(cluster: FakeCluster) {
+  constructor(cluster: FakeCluster, ...groups: readonly FakeCluster[]) {
     this.cluster = cluster;
+    this.#streams = [cluster, ...groups];
+    this.members = groups.map(() => []);
   }
 
   async listen(): Promise<void> {
     const scheduler = new SystemScheduler();
-    for (const self of replicas) {
+    for (const [stream, self] of this.#streams.flatMap((_, each) =>
+      replicas.map((replica) => [each, replica] as const),
+    )) {
       const listener = new TcpListener({
         scheduler,
         events,
@@ -45,17 +54,26 @@ class Ports {
         listener.listen((error) => (error === null ? resolve() : reject(error)));
       });
       assert.ok(listener.address !== null);
-      this.addresses.push(listener.address);
+      const addresses = stream === 0 ? this.addresses : (this.members[stream - 1] as string[]);
+      addresses.push(listener.address);
       this.#listeners.push(listener);
     }
-    this.#listeners.forEach((listener, i) => this.#serve(listener, replicas[i]!));
+    this.#listeners.forEach((listener, i) => {
+      this.#serve(listener, this.#streams[Math.floor(i / replicas.length)]!, replicas[i % replicas.length]!);
+    });
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => new Promise<void>((resolve) => listener.close(resolve))));
   }
 
-  #serve(listener: TcpListener, replica: number): void {
+  /** What a welcome says of a replica. */
+  #entry(client: string, i: number): object {
+    const members = this.members.map((addresses) => ({ client: addresses[i] }));
+    return { id: replicas[i], client, ...(members.length === 0 ? {} : { members }) };
+  }
+
+  #serve(listener: TcpListener, cluster: FakeCluster, replica: number): void {
     const send = (link: number, kind: number, body: Uint8Array): void => {
       const writer = listener.begin(link, kind);
       if (writer === null) return;
@@ -67,12 +85,12 @@ class Ports {
       onLink: (link, up) => {
         if (!up) return;
         this.connections++;
-        const list = JSON.stringify(this.addresses.map((client, i) => ({ id: replicas[i], client })));
-        const { kind, body } = this.cluster.welcome(replica, list);
+        const list = JSON.stringify(this.addresses.map((client, i) => this.#entry(client, i)));
+        const { kind, body } = cluster.welcome(replica, list);
         send(link, kind, body);
       },
       onFrame: (link, kind, bytes, _view, start, end) => {
-        for (const frame of this.cluster.receive(replica, kind, bytes.slice(start, end))) {
+        for (const frame of cluster.receive(replica, kind, bytes.slice(start, end))) {
           send(link, frame.kind, frame.body);
         }
       },
@@ -146,5 +164,62 @@ describe("connect", () => {
     await once(server, "close");
     await assert.rejects(connect({ addresses: [] }), ConfigError);
     await assert.rejects(connect({ addresses: ["nowhere"] }), ConfigError);
+  });
+});
+
+describe("connect to a cluster with groups", () => {
+  const { clusters } = kvStreams(2);
+  const ports = new Ports(...(clusters as [FakeCluster, ...FakeCluster[]]));
+  before(() => ports.listen());
+  after(() => ports.close());
+
+  const commandsIn = (): number[] => {
+    return clusters.map(({ received }) => received.filter(({ kind }) => kind === BlockKind.commands).length);
+  };
+  const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
+
+  test("reaches all members from the address of any of them, and sends commands to those of their groups", async () => {
+    for (const given of [ports.addresses, ports.addresses.slice(1, 2), ports.members[1]!.slice(0, 1)]) {
+      const before = commandsIn();
+      const store = await connect({ addresses: given });
+      assert.ok((await Promise.all(keys.map((key) => store.set(key, "1")))).every((done) => done));
+      assert.deepEqual(
+        commandsIn().map((count, stream) => count > (before[stream] as number)),
+        [false, true, true],
+      );
+      assert.ok((await store.getMany(keys)).every((value) => value === "1"));
+      assert.equal(await store.delete(...keys), keys.length);
+      await store.close();
+    }
+    for (const { malformed, astray, misrouted } of clusters)
+      assert.deepEqual([malformed, astray, misrouted], [0, 0, 0]);
+  });
+
+  test("without knowing the service sends everything through g_all, with it keeps the order of blocks", async () => {
+    for (const service of [undefined, "kv"]) {
+      const before = commandsIn();
+      const calls = new PromiseClient({ scheduler: new SystemScheduler() });
+      const { handlers } = calls;
+      calls.attach(await connectBlockClient({ addresses: ports.addresses, handlers, ...(service ? { service } : {}) }));
+      const store = new KvClient(calls);
+      for (const key of keys.slice(0, 6)) assert.equal(await store.incrementBy(key), 1n);
+      assert.equal(await store.exists(...keys), 6);
+      assert.equal(await store.delete(...keys), 6);
+      const more = commandsIn().map((count, stream) => count - (before[stream] as number));
+      assert.equal(more[0], service === undefined ? 8 : 2);
+      await store.close();
+    }
+  });
+
+  test("a connection whose clients of groups have closed takes others", async () => {
+    const connection = await connectCluster({ addresses: ports.addresses });
+    assert.equal(connection.groups, 2);
+    const handlers = { resolve: () => {}, fail: () => {}, opened: () => {} };
+    const stays = connection.openClient({ handlers });
+    for (let i = 0; i < 2; i++) {
+      const streams = connection.openStreams({ handlersOf: () => handlers });
+      await new Promise<void>((closed) => streams.close(closed));
+    }
+    await new Promise<void>((closed) => stays.close(closed));
   });
 });
