@@ -90,8 +90,8 @@ export type ProtocolEvent<Message, Record> =
       readonly up: boolean;
       readonly inFlightBytes: number;
     }
-  /** Hand leadership to an up-to-date peer, if this replica leads. */
-  | { readonly kind: "transferLeadership"; readonly now: number };
+  /** Hand leadership to an up-to-date peer, or to this one if it is that, if this replica leads. */
+  | { readonly kind: "transferLeadership"; readonly now: number; readonly to?: ReplicaId };
 
 /** What a replica finds on its own disk at start. */
 export interface Recovered<Record> {

@@ -1,4 +1,4 @@
-import { ConfigError } from "../../model/index.js";
+import { ConfigError, type ReplicaId } from "../../model/index.js";
 
 /** Knobs of Multi-Paxos. Times in ms, sizes in bytes. */
 export interface MultiPaxosConfig {
@@ -8,6 +8,8 @@ export interface MultiPaxosConfig {
   readonly electionTimeoutMs: number;
   /** Most jitter added to an election timeout. */
   readonly electionJitterMs: number;
+  /** The replica that is to lead if it can, so that the coordinators of several groups are spread; 0 for no matter which. */
+  readonly preferred: ReplicaId;
   /** Unanswered messages of phase 1, open instances, catch-up and rejoin requests are sent again after this. */
   readonly retransmitMs: number;
   /** A decision that no accept carries to the followers leaves on its own after this. */
@@ -42,6 +44,7 @@ export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
   heartbeatMs: 50,
   electionTimeoutMs: 400,
   electionJitterMs: 200,
+  preferred: 0,
   retransmitMs: 200,
   commitDelayMs: 2,
   windowInstancesMax: 64,

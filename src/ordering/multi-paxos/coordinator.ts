@@ -598,13 +598,17 @@ export class Coordinator {
     }
   }
 
-  /** Hands leadership to the peer that has voted furthest, once everything open is decided. */
-  transfer(): void {
+  /** Hands leadership to `to`, or to the peer that has voted furthest, once everything open is decided. */
+  transfer(to: ReplicaId | undefined): void {
     const core = this.#core;
     if (this.phase !== "leading" || this.#handoverTo !== 0) return;
     let best: Peer | undefined;
-    for (const peer of core.peers) if (peer.up && (best === undefined || peer.voted > best.voted)) best = peer;
-    if (best === undefined) return;
+    for (const peer of core.peers) {
+      if (!peer.up || (to !== undefined && peer.id !== to)) continue;
+      if (best === undefined || peer.voted > best.voted) best = peer;
+    }
+    // One that was asked for by name is spared an election that it can't win.
+    if (best === undefined || (to !== undefined && best.voted + core.config.candidateLagMax < core.decided)) return;
     this.#handoverTo = best.id;
     this.#handoverSent = false;
     this.#handoverUntil = core.now + core.config.electionTimeoutMs;

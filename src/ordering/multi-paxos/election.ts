@@ -39,7 +39,7 @@ export class Election {
   start(): void {
     const core = this.#core;
     // At the first start of a cluster nobody has been heard: do not wait a whole timeout.
-    this.#deadline = core.now + core.prng.between(0, core.config.heartbeatMs * 2);
+    this.#deadline = core.now + core.prng.between(0, core.config.heartbeatMs * 2) + this.#yieldMs;
   }
 
   see(ballot: Ballot): void {
@@ -74,12 +74,18 @@ export class Election {
     return electionTimeoutMs + this.#core.prng.float() * electionJitterMs;
   }
 
+  /** The others let the preferred replica ask first while nobody has led. */
+  get #yieldMs(): number {
+    const { preferred, electionTimeoutMs } = this.#core.config;
+    return preferred === 0 || preferred === this.#core.self ? 0 : electionTimeoutMs / 2;
+  }
+
   onLink(peer: Peer, up: boolean): void {
     const core = this.#core;
     if (up) {
       // Nobody has led since this replica started: as soon as there is someone to ask, ask.
       if (this.#heardAt !== -Infinity) return;
-      this.#deadline = Math.min(this.#deadline, core.now + core.prng.float() * CLOSED_JITTER_MS);
+      this.#deadline = Math.min(this.#deadline, core.now + core.prng.float() * CLOSED_JITTER_MS + this.#yieldMs);
       return;
     }
     if (peer.id !== core.leader) return;

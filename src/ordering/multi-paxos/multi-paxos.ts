@@ -200,7 +200,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         return;
       }
       case "transferLeadership":
-        this.#coordinator.transfer();
+        this.#coordinator.transfer(event.to);
         return;
       default:
         unreachable(event);

@@ -7,6 +7,7 @@ import {
   type ClusterConfig,
   endBlock,
   type Instance,
+  type ReplicaId,
   type SharedServiceRoot,
 } from "../../model/index.js";
 import {
@@ -99,6 +100,7 @@ function createAllMember(init: MemberInit): Replica {
     },
     membership: {
       stream: 0,
+      preferred: preferredFor(config, 0),
       pacing,
       allDecided: () => board.get("allDecided"),
       onRing: (handler) => bells.onRing(handler),
@@ -183,6 +185,7 @@ function createThreadMember(init: MemberInit): Replica {
     },
     membership: {
       stream: member,
+      preferred: preferredFor(config, member),
       pacing,
       allDecided: () => board.get("allDecided"),
       onRing: (handler) => bells.onRing(handler),
@@ -272,6 +275,12 @@ function siblingsOfMember(init: MemberInit): MemberSiblings {
     createPacing: pacingOf,
     ...init.siblings,
   };
+}
+
+/** Coordinators are spread over the replicas: each stream prefers another one to lead. */
+function preferredFor({ replicas }: ClusterConfig, stream: number): ReplicaId {
+  const ids = replicas.map(({ id }) => id).sort((one, other) => one - other);
+  return ids[stream % ids.length] as ReplicaId;
 }
 
 function pacingOf(config: ClusterConfig, member: number): Pacing {

@@ -1,5 +1,5 @@
 import type { ByteWriter } from "../../base/index.js";
-import type { ExecutionModel, ExecutionSink, Instance, ProtocolModule } from "../../model/index.js";
+import type { ExecutionModel, ExecutionSink, Instance, ProtocolModule, ReplicaId } from "../../model/index.js";
 import type { Pacing, StreamId } from "../../multicast/index.js";
 import type { StateHost, StateKeeping } from "./state-keeping.js";
 
@@ -18,6 +18,8 @@ export interface HostParts {
 export interface Membership {
   /** The stream that this member orders: 0 is that of g_all, i that of g_i. */
   readonly stream: StreamId;
+  /** The replica that is to coordinate this stream if it can. */
+  readonly preferred: ReplicaId;
   /** Marks of its batches, and when one without commands is due. */
   readonly pacing: Pacing;
   /** Contiguous prefix of g_all that is decided at this replica. */

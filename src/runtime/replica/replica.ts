@@ -78,6 +78,8 @@ const PERSISTING_MAX = 1_048_576;
 const HOUSEKEEPING_MS = 500;
 /** A coordinator asks this often for the others' digests, in ms, if it has executed anything since. */
 const COMPARE_MS = 250;
+/** A coordinator that another replica is preferred to hands over to it after so long, in ms, and tries no more often. */
+const PREFER_MS = 10_000;
 /** A stopping leader waits this long for another to take over, in ms. */
 const HANDOVER_MS = 1000;
 
@@ -162,6 +164,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #executedStepped: Instance = 0;
   /** The ballot in which this member paces its stream as the coordinator; 0 while it does not. */
   #pacedBallot: Ballot = 0;
+  /** When this member has led for long enough to hand over to the replica that is preferred. */
+  #preferAt = 0;
   readonly #markWriter = new ByteWriter(64);
   #leaderTold: ReplicaId = 0;
   #recoveredTold = false;
@@ -184,7 +188,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         arena: this.#arena,
         seed: (this.#options.seed * 64 + init.self) >>> 0,
       },
-      this.#options,
+      { ...this.#options, preferred: this.#membership?.preferred ?? 0 },
     );
     this.#execution = parts.execution;
     this.#routes = new Routes(platform.clients);
@@ -305,6 +309,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     });
     clients.forEach((port, index) => port.start(this.#clientHandlers(port, index)));
     this.#membership?.onRing(() => this.#onRing());
+    this.#preferAt = now + PREFER_MS;
     this.#housekeeping.set(now + HOUSEKEEPING_MS);
     if (this.#comparison !== null) this.#comparing.set(now + COMPARE_MS);
     this.#turn.request();
@@ -964,8 +969,20 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     );
   }
 
+  /** A member that coordinates a stream which another replica is to coordinate gives it up to that one, if it can have it. */
+  #considerPreferred(): void {
+    const preferred = this.#membership?.preferred ?? this.#init.self;
+    const now = this.#now();
+    if (this.#protocol.inspect().role !== "leader" || preferred === this.#init.self) this.#preferAt = now + PREFER_MS;
+    else if (now >= this.#preferAt) {
+      this.#preferAt = now + PREFER_MS;
+      this.#step({ kind: "transferLeadership", now, to: preferred });
+    }
+  }
+
   #onHousekeeping(): void {
     if (!this.#running) return;
+    this.#considerPreferred();
     this.#state.onTick();
     this.#backups?.onTick();
     this.#housekeeping.set(this.#now() + HOUSEKEEPING_MS);
