@@ -5,7 +5,7 @@
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { FuzzFinding, runFuzz } from "./run-fuzz.js";
-import { RESET_RUNS } from "./target.js";
+import { type FuzzTarget, RESET_RUNS } from "./target.js";
 import { fuzzTargets } from "./targets/index.js";
 
 const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
@@ -47,6 +47,21 @@ if (unknown.length > 0 || from % RESET_RUNS !== 0) {
   process.exit(USAGE);
 }
 
+/** The finding once more, with the stack of the error behind it; as it was if it does not come again. */
+async function again(target: FuzzTarget, finding: FuzzFinding): Promise<FuzzFinding> {
+  Error.stackTraceLimit = 50;
+  const { from: first, runs: count } = finding;
+  try {
+    await runFuzz({ target, runs: count, seed, from: first, memoryBytesMax: MEMORY_BYTES_MAX });
+    return finding;
+  } catch (error) {
+    return error instanceof FuzzFinding ? error : finding;
+  }
+}
+
+// Most inputs end in an error, and most of the time that takes goes into its stack.
+Error.stackTraceLimit = 0;
+
 for (const target of fuzzTargets) {
   if (!positionals.includes("all") && !positionals.includes(target.name)) continue;
   const before = process.cpuUsage();
@@ -70,7 +85,7 @@ for (const target of fuzzTargets) {
     console.log(`${target.name.padEnd(18)} ${facts.join(", ")}`);
   } catch (error) {
     if (!(error instanceof FuzzFinding)) throw error;
-    console.error(error.message);
+    console.error((await again(target, error)).message);
     process.exit(FOUND);
   }
 }

@@ -24,6 +24,15 @@ export interface FuzzResult {
 /** A decoder did what it must not. The message names the seed, the run and the input. */
 export class FuzzFinding extends Error {
   override readonly name = "FuzzFinding";
+  /** Runs `[from, from + runs)` of the seed find it again. */
+  readonly from: number;
+  readonly runs: number;
+
+  constructor(message: string, from: number, runs: number, cause: unknown) {
+    super(message, { cause });
+    this.from = from;
+    this.runs = runs;
+  }
 }
 
 /** An input that takes longer than this, in ms of CPU time, is a finding: nothing here decodes more than some KiB. */
@@ -88,7 +97,6 @@ function finding({ target, seed }: FuzzInit, mutator: Mutator, run: number, erro
   const first = Math.floor(run / RESET_RUNS) * RESET_RUNS;
   const replay = `npm run fuzz -- ${target.name} --seed ${seed} --from ${first} --runs ${run - first + 1}`;
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return new FuzzFinding(`${target.name}, seed ${seed}, run ${run}: ${stack}\ninput: ${input}\nagain: ${replay}`, {
-    cause: error,
-  });
+  const message = `${target.name}, seed ${seed}, run ${run}: ${stack}\ninput: ${input}\nagain: ${replay}`;
+  return new FuzzFinding(message, first, run - first + 1, error);
 }

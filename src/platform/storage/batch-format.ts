@@ -83,9 +83,14 @@ export function clusterIdBytes(clusterId: string): Uint8Array {
   return Uint8Array.from({ length: 8 }, (_, index) => Number.parseInt(clusterId.slice(index * 2, index * 2 + 2), 16));
 }
 
+/** Of each byte its two digits. */
+const hexadecimal = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** The cluster id stored at `at`, as hexadecimal digits. */
 export function clusterIdAt(bytes: Uint8Array, at: number): string {
-  return Array.from(bytes.subarray(at, at + 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  let text = "";
+  for (let i = at; i < at + 8; i++) text += hexadecimal[bytes[i] as number] as string;
+  return text;
 }
 
 /**

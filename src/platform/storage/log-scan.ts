@@ -1,4 +1,4 @@
-import { KiB, MiB } from "../../base/index.js";
+import { MiB } from "../../base/index.js";
 import { ConfigError, FormatVersionError, type Instance, StorageError } from "../../model/index.js";
 import type { LogCondition, LogGap } from "../port.js";
 import {
@@ -68,6 +68,7 @@ interface Hole {
 type Visit = (bytes: Uint8Array, view: DataView, start: number, end: number) => Instance | void;
 
 const windowBytes = 1 * MiB;
+const NOTHING = new Uint8Array(0);
 
 /**
  * Reads a whole log: every segment in order of generation, every sector where a valid batch has not been found. What it
@@ -114,8 +115,8 @@ export class LogScan {
   #disorder = false;
   readonly #stamp: BatchStamp = emptyStamp();
   /** Part of the present file: `#bytes[0, #filled)` stands at offset `#base`. */
-  #bytes = new Uint8Array(64 * KiB);
-  #view = new DataView(this.#bytes.buffer);
+  #bytes = NOTHING;
+  #view = new DataView(NOTHING.buffer);
   #base = 0;
   #filled = 0;
   /** Where in the present file the next batch belongs, and whether what stands there has been read twice. */
