@@ -80,7 +80,15 @@ export function paddedLength(length: number): number {
 /** A cluster id's 16 hexadecimal digits as the 8 bytes that batches and checkpoints carry. */
 export function clusterIdBytes(clusterId: string): Uint8Array {
   assert(/^[0-9a-f]{16}$/.test(clusterId), `a cluster id is 16 hexadecimal digits, got "${clusterId}"`);
-  return Uint8Array.from({ length: 8 }, (_, index) => Number.parseInt(clusterId.slice(index * 2, index * 2 + 2), 16));
+  const bytes = new Uint8Array(8);
+  for (let i = 0; i < 8; i++) bytes[i] = Number.parseInt(clusterId.slice(i * 2, i * 2 + 2), 16);
+  return bytes;
+}
+
+/** Whether the cluster id stored at `at` is this one. A scan asks for every batch, so it makes no text of it. */
+export function hasClusterId(bytes: Uint8Array, at: number, clusterId: Uint8Array): boolean {
+  for (let i = 0; i < 8; i++) if (bytes[at + i] !== clusterId[i]) return false;
+  return true;
 }
 
 /** Of each byte its two digits. */

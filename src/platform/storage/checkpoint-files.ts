@@ -136,7 +136,7 @@ class FileCheckpointWriter implements CheckpointWriter {
   readonly #through: Instance;
   readonly #ends: WriterEnds;
   readonly #encoder = new CheckpointEncoder();
-  readonly #buffer = new ByteWriter(64 * KiB, chunkBytesMax + 1 * MiB);
+  readonly #buffer = new ByteWriter(4 * KiB, chunkBytesMax + 1 * MiB);
   #file: StoredFile | null = null;
   #offset = 0;
   #unsynced = 0;

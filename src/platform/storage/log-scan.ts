@@ -9,8 +9,10 @@ import {
   batchVersion,
   batchVersionAt,
   clusterIdAt,
+  clusterIdBytes,
   discardName,
   emptyStamp,
+  hasClusterId,
   markerName,
   paddedLength,
   parseName,
@@ -92,6 +94,7 @@ export class LogScan {
   readonly #fs: FileSystem;
   readonly #directory: string;
   readonly #clusterId: string;
+  readonly #clusterIdBytes: Uint8Array;
   readonly #visit: Visit;
   readonly #done: (error: Error | null, result: LogScanResult | null) => void;
   readonly #segments: ScannedSegment[] = [];
@@ -133,6 +136,7 @@ export class LogScan {
     this.#fs = fs;
     this.#directory = directory;
     this.#clusterId = clusterId;
+    this.#clusterIdBytes = clusterIdBytes(clusterId);
     this.#visit = visit;
     this.#done = done;
   }
@@ -238,9 +242,8 @@ export class LogScan {
    * was written, so a log that ends before it has lost it.
    */
   #isStray(segment: ScannedSegment, local: number, offset: number): boolean {
-    if (batchVersionAt(this.#view, local) > batchVersion || clusterIdAt(this.#bytes, local + 24) !== this.#clusterId) {
-      return false;
-    }
+    if (batchVersionAt(this.#view, local) > batchVersion) return false;
+    if (!hasClusterId(this.#bytes, local + 24, this.#clusterIdBytes)) return false;
     const stamp = this.#stamp;
     readStamp(this.#view, local, stamp);
     if (stamp.generation === segment.generation && (stamp.place === offset || stamp.place < 0)) return false;
@@ -256,8 +259,8 @@ export class LogScan {
         `${segment.path} was written in log format ${version}; this program reads up to ${batchVersion}`,
       );
     }
-    const clusterId = clusterIdAt(this.#bytes, at + 24);
-    if (clusterId !== this.#clusterId) {
+    if (!hasClusterId(this.#bytes, at + 24, this.#clusterIdBytes)) {
+      const clusterId = clusterIdAt(this.#bytes, at + 24);
       return new ConfigError(`${segment.path} belongs to cluster ${clusterId}, not to ${this.#clusterId}`);
     }
     const stamp = this.#stamp;

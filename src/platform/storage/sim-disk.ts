@@ -231,8 +231,8 @@ export class SimDisk {
    * there is no place for it, or it is none of a batch.
    */
   misdirect(path: string, offset: number, bytes: Uint8Array): boolean {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (!this.faults.misdirectWrite || !isSegment(path) || !beginsBatch(view, 0)) return false;
+    if (!this.faults.misdirectWrite || !isSegment(path)) return false;
+    if (!beginsBatch(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0)) return false;
     const length = paddedLength(bytes.length);
     const log = path.slice(0, path.lastIndexOf("/") + 1);
     const places = this.#batches().filter(
@@ -560,6 +560,13 @@ class SimStoredFile implements StoredFile {
   }
 }
 
+/** What a system call fails with. It has no stack: that costs more than the call, and a replica's start asks for files in vain. */
 function failure(code: string, path: string): Error {
-  return Object.assign(new Error(`${code}, ${path}`), { code });
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return Object.assign(new Error(`${code}, ${path}`), { code });
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
 }

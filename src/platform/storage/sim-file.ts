@@ -14,9 +14,15 @@ export interface SimWrite {
   abandoned: boolean;
 }
 
+const noBytes = new Uint8Array(0);
+
+const SMALLEST_BYTES = 4096;
+
 /** Bytes that grow; what was never written reads as zero. */
 class Content {
-  #bytes = new Uint8Array(0);
+  #bytes = noBytes;
+  /** Another content has the same memory: whoever changes his copies it first. */
+  #shared = false;
   size = 0;
 
   get bytes(): Uint8Array {
@@ -25,18 +31,30 @@ class Content {
 
   put(offset: number, bytes: Uint8Array): void {
     const end = offset + bytes.length;
-    if (end > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(end, 2 * this.#bytes.length, 4096));
-      grown.set(this.bytes);
-      this.#bytes = grown;
-    }
+    if (end > this.#bytes.length) this.#move(Math.max(end, 2 * this.#bytes.length, SMALLEST_BYTES));
+    else if (this.#shared) this.#move(this.#bytes.length);
     this.#bytes.set(bytes, offset);
     this.size = Math.max(this.size, end);
   }
 
+  flip(offset: number, bit: number): void {
+    if (offset >= this.size) return;
+    if (this.#shared) this.#move(this.#bytes.length);
+    this.#bytes[offset] = (this.#bytes[offset] as number) ^ (1 << bit);
+  }
+
+  /** Nothing is copied before one of the two changes: most files of a machine that dies are never written again. */
   replace(other: Content): void {
-    this.#bytes = other.#bytes.slice();
+    this.#bytes = other.#bytes;
     this.size = other.size;
+    this.#shared = other.#shared = true;
+  }
+
+  #move(capacity: number): void {
+    const moved = new Uint8Array(capacity);
+    moved.set(this.bytes);
+    this.#bytes = moved;
+    this.#shared = false;
   }
 }
 
@@ -45,6 +63,7 @@ class Content {
  * which a power cut keeps some, loses some and tears some.
  */
 export class SimFile {
+  /** Invariant: it differs from what is durable only where there are unsynced writes. */
   readonly #live = new Content();
   readonly #durable = new Content();
   #unsynced: SimWrite[] = [];
@@ -89,6 +108,7 @@ export class SimFile {
 
   /** Power is cut: each unsynced write is kept, lost or torn. */
   cutPower(prng: Prng): void {
+    if (this.#unsynced.length === 0) return;
     for (const write of this.#unsynced)
       for (const part of fate(write, prng)) this.#durable.put(part.offset, part.bytes);
     this.#unsynced = [];
@@ -97,6 +117,7 @@ export class SimFile {
 
   /** The process dies and the system lives on: what it had taken stays, the writes under way may be partial. */
   killWriter(prng: Prng): void {
+    if (this.#unsynced.length === 0) return;
     this.#unsynced = this.#unsynced.flatMap((write) => (write.landed ? [write] : fate(write, prng)));
     this.#live.replace(this.#durable);
     for (const write of this.#unsynced) this.#live.put(write.offset, write.bytes);
@@ -118,9 +139,8 @@ export class SimFile {
 
   /** Flips one bit wherever the byte is held. */
   flip(offset: number, bit: number): void {
-    for (const bytes of [this.#live.bytes, this.#durable.bytes]) {
-      if (offset < bytes.length) bytes[offset] = (bytes[offset] as number) ^ (1 << bit);
-    }
+    this.#live.flip(offset, bit);
+    this.#durable.flip(offset, bit);
     for (const write of this.#unsynced) {
       const at = offset - write.offset;
       if (at >= 0 && at < write.bytes.length) write.bytes[at] = (write.bytes[at] as number) ^ (1 << bit);

@@ -31,13 +31,15 @@ export interface WalInit extends StorageInit {
 
 /** A group's buffer beyond this is given back once the group is durable. */
 const keptBufferBytesMax = 16 * MiB;
+/** What a group's buffer begins with; it grows to what the groups of a log are, and stays so. */
+const firstBufferBytes = 4 * KiB;
 /** The active segment has this much allocated ahead at least, and at most; in between, as much as it already uses. */
 const aheadBytesMin = 256 * KiB;
 const aheadBytesMax = 4 * MiB;
 
 /** Records that are written and synced together. */
 class Group {
-  writer = new ByteWriter(64 * KiB, groupBytesMax);
+  writer = new ByteWriter(firstBufferBytes, groupBytesMax);
   records = 0;
   instanceMax = 0;
   /** Lowest instance of its records, Infinity for none. */
@@ -50,7 +52,7 @@ class Group {
   bytes = 0;
 
   clear(): void {
-    if (this.writer.bytes.length > keptBufferBytesMax) this.writer = new ByteWriter(64 * KiB, groupBytesMax);
+    if (this.writer.bytes.length > keptBufferBytesMax) this.writer = new ByteWriter(firstBufferBytes, groupBytesMax);
     this.writer.clear();
     this.records = 0;
     this.instanceMax = 0;

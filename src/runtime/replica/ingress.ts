@@ -28,7 +28,7 @@ export class Ingress {
     this.#bytesMax = bytesMax;
     this.#headroom = headroom;
     // Links are paused at the maximum, but blocks already read must still fit: one per link of a turn at worst.
-    this.#writer = new ByteWriter(64 * 1024, bytesMax * 4 + BLOCK_BYTES_MAX);
+    this.#writer = new ByteWriter(4096, bytesMax * 4 + BLOCK_BYTES_MAX);
     this.clear();
   }
 

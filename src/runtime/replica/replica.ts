@@ -158,8 +158,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #stopped = false;
   #identity: Identity | null = null;
   readonly #persisting = new Ring<Persisting>(PERSISTING_MAX);
-  readonly #heldWriter = new ByteWriter(4096);
-  readonly #replyWriter = new ByteWriter(64 * 1024);
+  readonly #heldWriter = new ByteWriter();
+  readonly #replyWriter = new ByteWriter();
   #wantWork = false;
   #executedStepped: Instance = 0;
   /** The ballot in which this member paces its stream as the coordinator; 0 while it does not. */

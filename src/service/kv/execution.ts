@@ -13,6 +13,9 @@ const TOO_MANY_KEYS = `ERR the command would have to look at more than ${VISITED
 export const BATCH_SPENT = "ERR too many commands at once look at many keys or move long values; send fewer at a time";
 export const REPLIES_TOO_LONG = `ERR the replies of one block exceed ${REPLIES_BYTES_MAX} bytes; send fewer commands at once`;
 
+/** Commands of one thread run one after the other, whichever service is theirs, and none needs what another has left here. */
+const spansOfAll = new Uint32Array(2 * ARGUMENTS_MAX);
+
 /**
  * What a command works on: the state, its arguments in place, the agreed time, and where its reply goes. One object lives as
  * long as the service; the functions of the operations get it for each command.
@@ -23,7 +26,7 @@ export class Execution {
   table = new WatchTable();
   watches: Watching = this.table;
   /** Argument i is `bytes[spans[2i], spans[2i + 1])`. */
-  readonly spans = new Uint32Array(2 * ARGUMENTS_MAX);
+  readonly spans = spansOfAll;
   bytes: Uint8Array = new Uint8Array(0);
   view: DataView = new DataView(new ArrayBuffer(0));
   replies = new ByteWriter(0);

@@ -49,8 +49,8 @@ export class WatchTable implements Watching {
   /** By id, in ascending order, which is that of age. */
   #watches = new Map<number, Watch>();
   readonly #byKey = new Map<string, Set<Watch>>();
-  /** How many watched keys have each value of the last bits of their hash. */
-  readonly #filter = new Uint32Array(FILTER_SLOTS);
+  /** How many watched keys have each value of the last bits of their hash. Made with the first one. */
+  #filter: Uint32Array | null = null;
   /** Sums of a hash of each (id, key), as signed 32-bit integers. */
   readonly #lanes = new Int32Array(4);
   #next = 1;
@@ -107,7 +107,8 @@ export class WatchTable implements Watching {
 
   /** The key `bytes[start, end)` changes: watches of it break. */
   touch(bytes: Uint8Array, start: number, end: number, undo: UndoLog | null): void {
-    if (this.#filter[hashBytes(bytes, start, end, SEED) & (FILTER_SLOTS - 1)] === 0) return;
+    const filter = this.#filter;
+    if (filter === null || filter[hashBytes(bytes, start, end, SEED) & (FILTER_SLOTS - 1)] === 0) return;
     this.touchKey(latin1(bytes, start, end), undo);
   }
 
@@ -239,7 +240,8 @@ export class WatchTable implements Watching {
     this.keys += sign;
     this.#bytes += sign * key.length;
     const slot = hashText(key, SEED) & (FILTER_SLOTS - 1);
-    this.#filter[slot] = (this.#filter[slot] as number) + sign;
+    const filter = (this.#filter ??= new Uint32Array(FILTER_SLOTS));
+    filter[slot] = (filter[slot] as number) + sign;
     const first = hashText(key, watch.id | 0);
     const second = hashText(key, Math.floor(watch.id / 4294967296) ^ ~watch.id);
     const lanes = this.#lanes;
