@@ -69,7 +69,7 @@ export const faults = {
   "damage log": {
     async strike({ members, victim, prng }) {
       await members.kill(victim);
-      const struck = flipBits(join(members.home(victim), "log"), prng);
+      const struck = flipBits(join(partOf(members.home(victim), prng), "log"), prng);
       await members.restart(victim);
       return struck ? undefined : false;
     },
@@ -98,7 +98,7 @@ export const faults = {
   "damage identity": {
     async strike({ members, victim, prng }) {
       await members.kill(victim);
-      const path = join(members.home(victim), "identity");
+      const path = join(partOf(members.home(victim), prng), "identity");
       const bytes = readFileSync(path);
       // Not in the number of the format: a newer one is refused, and rightly so.
       const at = bytes.indexOf('"clusterId"') + prng.below(bytes.length - bytes.indexOf('"clusterId"'));
@@ -109,9 +109,9 @@ export const faults = {
   },
   /** A replica loses its log and keeps its identity. */
   "lose log": {
-    async strike({ members, victim }) {
+    async strike({ members, victim, prng }) {
       await members.kill(victim);
-      rmSync(join(members.home(victim), "log"), { recursive: true });
+      rmSync(join(partOf(members.home(victim), prng), "log"), { recursive: true });
       await members.restart(victim);
     },
   },
@@ -193,6 +193,12 @@ export const faults = {
 export type FaultKind = keyof typeof faults;
 export const faultKinds = Object.keys(faults) as FaultKind[];
 export const needsMachines = (kind: FaultKind): boolean => (faults[kind] as Fault).machines === true;
+
+/** Where a replica has a log and an identity: of one with several groups, one of its members. */
+function partOf(home: string, prng: Prng): string {
+  const parts = readdirSync(home).filter((name) => name.startsWith("group-"));
+  return parts.length === 0 ? home : join(home, prng.pick(parts));
+}
 
 function machinesOf(members: Members): Machines {
   assert(members instanceof Machines, "this fault needs machines");

@@ -1,5 +1,5 @@
 /**
- * Long runs against real processes, outside CI: `npm run soak -- SCENARIO [--minutes M] [--seed S]`. Each prints one JSON
+ * Long runs against real processes, outside CI: `npm run soak -- SCENARIO [--minutes M] [--seed S] [--groups K]`. Each prints one JSON
  * object with its figures and exits 5 if a verdict failed. The figures are recorded in docs/reliability.md.
  */
 import { parseArgs } from "node:util";
@@ -18,6 +18,8 @@ const { positionals, values } = parseArgs({
     seed: { type: "string", default: "1" },
     rounds: { type: "string", default: "9" },
     service: { type: "string", default: "kv" },
+    // Groups of threads (P-SMR); 1 has none.
+    groups: { type: "string", default: "1" },
     // Faults by name, separated by commas.
     only: { type: "string", default: "" },
     without: { type: "string", default: "" },
@@ -46,7 +48,14 @@ async function nemesis(): Promise<boolean> {
     if (refusal === null) process.exit(await runInSandbox());
     log(`no sandbox: ${refusal}`);
   } else log(`sandbox ${sandboxDirectory()}`);
-  const report = await runNemesis({ seconds, seed, service: values.service, faults, log });
+  const report = await runNemesis({
+    seconds,
+    seed,
+    service: values.service,
+    groups: Number(values.groups),
+    faults,
+    log,
+  });
   console.log(JSON.stringify(report));
   return passed(report);
 }

@@ -64,11 +64,12 @@ export class Machines implements Members {
   }
 
   /** `machinesRefusal` has joined them. */
-  static async start(directory: string, service: string): Promise<Machines> {
+  /** `args`: of the cluster, as `config new` takes them. */
+  static async start(directory: string, args: readonly string[]): Promise<Machines> {
     const machines = new Machines(directory);
     const file = join(directory, "cluster.json");
     const hosts = REPLICAS.flatMap((id) => ["--host", hostOf(id)]);
-    await succeed(["config", "new", "--cluster", file, "--service", service, ...hosts]);
+    await succeed(["config", "new", "--cluster", file, ...args, ...hosts]);
     // No certificates: the sandbox is a network of its own, and what they do is tested elsewhere.
     const { security: _, ...open } = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
     writeFileSync(file, JSON.stringify(open));

@@ -20,6 +20,8 @@ export interface NemesisOptions {
   readonly seed: number;
   /** `kv`, `btree`, or the path of `examples/bank/bank.js`. */
   readonly service?: string;
+  /** Groups of threads, 1 by default. */
+  readonly groups?: number;
   readonly clients?: number;
   /** Mean pause of a lane of a client between two commands, in ms. */
   readonly pauseMs?: number;
@@ -30,6 +32,7 @@ export interface NemesisOptions {
 
 export interface NemesisReport {
   readonly service: string;
+  readonly groups: number;
   readonly seconds: number;
   readonly seed: number;
   readonly operations: { readonly ok: number; readonly fail: number; readonly info: number };
@@ -55,6 +58,9 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
   const service = options.service ?? "kv";
   const kind = loadKind(service);
   assert(kind !== undefined, `the nemesis has no load for ${service}`);
+  const { groups = 1 } = options;
+  const cluster = ["--service", kind.service];
+  if (groups > 1) cluster.push("--groups", String(groups), "--execution", "psmr");
   const wanted = options.faults ?? faultKinds;
   const refusal = sandboxDirectory() === null ? "needs a sandbox" : machinesRefusal();
   const skipped = Object.fromEntries(
@@ -78,8 +84,8 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
   try {
     members =
       refusal === null
-        ? await Machines.start(directory, kind.service)
-        : await RealCluster.start(directory, ["--port", "0", "--service", kind.service]);
+        ? await Machines.start(directory, cluster)
+        : await RealCluster.start(directory, ["--port", "0", ...cluster]);
     const load = kind.create({
       resp: members.respAddresses,
       client: members.clientAddresses,
@@ -123,6 +129,7 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
     }
     return {
       service,
+      groups,
       seconds: options.seconds,
       seed: options.seed,
       operations: { ok, fail, info },
