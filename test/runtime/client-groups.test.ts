@@ -11,7 +11,6 @@ import {
   type Span,
   TryAgainError,
 } from "#src/model/index.js";
-import { type EventLog, SimKernel, type SimProcess } from "#src/platform/index.js";
 import {
   type BlockClient,
   type BlockClientHandlers,
@@ -20,108 +19,11 @@ import {
   GroupedCalls,
   KvClient,
   SharedLinks,
-  StreamChoice,
 } from "#src/runtime/index.js";
-import { beginCommand, endCommand, KvOperation, writeArgumentLatin1 } from "#src/service/index.js";
+import { KvOperation } from "#src/service/index.js";
 import type { FakeCluster } from "../client/fake-cluster.js";
-import { FakePort, kvStreams, replicas } from "./client-world.js";
-
-const events: EventLog = { info: () => {}, warn: () => {}, error: () => {} };
-
-/** Appends one command of the kv service. */
-function write(writer: ByteWriter, operation: number, ...args: readonly string[]): void {
-  const at = beginCommand(writer, operation, 0, args.length);
-  for (const arg of args) writeArgumentLatin1(writer, arg);
-  endCommand(writer, at);
-}
-
-function commandOf(operation: number, ...args: readonly string[]): Uint8Array {
-  const writer = new ByteWriter();
-  write(writer, operation, ...args);
-  return writer.toBytes();
-}
-
-class GroupsWorld {
-  readonly kernel: SimKernel;
-  readonly process: SimProcess;
-  readonly groups: number;
-  readonly clusters: FakeCluster[];
-  readonly choice: StreamChoice;
-  readonly mapping;
-  readonly ports: FakePort[] = [];
-  readonly executed: Uint8Array[] = [];
-  #clients = 0;
-
-  constructor(groups = 2, seed = 1) {
-    this.groups = groups;
-    this.kernel = new SimKernel(seed);
-    this.process = this.kernel.spawn("client");
-    const { clusters, mapping } = kvStreams(groups, (command) => this.executed.push(command));
-    this.clusters = clusters;
-    this.mapping = mapping;
-    this.choice = new StreamChoice(mapping);
-  }
-
-  /** A port to each member, its links up. */
-  members(): FakePort[] {
-    const ports = this.clusters.map((cluster) => new FakePort(this.kernel, cluster));
-    this.ports.push(...ports);
-    return ports;
-  }
-
-  init(ports: readonly FakePort[] = this.members()) {
-    const nonce = new Uint8Array(16).fill(++this.#clients);
-    return { scheduler: this.process, ports, replicas, nonce, events };
-  }
-
-  linkAll(): void {
-    for (const port of this.ports) port.linkAll();
-  }
-
-  /** The group's stream of this key. */
-  streamOf(key: string): number {
-    const bytes = commandOf(KvOperation.get, key);
-    this.choice.look(1, bytes, new DataView(bytes.buffer), 0);
-    return this.choice.ofAll(0);
-  }
-
-  /** A key of this stream's group; different ones for different numbers. */
-  key(stream: number, number = 0): string {
-    for (let i = 0; i < 1000; i++) {
-      const key = `key-${number}-${i}`;
-      if (this.streamOf(key) === stream) return key;
-    }
-    return assert.fail(`no key of stream ${stream}`);
-  }
-
-  run(ms: number): void {
-    const end = this.kernel.now + ms;
-    this.kernel.at(end, () => {});
-    this.kernel.run(end);
-  }
-
-  async until<T>(promise: Promise<T>, limitMs = 60_000): Promise<T> {
-    let settled = false;
-    const mark = (): void => {
-      settled = true;
-    };
-    promise.then(mark, mark);
-    const end = this.kernel.now + limitMs;
-    while (!settled && this.kernel.now < end) {
-      await new Promise((resolve) => setImmediate(resolve));
-      this.kernel.run(end, () => true);
-    }
-    assert.ok(settled, `still pending after ${limitMs} virtual ms`);
-    return promise;
-  }
-
-  /** What holds whatever happened. */
-  check(): void {
-    for (const { malformed, astray, altered } of this.clusters) {
-      assert.deepEqual([malformed, astray, altered], [0, 0, []]);
-    }
-  }
-}
+import { replicas } from "./client-world.js";
+import { commandOf, GroupsWorld } from "./groups-world.js";
 
 class Recorder implements BlockClientHandlers {
   readonly outcomes = new Map<number, number | ClientFailure>();

@@ -7,6 +7,7 @@ import { BlockKind, ConfigError, IndeterminateError, TryAgainError } from "#src/
 import {
   btreeLoadCommands,
   checkLoad,
+  createGroupsClient,
   KvClient,
   kvLoadCommands,
   LatencyHistogram,
@@ -22,6 +23,7 @@ import {
   runLoad,
 } from "#src/runtime/index.js";
 import { ClientWorld, replicas } from "./client-world.js";
+import { GroupsWorld } from "./groups-world.js";
 import { FakeCluster } from "../client/fake-cluster.js";
 import { BtreeModel } from "./btree-model.js";
 
@@ -332,4 +334,76 @@ test("load options out of bounds are refused", () => {
   assert.throws(() => loadOptions({ workload: "scan" as "put" }), /put, get, mixed/);
   assert.throws(() => kvLoadCommands({ keys: 10, valueSize: 0, unique: 7 }), ConfigError);
   assert.throws(() => btreeLoadCommands({ keys: 10, valueSize: 9, unique: 7 }), /8 bytes, got 9/);
+});
+
+describe("a load over groups", () => {
+  async function loadGroups(
+    options: Partial<LoadOptions>,
+    disturb: (world: GroupsWorld) => void = () => {},
+  ): Promise<{ readonly world: GroupsWorld; readonly result: LoadResult; readonly before: readonly number[] }> {
+    const world = new GroupsWorld(2);
+    const complete = loadOptions({ keys: 200, window: 16, seconds: 1, warmupSeconds: 0.2, ...options });
+    let before: readonly number[] = [];
+    const running = runLoad({
+      scheduler: world.process,
+      open: (handlers) => {
+        const client = createGroupsClient({ ...world.init(), handlersOf: () => handlers });
+        world.linkAll();
+        return client;
+      },
+      commands: kvLoadCommands({ keys: complete.keys, valueSize: 8, unique: 7 }),
+      options: complete,
+      mapping: world.mapping,
+      onPhase: (phase) => {
+        if (phase === "warm-up") before = world.clusters.map(({ received }) => received.length);
+        if (phase === "measure") disturb(world);
+      },
+    });
+    return { world, result: await world.until(running, 120_000), before };
+  }
+
+  test("keeps the window outstanding over all streams, sorted by the groups of their keys", async () => {
+    const { world, result, before } = await loadGroups({ clients: 3, window: 8, workload: "mixed" });
+    const expected = (3 * 8 * 1000) / ROUND_TRIP_MS;
+    assert.ok(Math.abs(result.throughput - expected) <= expected * 0.02, `${result.throughput} against ${expected}`);
+    assert.equal(result.errors, 0);
+    assert.deepEqual([result.latency_ms.p50, result.latency_ms.max], [ROUND_TRIP_MS, ROUND_TRIP_MS]);
+    world.check();
+    const blocks = world.clusters.map(({ received }, stream) => received.slice(before[stream]));
+    assert.deepEqual(
+      blocks.map((each) => each.some(({ kind }) => kind === BlockKind.commands)),
+      [false, true, true],
+      "keys are loaded through g_all, and each command of the load is one group's",
+    );
+    assert.ok(world.clusters.every(({ misrouted }) => misrouted === 0));
+    assert.equal(world.clusters[0]?.closed, 9, "each client ends its three sessions");
+    assert.ok(world.ports.every((port) => port.closed));
+  });
+
+  test("runs every workload without errors, through failovers of a group as well", async () => {
+    for (const workload of LOAD_WORKLOADS) {
+      const { world, result } = await loadGroups({ workload, seconds: 0.6 }, ({ clusters, kernel }) => {
+        clusters[1]?.elect(0);
+        kernel.after(300, () => {
+          clusters[1]?.elect(3);
+          for (const replica of replicas) clusters[1]?.tell(replica, 3);
+        });
+      });
+      assert.equal(result.errors, 0, workload);
+      assert.ok(result.commands > 500, workload);
+      world.check();
+    }
+  });
+
+  test("with a rate times commands from when they were due, and counts what fails", async () => {
+    const steady = await loadGroups({ workload: "put", rate: 1000, window: 64 });
+    assert.equal(steady.result.errors, 0);
+    assert.ok(Math.abs(steady.result.throughput - 1000) < 20, `${steady.result.throughput}`);
+    const stalled = await loadGroups({ workload: "put", seconds: 7 }, ({ clusters, kernel }) => {
+      for (const replica of replicas) clusters[2]?.silent.add(replica);
+      kernel.after(6000, () => clusters[2]?.silent.clear());
+    });
+    assert.ok(stalled.result.errors > 0 && stalled.result.errors <= 16, `${stalled.result.errors}`);
+    assert.ok(stalled.result.commands > 1000);
+  });
 });

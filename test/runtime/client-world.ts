@@ -43,6 +43,8 @@ export function kvStreams(
   const executeOne = executor(service);
   const execute: Execute = (command, readOnly, replies) => {
     executed(command);
+    // Each command is a batch of its own as far as the service's bound on the work of one goes.
+    service.advance(0, null);
     executeOne(command, readOnly, replies);
   };
   const admits = (stream: number, block: Uint8Array): boolean => {

@@ -29,14 +29,26 @@ export class BlockSlot {
   due: Float64Array = nothing;
   /** The keys of a block of modifications. */
   keys: Float64Array = nothing;
+  /** The stream it goes through; 0 without groups. */
+  stream = 0;
   /** First key of a preload block. */
   firstKey = 0;
   /** The client's insertions through those of this block. */
   insertedThrough = 0;
+  /** With groups: the insertions that this block has a part of; null for none. */
+  insertions: Insertions | null = null;
 
   constructor(token: number) {
     this.token = token;
   }
+}
+
+/** Insertions drawn at one time, which went into several blocks. */
+export interface Insertions {
+  /** The client's insertions through these. */
+  readonly through: number;
+  /** Blocks that are under way. */
+  blocks: number;
 }
 
 /** A block that found no place when its turn came; it is submitted before anything else. */
@@ -56,7 +68,7 @@ export interface LoadClientHandlers {
   onRoom(client: LoadClient): void;
 }
 
-/** One client of a load: its session, the blocks it has under way, the keys it has inserted. */
+/** One client of a load: its session, or one for each stream, the blocks it has under way, the keys it has inserted. */
 export class LoadClient implements BlockClientHandlers {
   readonly index: number;
   readonly #load: LoadClientHandlers;
@@ -64,7 +76,8 @@ export class LoadClient implements BlockClientHandlers {
   readonly #free: BlockSlot[] = [];
   /** At most the blocks of one turn: while any is held nothing new is written. */
   readonly #held: HeldBlock[] = [];
-  client: BlockClient | null = null;
+  #streams: readonly BlockClient[] = [];
+  #close: (done: () => void) => void = (done) => done();
   /** Commands under way; a modification is one from its read's submission to its update's answer. */
   outstanding = 0;
   blocksOpen = 0;
@@ -74,6 +87,8 @@ export class LoadClient implements BlockClientHandlers {
   inserted = 0;
   deleted = 0;
   arrivals: ArrivalSchedule | null = null;
+  /** With groups: insertions under way, in the order drawn. They count as there when those before them are, too. */
+  readonly insertions: Insertions[] = [];
   /** Stands in the load's list of clients that may have room. */
   listed = false;
 
@@ -82,8 +97,22 @@ export class LoadClient implements BlockClientHandlers {
     this.index = index;
   }
 
+  /** Gives it its client, or with groups the clients of all streams, which `close` closes. */
+  attach(streams: readonly BlockClient[], close: (done: () => void) => void): void {
+    this.#streams = streams;
+    this.#close = close;
+  }
+
+  /** Closes what was attached. */
+  close(done: () => void): void {
+    this.#close(done);
+  }
+
+  /** There is a place for a block in every stream. */
   get open(): boolean {
-    return this.client?.open === true;
+    const streams = this.#streams;
+    for (let i = 0; i < streams.length; i++) if (!(streams[i] as BlockClient).open) return false;
+    return streams.length > 0;
   }
 
   get holds(): boolean {
@@ -98,6 +127,7 @@ export class LoadClient implements BlockClientHandlers {
       this.#slots.push(slot);
     }
     slot.kind = kind;
+    slot.stream = 0;
     slot.commands = commands;
     slot.submittedAt = now;
     this.outstanding += commands;
@@ -132,10 +162,11 @@ export class LoadClient implements BlockClientHandlers {
   }
 
   #send(slot: BlockSlot, bytes: Uint8Array, view: DataView, length: number): void {
-    assert(this.client !== null, "a block was submitted before its client was open");
+    const client = this.#streams[slot.stream];
+    assert(client !== undefined, "a block was submitted before its client was open");
     slot.commandsLeft = slot.commands;
     this.blocksOpen++;
-    this.client.submit(slot.token, slot.kind !== LoadBlockKind.ordered, slot.commands, bytes, view, 0, length);
+    client.submit(slot.token, slot.kind !== LoadBlockKind.ordered, slot.commands, bytes, view, 0, length);
   }
 
   // What the block client tells.
@@ -144,7 +175,7 @@ export class LoadClient implements BlockClientHandlers {
     const slot = this.#slots[token] as BlockSlot;
     if (replyStatus(replies.view, replies.start) === ReplyStatus.split) {
       this.#load.onPart(slot, replies);
-      this.client?.more(token);
+      this.#streams[slot.stream]?.more(token);
       return;
     }
     this.blocksOpen--;

@@ -1,26 +1,29 @@
 // Hot file: the benchmark's own cost is part of what it measures. Nothing per command but drawing it, writing it and checking
 // its reply; per block one slot of a table, reused.
-import { ByteWriter, KiB, MiB, Prng } from "../../base/index.js";
+import { assert, ByteWriter, KiB, MiB, Prng } from "../../base/index.js";
 import {
   BLOCK_BYTES_MAX,
   BLOCK_COMMANDS_MAX,
   type ClientFailure,
   CommandError,
   ConfigError,
+  type GroupMapping,
   REPLY_HEADER_BYTES,
   replyCount,
   type Span,
 } from "../../model/index.js";
 import type { Scheduler, Timer, Turn } from "../../platform/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
+import type { GroupsClient } from "./groups-client.js";
 import { LatencyHistogram } from "./latency-histogram.js";
 import { ArrivalSchedule } from "./load-arrivals.js";
-import { type BlockSlot, LoadBlockKind, LoadClient, type LoadClientHandlers } from "./load-client.js";
+import { type BlockSlot, type Insertions, LoadBlockKind, LoadClient, type LoadClientHandlers } from "./load-client.js";
 import { Expected, type LoadCommands } from "./load-commands.js";
 import { createKeyChooser, InsertedKeys, insertedKey, type KeyChooser } from "./load-keys.js";
 import { type LoadOptions, loadOptions } from "./load-options.js";
 import { loadMix, type LoadMix, SCAN_LENGTH_MAX } from "./load-workload.js";
 import { errorOf } from "./promise-client.js";
+import { StreamChoice } from "./stream-choice.js";
 
 export type LoadPhase = "preload" | "warm-up" | "measure" | "drain";
 
@@ -35,8 +38,13 @@ export interface LoadProgress {
 
 export interface LoadInit {
   readonly scheduler: Scheduler;
-  /** Opens client `index`. */
-  open(handlers: BlockClientHandlers, index: number): BlockClient | Promise<BlockClient>;
+  /** Opens client `index`; of a cluster with groups, whose streams all have these handlers, with the `mapping`. */
+  open(
+    handlers: BlockClientHandlers,
+    index: number,
+  ): BlockClient | GroupsClient | Promise<BlockClient> | Promise<GroupsClient>;
+  /** With groups: which of them commands concern. Each client's commands are sorted into a block for each stream. */
+  readonly mapping?: GroupMapping | undefined;
   readonly commands: LoadCommands;
   readonly options: LoadOptions;
   /** Once per second. */
@@ -121,10 +129,14 @@ function mixBounds(mix: LoadMix): MixBounds {
 class Draft {
   readonly writer = new ByteWriter(64 * KiB, BLOCK_BYTES_MAX + 1 * MiB);
   readonly due: Float64Array;
+  /** Keys of modifications. */
+  readonly keys: Float64Array;
   commands = 0;
 
-  constructor(dueMax: number) {
+  /** With room for what is known of so many commands; due times and keys are known of some only. */
+  constructor(dueMax: number, keysMax: number) {
     this.due = new Float64Array(dueMax);
+    this.keys = new Float64Array(keysMax);
   }
 
   clear(): void {
@@ -150,8 +162,11 @@ class Load implements LoadClientHandlers {
   readonly #ordered: Draft;
   readonly #reads: Draft;
   readonly #modifies: Draft;
-  /** Keys of the modifications in their draft; as many as keep the block of their updates short enough. */
-  readonly #modifyKeys: Float64Array;
+  /** Modifications in a draft at most: as many as keep the block of their updates short enough. */
+  readonly #modifiesMax: number;
+  /** With groups: what tells the streams of commands, and a draft for each stream. */
+  readonly #choice: StreamChoice | null;
+  readonly #parts: readonly Draft[];
   readonly histogram = new LatencyHistogram();
 
   #phase: LoadPhase = "preload";
@@ -188,11 +203,15 @@ class Load implements LoadClientHandlers {
     this.#clients = Array.from({ length: clients }, (_, index) => new LoadClient(this, index));
     const commandsMax = Math.min(window, BLOCK_COMMANDS_MAX);
     const dueMax = rate === null ? 0 : commandsMax;
-    this.#ordered = new Draft(dueMax);
-    this.#reads = new Draft(dueMax);
-    this.#modifies = new Draft(dueMax);
     const updatesMax = Math.max(1, Math.floor(BLOCK_BYTES_TARGET / init.commands.updateBytes));
-    this.#modifyKeys = new Float64Array(mix.modify > 0 ? Math.min(commandsMax, updatesMax) : 0);
+    this.#modifiesMax = mix.modify > 0 ? Math.min(commandsMax, updatesMax) : 0;
+    this.#ordered = new Draft(dueMax, 0);
+    this.#reads = new Draft(dueMax, 0);
+    this.#modifies = new Draft(dueMax, this.#modifiesMax);
+    const { mapping } = init;
+    this.#choice = mapping === undefined ? null : new StreamChoice(mapping);
+    const streams = mapping === undefined ? 0 : mapping.groups + 1;
+    this.#parts = Array.from({ length: streams }, () => new Draft(dueMax, this.#modifiesMax));
     this.#turn = init.scheduler.turn(() => this.#onTurn());
     this.#phaseTimer = init.scheduler.timer(() => this.#onPhaseEnd());
     this.#rateTimer = init.scheduler.timer(() => this.#onDue());
@@ -200,7 +219,15 @@ class Load implements LoadClientHandlers {
   }
 
   async open(): Promise<void> {
-    for (const client of this.#clients) client.client = await this.#init.open(client, client.index);
+    for (const client of this.#clients) {
+      const opened = await this.#init.open(client, client.index);
+      const streams = "streams" in opened ? opened.streams : [opened];
+      assert(
+        streams.length === Math.max(1, this.#parts.length),
+        "clients of groups have the mapping of their commands",
+      );
+      client.attach(streams, (done) => opened.close(done));
+    }
   }
 
   preload(): Promise<void> {
@@ -246,8 +273,7 @@ class Load implements LoadClientHandlers {
     this.#phase = "drain";
     this.#finish = null;
     for (const timer of [this.#phaseTimer, this.#rateTimer, this.#progressTimer]) timer.clear();
-    const opened = this.#clients.map(({ client }) => client).filter((client) => client !== null);
-    await Promise.all(opened.map((client) => new Promise<void>((done) => client.close(done))));
+    await Promise.all(this.#clients.map((client) => new Promise<void>((done) => client.close(done))));
   }
 
   // Answers.
@@ -275,6 +301,7 @@ class Load implements LoadClientHandlers {
     }
     this.#answered += slot.commands;
     if (slot.insertedThrough > 0) this.#inserted.acknowledge(client.index, slot.insertedThrough);
+    this.#endInsertions(client, slot);
     if (this.#phase === "measure") this.#record(slot);
     client.end(slot);
     this.#afterAnswer(client);
@@ -290,7 +317,20 @@ class Load implements LoadClientHandlers {
     if (this.#keysWritten === this.#options.keys) this.#finish?.(null);
   }
 
+  /** Insertions that went into several blocks are there when all of these are answered, and all before them are there. */
+  #endInsertions(client: LoadClient, slot: BlockSlot): void {
+    if (slot.insertions === null) return;
+    slot.insertions.blocks--;
+    slot.insertions = null;
+    const { insertions } = client;
+    for (let oldest = insertions[0]; oldest !== undefined && oldest.blocks === 0; oldest = insertions[0]) {
+      this.#inserted.acknowledge(client.index, oldest.through);
+      insertions.shift();
+    }
+  }
+
   onFailure(client: LoadClient, slot: BlockSlot, failure: ClientFailure): void {
+    this.#endInsertions(client, slot);
     client.end(slot);
     if (this.#phase === "preload") return this.#loadAgain(slot, errorOf(failure));
     if (failure !== "closed") this.#errors += slot.commands;
@@ -361,7 +401,7 @@ class Load implements LoadClientHandlers {
     modifies.clear();
     const room = Math.min(this.#options.window - client.outstanding, BLOCK_COMMANDS_MAX);
     const insertedBefore = client.inserted;
-    const modifiesMax = this.#modifyKeys.length;
+    const modifiesMax = this.#modifiesMax;
     let drawn = 0;
     while (drawn < room) {
       if (ordered.writer.length >= BLOCK_BYTES_TARGET || reads.writer.length >= BLOCK_BYTES_TARGET) break;
@@ -376,19 +416,52 @@ class Load implements LoadClientHandlers {
       draft.commands++;
       drawn++;
     }
+    const inserted = client.inserted > insertedBefore ? client.inserted : 0;
+    if (this.#choice !== null) {
+      this.#submitParts(client, LoadBlockKind.ordered, ordered, now, inserted);
+      this.#submitParts(client, LoadBlockKind.read, reads, now, 0);
+      this.#submitParts(client, LoadBlockKind.modify, modifies, now, 0);
+      return drawn > 0;
+    }
     if (ordered.commands > 0) {
       const slot = this.#take(client, LoadBlockKind.ordered, ordered, now);
-      slot.insertedThrough = client.inserted > insertedBefore ? client.inserted : 0;
+      slot.insertedThrough = inserted;
       client.submit(slot, ordered.writer);
     }
     if (reads.commands > 0) client.submit(this.#take(client, LoadBlockKind.read, reads, now), reads.writer);
     if (modifies.commands > 0) {
-      const slot = this.#take(client, LoadBlockKind.modify, modifies, now);
-      if (slot.keys.length < modifiesMax) slot.keys = new Float64Array(modifiesMax);
-      for (let i = 0; i < modifies.commands; i++) slot.keys[i] = this.#modifyKeys[i] as number;
-      client.submit(slot, modifies.writer);
+      client.submit(this.#take(client, LoadBlockKind.modify, modifies, now), modifies.writer);
     }
     return drawn > 0;
+  }
+
+  /** Sorts a draft's commands by their streams and submits a block to each. */
+  #submitParts(client: LoadClient, kind: LoadBlockKind, draft: Draft, now: number, inserted: number): void {
+    const { writer, commands, due, keys } = draft;
+    if (commands === 0) return;
+    const choice = this.#choice as StreamChoice;
+    const parts = this.#parts;
+    for (let stream = 0; stream < parts.length; stream++) (parts[stream] as Draft).clear();
+    choice.look(commands, writer.bytes, writer.view, 0);
+    for (let i = 0; i < commands; i++) {
+      const part = parts[choice.of(i)] as Draft;
+      const at = choice.offset(i);
+      part.writer.copy(writer.bytes, at, at + writer.view.getUint32(at, true));
+      if (due.length > 0) part.due[part.commands] = due[i] as number;
+      if (keys.length > 0) part.keys[part.commands] = keys[i] as number;
+      part.commands++;
+    }
+    const insertions: Insertions | null = inserted === 0 ? null : { through: inserted, blocks: 0 };
+    if (insertions !== null) client.insertions.push(insertions);
+    for (let stream = 0; stream < parts.length; stream++) {
+      const part = parts[stream] as Draft;
+      if (part.commands === 0) continue;
+      const slot = this.#take(client, kind, part, now);
+      slot.stream = stream;
+      slot.insertions = insertions;
+      if (insertions !== null) insertions.blocks++;
+      client.submit(slot, part.writer);
+    }
   }
 
   /** Draws one command and writes it; returns the draft it went to, which does not count it yet. */
@@ -416,7 +489,7 @@ class Load implements LoadClientHandlers {
       return this.#reads;
     }
     commands.read(this.#modifies.writer, key);
-    this.#modifyKeys[this.#modifies.commands] = key;
+    this.#modifies.keys[this.#modifies.commands] = key;
     return this.#modifies;
   }
 
@@ -426,6 +499,10 @@ class Load implements LoadClientHandlers {
     if (draft.due.length > 0) {
       if (slot.due.length < draft.due.length) slot.due = new Float64Array(draft.due.length);
       for (let i = 0; i < draft.commands; i++) slot.due[i] = draft.due[i] as number;
+    }
+    if (draft.keys.length > 0) {
+      if (slot.keys.length < draft.keys.length) slot.keys = new Float64Array(draft.keys.length);
+      for (let i = 0; i < draft.commands; i++) slot.keys[i] = draft.keys[i] as number;
     }
     return slot;
   }
@@ -438,6 +515,10 @@ class Load implements LoadClientHandlers {
     writer.clear();
     for (let i = 0; i < slot.commands; i++) this.#commands.update(writer, slot.keys[i] as number);
     slot.kind = LoadBlockKind.ordered;
+    if (this.#choice !== null) {
+      this.#choice.look(slot.commands, writer.bytes, writer.view, 0);
+      slot.stream = this.#choice.ofAll(slot.stream);
+    }
     client.submit(slot, writer);
   }
 
