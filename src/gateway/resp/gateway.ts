@@ -229,11 +229,13 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     this.#admission.close();
     this.#port.close(() => {
       let open = this.#clients.length;
-      for (const [index, client] of this.#clients.entries()) {
-        client.close(() => {
-          if (--open === 0) done();
-        });
-        (this.#streams[index] as BlockStream).detach();
+      const closed = (): void => {
+        if (--open === 0) done();
+      };
+      // Stream 0 has opened the sessions of all and ends them: it comes last.
+      for (let stream = this.#clients.length - 1; stream >= 0; stream--) {
+        (this.#clients[stream] as BlockClient).close(closed);
+        (this.#streams[stream] as BlockStream).detach();
       }
     });
   }
