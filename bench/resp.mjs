@@ -1,17 +1,18 @@
 // The RESP gateway alone: ns per command to parse, put into blocks and encode the replies, with a port and a cluster that
-// do nothing. Run after the build: `node bench/resp.mjs [--json]`. 50 connections, keys of 16 bytes, values of 3, as
-// redis-benchmark has them.
+// do nothing. Run after the build: `node bench/resp.mjs [--groups K] [--json]`. 50 connections, keys of 16 bytes, values of 3,
+// as redis-benchmark has them. With groups the gateway decides by the keys which of K + 1 streams a command goes through.
 
 import { ByteWriter } from "../dist/base/index.js";
 import { createRespGateway } from "../dist/gateway/index.js";
 import { beginReply, BlockKind, endReply, REPLY_HEADER_BYTES, ReplyStatus } from "../dist/model/index.js";
-import { replyBulkLatin1, replyInteger, replyNil, replyOk } from "../dist/service/index.js";
+import { kvMapping, replyBulkLatin1, replyInteger, replyNil, replyOk } from "../dist/service/index.js";
 
 const connections = 50;
 const turns = 200;
 const repetitions = 15;
 const warmUps = 5;
 const json = process.argv.includes("--json");
+const groups = process.argv.includes("--groups") ? Number(process.argv[process.argv.indexOf("--groups") + 1]) : 1;
 
 /** Runs the one turn of the gateway when told to. */
 class ManualScheduler {
@@ -96,10 +97,11 @@ const integer = (writer) => replyInteger(writer, "1234");
 function measure(pipeline, reply, write) {
   const scheduler = new ManualScheduler();
   const port = new IdlePort();
-  let cluster;
+  const streams = [];
   const gateway = createRespGateway({
     port,
-    client: (handlers) => (cluster = new CannedCluster(handlers)),
+    client: (handlers) => streams[streams.push(new CannedCluster(handlers)) - 1],
+    mapping: groups === 1 ? null : kvMapping(groups),
     scheduler,
     info: () => ({}),
     events: { info() {}, warn() {}, error() {} },
@@ -119,7 +121,7 @@ function measure(pipeline, reply, write) {
     for (let turn = 0; turn < turns; turn++) {
       for (let i = 0; i < connections; i++) port.handlers.onBytes(i + 1, chunks[i], 0, chunks[i].length);
       scheduler.run();
-      cluster.answer(reply);
+      for (const stream of streams) stream.answer(reply);
       scheduler.run();
     }
     const ns = Number(process.hrtime.bigint() - begin);
@@ -145,7 +147,8 @@ const workloads = [
 for (const pipeline of [64, 1]) {
   for (const [name, reply, write] of workloads) {
     const ns = measure(pipeline, reply, write);
-    if (json) console.log(JSON.stringify({ bench: "resp", workload: name, pipeline, ns_per_command: Math.round(ns) }));
+    if (json)
+      console.log(JSON.stringify({ bench: "resp", groups, workload: name, pipeline, ns_per_command: Math.round(ns) }));
     else console.log(`-P ${String(pipeline).padEnd(3)} ${name.padEnd(16)} ${ns.toFixed(0).padStart(6)} ns per command`);
   }
 }
