@@ -110,7 +110,7 @@ class Client {
   }
 }
 
-function makeBatch(arena: BatchArena, blocks: readonly Uint8Array[], time: number): Batch {
+export function makeBatch(arena: BatchArena, blocks: readonly Uint8Array[], time: number): Batch {
   const writer = new ByteWriter();
   let commands = 0;
   for (const block of blocks) {

@@ -114,6 +114,7 @@ function walk(threads: number, steps: readonly Step[]): void {
     if (one.kind === "snapshot" && taking === null) taking = new Taking(views.snapshot(time), digestOf(whole));
   }
   views.sweep(time);
+  whole.advance(time, null);
   assert.equal(views.digest(time), digestOf(whole));
   assert.deepEqual(views.view(0).size(), whole.size());
   assert.equal(Math.min(...views.views.map((view) => view.due())), whole.due());
