@@ -21,6 +21,7 @@ import {
   orderedReads,
   replicaDirectory,
   runLoad,
+  sharedServiceOf,
 } from "../runtime/index.js";
 import type { BenchFlags } from "./bench-command.js";
 import { givenSecurity, securityOver } from "./client-security-option.js";
@@ -136,11 +137,15 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
   const readings = new Map<LoadPhase, Reading>();
   // The sessions of one process share its connections, as those of any program would.
   const connection = await connectCluster({ ...target.security, addresses, scheduler });
+  const { groups } = connection;
+  const mapping = groups > 1 ? sharedServiceOf(target.service).mapping(groups) : undefined;
   const result = await runLoad({
     scheduler,
     options,
     commands,
+    mapping,
     open(handlers) {
+      if (mapping !== undefined) return connection.openStreams({ handlersOf: () => handlers });
       const client = connection.openClient({ handlers });
       return target.config?.reads === "ordered" ? orderedReads(client) : client;
     },
