@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { compareWithEtcd } from "./etcd.mjs";
 import { compareWithRedis } from "./redis.mjs";
-import { findProgram, memoryMiB, root, run } from "./rig/process.mjs";
+import { findProgram, root, run } from "./rig/process.mjs";
 import { redisPackages } from "./rig/redis.mjs";
 import { figure, printTable, summary } from "./rig/statistics.mjs";
-import { synodBench, synodUp } from "./rig/synod.mjs";
+import { synodBench } from "./rig/synod.mjs";
+import { measureSize } from "./size.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -121,48 +122,16 @@ const parts = {
 
   /** One run, since it takes minutes: memory and pauses with many keys, after checkpoints under load. */
   async size() {
-    const cluster = await synodUp({ service: "btree", durability: "memory" });
-    try {
-      const flags = { data: cluster.data, workload: "put", clients: 8, window: 256, keys: keysMax, seconds };
-      await synodBench(flags);
-      const budget = (25 * keysMax) / 2 ** 20 + 150;
-      const worst = (of) => summary(cluster.replicas.map(of));
-      const pauses = await Promise.all(cluster.replicas.map((replica) => loopDelayMs(replica.admin)));
-      return [
-        result(
-          `memory of a replica, ${figure(keysMax)} keys`,
-          atMost(budget),
-          "MiB",
-          worst(({ pid }) => memoryMiB(pid)),
-        ),
-        result(
-          "its highest, checkpoints included",
-          atMost(budget * 1.3),
-          "MiB",
-          worst(({ pid }) => memoryMiB(pid, "VmHWM")),
-        ),
-        result(
-          "longest pause of a replica's event loop",
-          atMost(30),
-          "ms",
-          summary(pauses.filter((ms) => ms !== null)),
-        ),
-      ];
-    } finally {
-      await cluster.stop();
-    }
+    const { rows } = await measureSize({ keys: keysMax, durability: "fsync", seconds });
+    const budget = (25 * keysMax) / 2 ** 20 + 150;
+    const of = (name) => summary(rows.map((row) => row[name]));
+    return [
+      result(`memory of a replica, ${figure(keysMax)} keys, fsync`, atMost(budget), "MiB", of("idleMiB")),
+      result("its highest, checkpoints included", atMost(budget * 1.3), "MiB", of("highestMiB")),
+      result("longest piece of work for a checkpoint", atMost(30), "ms", of("checkpointWorkMaxMs")),
+    ];
   },
 };
-
-/** Upper bound of the longest event-loop delay that a replica has seen, in ms, from its metrics; null if it has none. */
-async function loopDelayMs(admin) {
-  if (typeof admin !== "string") return null;
-  const text = await (await fetch(`http://${admin.replace(/^https?:\/\//, "")}/metrics`)).text();
-  const buckets = [...text.matchAll(/^synod_event_loop_delay_seconds_bucket\{[^}]*le="([^"]+)"[^}]*\} (\d+)/gm)];
-  const all = Number(buckets.at(-1)?.[2]);
-  const first = buckets.find((bucket) => Number(bucket[2]) === all);
-  return first === undefined ? null : Number(first[1]) * 1000;
-}
 
 function skipped(program, wanted) {
   console.error(`not installed: ${program} (Debian: apt-get install ${wanted}); its rows are left out`);

@@ -61,6 +61,8 @@ function reading(change: Partial<ReplicaReading> = {}): ReplicaReading {
     recovered: true,
     commit: metrics.commit.read(),
     logWrite: metrics.logWrite.read(),
+    checkpointWork: { bounds: [0.05, 0.5], counts: [3, 1, 0], sumSeconds: 0.4 },
+    checkpointWorkMaxMs: 12.5,
     loopDelay: metrics.logWrite.read(),
     loopActiveMs: 1500,
     heapBytes: 1,

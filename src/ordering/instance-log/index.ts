@@ -27,6 +27,9 @@ export interface LogEntry {
 /** Evicted instances are accounted for in steps of about so many bytes. */
 const STEP_BYTES = 256 * KiB;
 
+/** Instances that are dropped at once, so that nothing waits for longer than a millisecond or two; the others follow. */
+const DROPPED_AT_ONCE = 8192;
+
 /** Consecutive evicted instances up to `through`, and what their batches took. */
 interface Step {
   through: Instance;
@@ -39,8 +42,10 @@ export class InstanceLog {
   readonly #arena: BatchArena;
   /** The evicted ones above the trim point, ascending. */
   readonly #steps: Step[] = [];
-  /** Nothing at or below this instance is here. */
+  /** Nothing at or below this instance is here, whatever `sweep` has still to give back. */
   trimmed: Instance = 0;
+  /** Of nothing at or below this instance an entry is in memory: trimmed and swept, or evicted. */
+  #dropped: Instance = 0;
   /** Everything above the trim point and at or below this instance is on disk alone. */
   evicted: Instance = 0;
   /** Bytes of the batches that are on disk alone, to within a step. */
@@ -58,7 +63,7 @@ export class InstanceLog {
   }
 
   get(instance: Instance): LogEntry | undefined {
-    return this.#entries.get(instance);
+    return instance > this.trimmed ? this.#entries.get(instance) : undefined;
   }
 
   /** Stores or replaces the value of an instance above the trim point. The log owns the batch from here on. */
@@ -80,13 +85,22 @@ export class InstanceLog {
     return entry;
   }
 
-  /** Leaves the value of an instance to the disk: of the lowest that is in memory, which nobody reads here any more. */
+  /** The instance whose value may be evicted next, 0 while `sweep` has work left. */
+  get evictable(): Instance {
+    return this.#dropped >= this.trimmed ? this.#dropped + 1 : 0;
+  }
+
+  /** Leaves the value of the instance that is evictable to the disk: nobody reads it here any more. */
   evict(instance: Instance): void {
-    assert(instance === Math.max(this.trimmed, this.evicted) + 1, `instance ${instance} is not the next to be evicted`);
+    assert(
+      instance > this.trimmed && instance === this.#dropped + 1,
+      `instance ${instance} is not the next to be evicted`,
+    );
     const batch = this.#entries.get(instance)?.batch;
     const bytes = batch === undefined ? 0 : batch.end - batch.start;
     this.#drop(instance);
     this.evicted = instance;
+    this.#dropped = instance;
     this.evictedBytes += bytes;
     const last = this.#steps[this.#steps.length - 1];
     if (last === undefined || last.bytes >= STEP_BYTES) this.#steps.push({ through: instance, bytes });
@@ -116,15 +130,9 @@ export class InstanceLog {
     this.#drop(instance);
   }
 
-  /** Releases everything at or below `through`. */
+  /** Gives up everything at or below `through`. Of many instances the memory is released bit by bit, by `sweep`. */
   trim(through: Instance): void {
     if (through <= this.trimmed) return;
-    const first = Math.max(this.trimmed, this.evicted) + 1;
-    if (through - first < this.#entries.size) {
-      for (let i = first; i <= through; i++) this.#drop(i);
-    } else {
-      for (const instance of this.#entries.keys()) if (instance <= through) this.#drop(instance);
-    }
     this.trimmed = through;
     if (this.highest < through) this.highest = through;
     let past = 0;
@@ -134,7 +142,22 @@ export class InstanceLog {
       past++;
     }
     this.#steps.splice(0, past);
-    this.#releaseReplaced(through);
+    this.sweep();
+  }
+
+  /** Releases more of what is trimmed: a bounded number of instances, unless the trim point went far beyond all there are. */
+  sweep(): void {
+    const first = this.#dropped + 1;
+    if (first > this.trimmed) return;
+    let through = Math.min(this.trimmed, first + DROPPED_AT_ONCE - 1);
+    if (this.trimmed - first > 2 * this.#entries.size) {
+      through = this.trimmed;
+      for (const instance of this.#entries.keys()) if (instance <= through) this.#drop(instance);
+    } else {
+      for (let i = first; i <= through; i++) this.#drop(i);
+    }
+    this.#dropped = through;
+    if (this.#replaced.length > 0) this.#releaseReplaced(through);
   }
 
   #releaseReplaced(through: Instance): void {

@@ -17,6 +17,9 @@ import type { MultiPaxosFree, MultiPaxosHeld, MultiPaxosMessage, MultiPaxosRecor
 
 export type Sink = EffectSink<MultiPaxosFree, MultiPaxosHeld, MultiPaxosRecord>;
 
+/** Instances evicted in a turn: more than a turn decides, and a millisecond or two of work at most. */
+const EVICTED_AT_ONCE = 8192;
+
 /** What a replica knows of one of its peers. */
 export interface Peer {
   readonly id: ReplicaId;
@@ -206,9 +209,10 @@ export class Core {
    */
   evict(): void {
     const { arena, config, log } = this;
-    if (!this.recallable) return;
-    const through = Math.min(this.decided, this.executed);
-    for (let next = Math.max(log.trimmed, log.evicted) + 1; next <= through; next++) {
+    const first = log.evictable;
+    if (!this.recallable || first === 0) return;
+    const through = Math.min(this.decided, this.executed, first + EVICTED_AT_ONCE - 1);
+    for (let next = first; next <= through; next++) {
       if (arena.bytesHeld <= config.logMemoryBytesMax) return;
       const entry = log.get(next);
       // A value that only the memory of others and this one's may hold stays until it is on this disk, too.

@@ -151,6 +151,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#rejoin.onTick();
         return;
       case "turn":
+        core.log.sweep();
         core.evict();
         this.#coordinator.onTurn();
         this.#sendEcho();

@@ -23,6 +23,9 @@ export interface MemberReading {
   readonly logWrite: DurationReading;
   /** By how much a timer of the replica's thread was late. */
   readonly loopDelay: DurationReading;
+  /** Processor time of each piece of work for a checkpoint, and of the longest. */
+  readonly checkpointWork: DurationReading;
+  readonly checkpointWorkMaxMs: number;
   /** How long the thread's event loop was busy, since it began. */
   readonly loopActiveMs: number;
   /** JavaScript heap in use by the thread, and memory outside of it that belongs to its objects. */
@@ -44,6 +47,23 @@ export interface ReplicaReading extends MemberReading {
 
 /** How often the delay of the event loop is measured, in ms: often enough for a histogram, and too seldom to cost anything. */
 const LOOP_SAMPLE_MS = 100;
+
+/**
+ * Measures processor time of this thread. Versions of Node that don't tell it tell that of the process: what the thread took is
+ * at most that, and at most the time that has passed.
+ */
+export function threadStopwatch(): () => number {
+  const startedMs = performance.now();
+  const startedCpuMs = cpuMs();
+  return () => Math.min(performance.now() - startedMs, cpuMs() - startedCpuMs);
+}
+
+const usage = "threadCpuUsage" in process ? (process.threadCpuUsage as typeof process.cpuUsage) : process.cpuUsage;
+
+function cpuMs(): number {
+  const { user, system } = usage.call(process);
+  return (user + system) / 1000;
+}
 
 /** Takes readings of the replica in this thread. */
 export class ReplicaReader {
@@ -70,6 +90,8 @@ export class ReplicaReader {
       commit: metrics.commit.read(),
       logWrite: metrics.logWrite.read(),
       loopDelay: this.#loopDelay.read(),
+      checkpointWork: metrics.checkpointWork.read(),
+      checkpointWorkMaxMs: metrics.checkpointWorkMaxMs,
       loopActiveMs: performance.eventLoopUtilization().active,
       heapBytes: memory.heapUsed,
       externalBytes: memory.external,

@@ -20,7 +20,13 @@ import { isServiceModule, loadServiceModule } from "../user-service/index.js";
 import { addressOf, assertProtected, isLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { GatewayClients } from "./gateway-clients.js";
 import { COMPARE_COMMANDS } from "./open-member.js";
-import { type GatewayCounters, type MemberReading, type ReplicaReading, ReplicaReader } from "./reading.js";
+import {
+  type GatewayCounters,
+  type MemberReading,
+  type ReplicaReading,
+  ReplicaReader,
+  threadStopwatch,
+} from "./reading.js";
 import { ReplicaMembers } from "./replica-members.js";
 import { listening, nonce, openReplicaNetwork } from "./replica-network.js";
 import { lockReplica, openReplicaStore } from "./replica-store.js";
@@ -90,7 +96,7 @@ class RunningReplica {
   #directory = "";
   #stopping = false;
   #recovered = false;
-  readonly #metrics = new ReplicaMetrics();
+  readonly #metrics = new ReplicaMetrics(threadStopwatch);
   #reader: ReplicaReader | null = null;
 
   constructor(say: (message: FromReplicaThread) => void) {

@@ -1,6 +1,7 @@
 import { ByteWriter } from "../../base/index.js";
 import type { Digest, ExecutionModel, Instance, SnapshotSource } from "../../model/index.js";
 import type { CheckpointStore, CheckpointWriter } from "../../platform/index.js";
+import type { ReplicaMetrics } from "./metrics.js";
 
 /** Slices are so many times as long while the log fills up: fewer turns for the same bytes, and still a few ms each. */
 const PRESSED_SLICES = 8;
@@ -13,6 +14,8 @@ export interface CheckpointingInit {
   readonly store: CheckpointStore;
   readonly execution: ExecutionModel;
   readonly sliceBytes: number;
+  /** Where the pieces of work are measured; by default nowhere. */
+  readonly metrics?: ReplicaMetrics | undefined;
   /** True while the log is filling up, so that the checkpoint which will empty it is to come sooner. */
   pressed(): boolean;
   /** Another slice has been written. */
@@ -51,10 +54,19 @@ export class Checkpointing {
     this.written = 0;
     const { execution, store } = this.#init;
     const through = execution.inspect().executed;
-    const digest = new Uint32Array(4);
-    execution.digest(digest);
-    const source = execution.snapshot();
-    this.#write(source, store.begin(through), through, digestHex(digest));
+    this.#work(() => {
+      const digest = new Uint32Array(4);
+      execution.digest(digest);
+      const source = execution.snapshot();
+      this.#write(source, store.begin(through), through, digestHex(digest));
+    });
+  }
+
+  /** One piece of work, whatever waits meanwhile. */
+  #work(work: () => void): void {
+    const { metrics } = this.#init;
+    if (metrics === undefined) work();
+    else metrics.checkpointing(work);
   }
 
   #write(source: SnapshotSource, writer: CheckpointWriter, through: Instance, digest: string): void {
@@ -68,12 +80,14 @@ export class Checkpointing {
       }
       source.close();
       if (error !== null) return this.#finish(error, through, digest, 0);
-      writer.commit(digest, (failure, info) => this.#finish(failure, through, digest, info?.bytes ?? 0));
+      writer.commit(digest, (failure, info) =>
+        this.#work(() => this.#finish(failure, through, digest, info?.bytes ?? 0)),
+      );
     };
     this.written += this.#slice.length;
     // The last slice may be empty, and an empty chunk is none.
     if (this.#slice.length === 0) written(null);
-    else writer.write(this.#slice.bytes, 0, this.#slice.length, written);
+    else writer.write(this.#slice.bytes, 0, this.#slice.length, (error) => this.#work(() => written(error)));
   }
 
   #finish(error: Error | null, through: Instance, digest: string, bytes: number): void {

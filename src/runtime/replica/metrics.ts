@@ -37,6 +37,9 @@ export class DurationHistogram {
   }
 }
 
+/** Begins to measure; the function it returns says how many ms of processor time it has been since, of this thread. */
+export type Stopwatch = () => () => number;
+
 /**
  * What a replica counts about itself while it runs. Everything here is done once a batch, a sync or a traced event, never
  * once a command; commands, sessions and sizes come from the views that the cores keep anyway (`ReplicaStatus`).
@@ -50,6 +53,25 @@ export class ReplicaMetrics {
   readonly #proposed = new Float64Array(PROPOSALS_MAX);
   readonly #proposedMs = new Float64Array(PROPOSALS_MAX);
   readonly #traced = new Float64Array(TRACE_CODES);
+  /** Each piece of work for a checkpoint that the thread does without looking up: what a pause by one would consist of. */
+  readonly checkpointWork = new DurationHistogram();
+  /** The longest of them, in ms. */
+  checkpointWorkMaxMs = 0;
+  readonly #stopwatch: Stopwatch | null;
+
+  constructor(stopwatch: Stopwatch | null = null) {
+    this.#stopwatch = stopwatch;
+  }
+
+  /** Does a piece of work for a checkpoint, and measures it if there is something to measure with. */
+  checkpointing(work: () => void): void {
+    if (this.#stopwatch === null) return work();
+    const spentMs = this.#stopwatch();
+    work();
+    const ms = spentMs();
+    this.checkpointWork.record(ms);
+    if (ms > this.checkpointWorkMaxMs) this.checkpointWorkMaxMs = ms;
+  }
 
   proposed(instance: Instance, nowMs: number): void {
     const slot = instance % PROPOSALS_MAX;

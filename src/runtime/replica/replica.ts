@@ -100,13 +100,13 @@ export function createReplica(init: ReplicaInit): Replica {
   const siblings: ReplicaSiblings = { ...siblingsOf(init.config), ...init.siblings };
   const service = siblings.createService();
   const execution = siblings.createExecution(service);
-  const { self, platform } = init;
+  const { self, platform, metrics } = init;
   const options = replicaOptions(init.options);
   return createHost(init, {
     ordering: siblings.ordering,
     execution,
     size: () => service.size(),
-    keepState: (host, sink) => new WholeState({ self, platform, options, execution, service, host, sink }),
+    keepState: (host, sink) => new WholeState({ self, platform, options, execution, service, host, sink, metrics }),
     membership: null,
   });
 }

@@ -12,6 +12,7 @@ import {
 import type { CheckpointInfo, ReplicaPlatform } from "../../platform/index.js";
 import type { ReplicaOptions } from "./api.js";
 import { Checkpointing } from "./checkpointing.js";
+import type { ReplicaMetrics } from "./metrics.js";
 import { restoreCheckpoint } from "./recovery.js";
 import type { StateHost, StateKeeping } from "./state-keeping.js";
 import { StateTransfer } from "./state-transfer.js";
@@ -28,6 +29,7 @@ export interface WholeStateInit {
   readonly sink: ExecutionSink;
   readonly service: Service;
   readonly host: StateHost;
+  readonly metrics?: ReplicaMetrics | undefined;
 }
 
 /** The state of a replica with one group: behind one instance of its stream. */
@@ -54,6 +56,7 @@ export class WholeState implements StateKeeping {
       store: platform.checkpoints,
       execution,
       sliceBytes: options.checkpointSliceBytes,
+      metrics: init.metrics,
       pressed: () => this.#pressed,
       // The room for proposals grows with what is written.
       advanced: () => host.requestTurn(),
