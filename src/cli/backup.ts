@@ -95,13 +95,13 @@ async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Out
   if (flags.address !== undefined) {
     parseAddress(flags.address);
     const security = givenSecurity(flags) ?? {};
-    return { replicas: await discover(flags.address, security), security };
+    const replicas = await discover(flags.address, security);
+    refuseGroups(replicas[0]?.members?.length ?? 1);
+    return { replicas, security };
   }
   const directory = flags.data ?? "./synod-data";
   const config = await loadCluster(directory);
-  if (config.groups > 1) {
-    throw new ConfigError(`a backup of a cluster with ${config.groups} groups is not built yet`);
-  }
+  refuseGroups(config.groups);
   const security = securityOver(directorySecurity(directory, config), flags);
   const source: Source = { replicas: config.replicas, security };
   const folders = config.replicas.map(({ id }) => replicaDirectory(directory, id));
@@ -118,6 +118,10 @@ async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Out
   output.progress("  the cluster is stopped: starting it for the backup");
   cleanup.supervisor = await started(directory, flags);
   return source;
+}
+
+function refuseGroups(groups: number): void {
+  if (groups > 1) throw new ConfigError(`a backup of a cluster with ${groups} groups is not built yet`);
 }
 
 async function anyAnswers({ replicas, security }: Source): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
-import { AuthenticationError, SynodError, type ReplicaId } from "../model/index.js";
+import { AuthenticationError, groupName, SynodError, type ReplicaId } from "../model/index.js";
 import { SystemScheduler, TcpDialler } from "../platform/index.js";
 import {
   accessOf,
@@ -61,12 +61,22 @@ export async function discover(address: string, security: ClientSecurity = {}): 
 }
 
 function isAddressList(value: unknown): value is readonly ClientAddress[] {
+  if (!Array.isArray(value) || value.length === 0) return false;
+  const list = value as readonly { id?: unknown; client?: unknown; members?: unknown }[];
+  const groups = membersIn(list[0]);
   return (
-    Array.isArray(value) &&
-    value.every((each: { id?: unknown; client?: unknown } | null) => {
-      return typeof each?.id === "number" && typeof each.client === "string";
+    groups >= 0 &&
+    list.every((each) => {
+      return typeof each?.id === "number" && typeof each.client === "string" && membersIn(each) === groups;
     })
   );
+}
+
+/** How many addresses of members an entry has; -1 for what is malformed. */
+function membersIn(entry: { readonly members?: unknown } | null | undefined): number {
+  const members = entry?.members ?? [];
+  if (!Array.isArray(members)) return -1;
+  return members.every((each: { client?: unknown } | null) => typeof each?.client === "string") ? members.length : -1;
 }
 
 /**
@@ -78,20 +88,22 @@ export async function standingOf(
   pidOf: (id: ReplicaId) => number | null,
   security: ClientSecurity = {},
 ): Promise<ClusterStanding> {
+  const members = membersOfEach(replicas);
   return withQuery(
-    replicas.map((replica) => replica.client),
+    members.flat(),
     async (query) => {
-      const statuses = await Promise.all(replicas.map((_, index) => statusOf(query, index)));
+      const byMember = await statusesOf(query, members);
+      // What decides whether a replica is up, and who leads, is g_all, or the only group.
+      const statuses = byMember[0] ?? [];
       const leader = statuses.findIndex((status) => status?.role === "leader");
       const digests = leader < 0 ? replicas.map(() => null) : await digestsOf(query, leader, statuses);
       const standings = replicas.map((replica, index): ReplicaStanding => {
         const status = statuses[index] ?? null;
         const pid = pidOf(replica.id);
         if (status === null) return { id: replica.id, role: "down", pid, ballot: 0, groups: [], digest: null };
-        const role = status.role === "candidate" ? "follower" : status.role;
-        const { ballot, decided, executed } = status;
-        const groups = [{ group: "g_1", role, decided, executed }];
-        const standing = { id: replica.id, role, pid, ballot, groups, digest: digests[index] ?? null };
+        const groups = byMember.map((own, member) => groupStanding(own[index] ?? null, member, byMember.length));
+        const role = shownRole(status);
+        const standing = { id: replica.id, role, pid, ballot: status.ballot, groups, digest: digests[index] ?? null };
         return status.differing?.length > 0 ? { ...standing, differing: status.differing } : standing;
       });
       return { replicas: standings, quorum: digests.some((digest) => digest !== null) };
@@ -100,14 +112,52 @@ export async function standingOf(
   );
 }
 
+/** Client addresses by member, and in each by replica: one member of each replica if there is one group. */
+function membersOfEach(replicas: readonly ClientAddress[]): readonly (readonly string[])[] {
+  const groups = replicas[0]?.members ?? [];
+  const others = groups.map((_, index) => replicas.map(({ members = [] }) => members[index]?.client ?? ""));
+  return [replicas.map(({ client }) => client), ...others];
+}
+
+/** What each member says of itself, by member and replica; a query's links are the members' addresses one behind the other. */
+function statusesOf(query: ReplicaQuery, members: readonly (readonly string[])[]): Promise<(ReplicaStatus | null)[][]> {
+  return Promise.all(
+    members.map((own, member) => Promise.all(own.map((_, index) => statusOf(query, member * own.length + index)))),
+  );
+}
+
+function shownRole({ role }: ReplicaStatus): "leader" | "follower" | "recovering" {
+  return role === "candidate" ? "follower" : role;
+}
+
+function groupStanding(
+  status: ReplicaStatus | null,
+  member: number,
+  members: number,
+): ReplicaStanding["groups"][number] {
+  const group = members === 1 ? "g_1" : groupName(member);
+  if (status === null) return { group, role: "down", decided: 0, executed: 0 };
+  return { group, role: shownRole(status), decided: status.decided, executed: status.executed };
+}
+
 /** Commands that each replica has executed since its start, reads included; null for one that does not answer. */
 export async function commandsOf(
   replicas: readonly ClientAddress[],
   security: ClientSecurity = {},
 ): Promise<readonly (number | null)[]> {
+  const members = membersOfEach(replicas);
   return withQuery(
-    replicas.map((replica) => replica.client),
-    (query) => Promise.all(replicas.map(async (_, index) => (await statusOf(query, index))?.commands ?? null)),
+    members.flat(),
+    async (query) => {
+      const byMember = await statusesOf(query, members);
+      // Each thread counts what it has executed, that of g_all included; who orders g_all executes nothing.
+      return replicas.map((_, index) =>
+        byMember.reduce<number | null>((sum, own) => {
+          const commands = own[index]?.commands ?? null;
+          return sum === null || commands === null ? null : sum + commands;
+        }, 0),
+      );
+    },
     security,
   );
 }
@@ -121,17 +171,22 @@ export async function statusOf(query: ReplicaQuery, index: number): Promise<Repl
 }
 
 /**
- * Instances that each replica knows to be decided; null for one that does not answer. Rejects with `AuthenticationError` if
+ * Instances that each replica knows to be decided, of all groups together; null for one that does not answer. Rejects with `AuthenticationError` if
  * one is there and lets nobody like this program in: what it knows is not nothing.
  */
 export async function decidedOf(
   replicas: readonly ClientAddress[],
   security: ClientSecurity,
 ): Promise<readonly (number | null)[]> {
+  const members = membersOfEach(replicas);
   return withQuery(
-    replicas.map((replica) => replica.client),
+    members.flat(),
     async (query, refused) => {
-      const decided = await Promise.all(replicas.map(async (_, i) => (await statusOf(query, i))?.decided ?? null));
+      const byMember = await statusesOf(query, members);
+      const decided = replicas.map((_, index) => {
+        const known = byMember.flatMap((own) => own[index]?.decided ?? []);
+        return known.length === 0 ? null : known.reduce((sum, each) => sum + each, 0);
+      });
       if (refused.size > 0) throw new AuthenticationError("a replica did not let this program in");
       return decided;
     },

@@ -14,7 +14,7 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
   output.event({ replicas: standing.replicas });
   for (const replica of standing.replicas) {
     const colour = replica.role === "down" ? "red" : replica.role === "leader" ? "green" : "dim";
-    const group = replica.groups[0];
+    const [group, ...groups] = replica.groups;
     const progress = group === undefined ? "" : `  decided ${group.decided}  executed ${group.executed}`;
     const digest =
       replica.digest === null
@@ -22,6 +22,9 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
         : `  digest ${replica.digest.hex.slice(0, 12)}… at ${replica.digest.positions.join(",")}`;
     const pid = replica.pid === null ? "" : `  pid ${replica.pid}`;
     output.line(`r${replica.id}  ${painted(output, colour, replica.role.padEnd(10))}${pid}${progress}${digest}`);
+    for (const own of groups) {
+      output.line(`    ${own.group}  ${own.role.padEnd(10)}  decided ${own.decided}  executed ${own.executed}`);
+    }
   }
   for (const { id, differing = [] } of standing.replicas) {
     if (differing.length === 0) continue;

@@ -40,6 +40,11 @@ export function membersOf(config: Pick<ClusterConfig, "groups">): number {
   return config.groups === 1 ? 1 : config.groups + 1;
 }
 
+/** The name of what a member of a replica with several groups orders. */
+export function groupName(member: number): string {
+  return member === 0 ? "g_all" : `g_${member}`;
+}
+
 /** Files in PEM form. Names are relative to the cluster's directory; `{id}` in them stands for the replica's number. */
 export interface TlsFiles {
   readonly cert: string;

@@ -34,7 +34,7 @@ export class Exposition {
   }
 
   /** The samples of a histogram. */
-  buckets({ bounds, counts, sumSeconds }: Buckets): this {
+  buckets({ bounds, counts, sumSeconds }: Buckets, labels: Labels = {}): this {
     const row = this.#row;
     assert(row?.type === "histogram", "buckets belong to a histogram");
     assert(counts.length === bounds.length + 1, `${bounds.length} bounds make one bucket more, got ${counts.length}`);
@@ -42,9 +42,9 @@ export class Exposition {
     for (const [index, count] of counts.entries()) {
       total += count;
       const bound = bounds[index];
-      this.#line(`${row.name}_bucket`, { le: bound === undefined ? "+Inf" : String(bound) }, total);
+      this.#line(`${row.name}_bucket`, { ...labels, le: bound === undefined ? "+Inf" : String(bound) }, total);
     }
-    return this.#line(`${row.name}_sum`, {}, sumSeconds).#line(`${row.name}_count`, {}, total);
+    return this.#line(`${row.name}_sum`, labels, sumSeconds).#line(`${row.name}_count`, labels, total);
   }
 
   #line(name: string, labels: Labels, value: number): this {

@@ -1,7 +1,7 @@
-import type { ClusterConfig } from "../../model/index.js";
-import type { ReplicaReading } from "../../runtime/index.js";
-import { Exposition } from "./exposition.js";
-import { metricTable as table } from "./metric-table.js";
+import { type ClusterConfig, groupName } from "../../model/index.js";
+import type { MemberReading, ReplicaReading } from "../../runtime/index.js";
+import { type Buckets, Exposition, type Labels } from "./exposition.js";
+import { type MetricRow, metricTable as table } from "./metric-table.js";
 import { readiness } from "./readiness.js";
 
 /** What does not change while a replica's process runs. */
@@ -43,37 +43,60 @@ export function metricsPage(facts: ProcessFacts, own: ProcessReading, reading: R
 }
 
 function writeReading(page: Exposition, reading: ReplicaReading): void {
-  const { status, resp } = reading;
+  const { status, resp, members = [] } = reading;
+  // With one group no label tells it, as ever.
+  const rows: readonly Row[] =
+    members.length === 0
+      ? [{ labels: {}, reading }]
+      : members.map((own, member) => ({ labels: { group: groupName(member) }, reading: own }));
+  const each = (row: MetricRow, value: (own: MemberReading) => number): void => {
+    page.metric(row);
+    for (const { labels, reading: own } of rows) page.sample(value(own), labels);
+  };
+  const eachBuckets = (row: MetricRow, value: (own: MemberReading) => Buckets): void => {
+    page.metric(row);
+    for (const { labels, reading: own } of rows) page.buckets(value(own), labels);
+  };
   page.metric(table.role);
-  for (const role of ROLES) page.sample(status.role === role ? 1 : 0, { role });
-  page.metric(table.leader).sample(status.leader);
-  page.metric(table.ballot).sample(status.ballot);
-  page.metric(table.decided).sample(status.decided);
-  page.metric(table.executed).sample(status.executed);
-  page.metric(table.trimmed).sample(status.trimmed);
-  page.metric(table.commands).sample(status.commands);
-  page.metric(table.commit).buckets(reading.commit);
-  page.metric(table.walSync).buckets(reading.logWrite);
-  page.metric(table.elected).sample(reading.elected);
-  page.metric(table.steppedDown).sample(reading.steppedDown);
-  page.metric(table.rejoined).sample(reading.rejoined);
-  page.metric(table.sessions).sample(status.sessions);
-  page.metric(table.entries).sample(status.entries);
-  page.metric(table.stateBytes).sample(status.stateBytes);
-  page.metric(table.logBytes).sample(status.logBytes);
+  for (const { labels, reading: own } of rows) {
+    for (const role of ROLES) page.sample(own.status.role === role ? 1 : 0, { ...labels, role });
+  }
+  each(table.leader, (own) => own.status.leader);
+  each(table.ballot, (own) => own.status.ballot);
+  each(table.decided, (own) => own.status.decided);
+  each(table.executed, (own) => own.status.executed);
+  each(table.trimmed, (own) => own.status.trimmed);
+  each(table.commands, (own) => own.status.commands);
+  eachBuckets(table.commit, (own) => own.commit);
+  eachBuckets(table.walSync, (own) => own.logWrite);
+  each(table.elected, (own) => own.elected);
+  each(table.steppedDown, (own) => own.steppedDown);
+  each(table.rejoined, (own) => own.rejoined);
+  each(table.sessions, (own) => own.status.sessions);
+  each(table.entries, (own) => own.status.entries);
+  each(table.stateBytes, (own) => own.status.stateBytes);
+  each(table.logBytes, (own) => own.status.logBytes);
   page.metric(table.differing).sample(status.differing.length);
-  page.metric(table.checkpointInstance).sample(status.checkpoint);
-  page.metric(table.checkpointBytes).sample(status.checkpointBytes);
-  page.metric(table.checkpoints).sample(reading.checkpoints);
-  page.metric(table.installed).sample(reading.statesInstalled);
+  // Of several groups the first thread writes the checkpoints, which are of all.
+  const keeper = members[1] ?? reading;
+  page.metric(table.checkpointInstance).sample(keeper.status.checkpoint);
+  page.metric(table.checkpointBytes).sample(keeper.status.checkpointBytes);
+  page.metric(table.checkpoints).sample(keeper.checkpoints);
+  page.metric(table.installed).sample(keeper.statesInstalled);
   if (resp !== null) {
     page.metric(table.respConnections).sample(resp.connections);
     page.metric(table.respConnectionsTotal).sample(resp.connectionsTotal);
     page.metric(table.respRefused).sample(resp.connectionsRefused);
     page.metric(table.respCommands).sample(resp.requests);
   }
-  page.metric(table.loopDelay).buckets(reading.loopDelay);
-  page.metric(table.loopActive).sample(reading.loopActiveMs / 1000);
-  page.metric(table.heap).sample(reading.heapBytes);
-  page.metric(table.external).sample(reading.externalBytes);
+  eachBuckets(table.loopDelay, (own) => own.loopDelay);
+  each(table.loopActive, (own) => own.loopActiveMs / 1000);
+  each(table.heap, (own) => own.heapBytes);
+  each(table.external, (own) => own.externalBytes);
+}
+
+/** A member of the replica, or the only one, with the labels of its samples. */
+interface Row {
+  readonly labels: Labels;
+  readonly reading: MemberReading;
 }

@@ -14,7 +14,7 @@ export {
   RESP_PORT_DEFAULT,
 } from "./cluster-request.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
-export type { GatewayCounters, ReplicaReading } from "./reading.js";
+export type { GatewayCounters, MemberReading, ReplicaReading } from "./reading.js";
 export type { ReplicaReport } from "./replica-report.js";
 export * from "./machine.js";
 export * from "./replica-store.js";

@@ -45,9 +45,6 @@ export interface OpenedMember {
   close(done: () => void): void;
 }
 
-/** The name of a member's stream. */
-export const groupName = (member: number): string => (member === 0 ? "g_all" : `g_${member}`);
-
 /**
  * Opens what is a member's own on this machine: its ports, its log and its identity. Rejects with `ListenError`. The caller
  * holds the replica's lock.

@@ -1,12 +1,12 @@
 import { MessagePort, Worker } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import { type ClusterConfig, ExitCode, membersOf, type ReplicaId } from "../../model/index.js";
+import { type ClusterConfig, ExitCode, groupName, membersOf, type ReplicaId } from "../../model/index.js";
 import type { EventLog, Scheduler } from "../../platform/index.js";
 import { type BellsPart, createBellsParts, createMemberParts, type MemberParts, ThreadBells } from "../groups/index.js";
 import type { Replica, ReplicaOptions, ReplicaStatus } from "../replica/api.js";
 import type { ReplicaMetrics } from "../replica/metrics.js";
 import type { FromMemberThread, MemberBeginning, MemberThreadData, ToMemberThread } from "./member-message.js";
-import { groupName, openMember, type OpenedMember } from "./open-member.js";
+import { openMember, type OpenedMember } from "./open-member.js";
 import type { MemberReading, ReplicaReader } from "./reading.js";
 import type { ReplicaSecurity } from "./security.js";
 import { failureOf, type FromReplicaThread } from "./thread-message.js";
