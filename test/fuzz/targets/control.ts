@@ -213,11 +213,21 @@ const welcome: FuzzTarget = {
       writer.u32(2);
       writer.latin1(JSON.stringify([1, 2, 3].map((id) => ({ id, client: `127.0.0.${id}:7400` }))));
     }),
+    written((writer) => {
+      writer.u32(1);
+      writer.u32(2);
+      const members = (id: number): object[] => [1, 2].map((group) => ({ client: `127.0.0.${id}:740${group}` }));
+      const list = [1, 2].map((id) => ({ id, client: `127.0.0.${id}:7400`, members: members(id) }));
+      writer.latin1(JSON.stringify(list));
+    }),
   ],
-  tokens: ["{", "}", "[", "]", '"id"', '"client"', "null", "[::1]:1", "localhost:70000"],
+  tokens: ["{", "}", "[", "]", '"id"', '"client"', '"members"', "null", "[::1]:1", "localhost:70000"],
   decode: ({ bytes, start, end }) => {
     const addresses = welcomeAddresses(bytes, start, end);
-    for (const { id } of addresses ?? []) assert.ok(id >= 1 && id <= REPLICA_ID_MAX);
+    for (const { id, members } of addresses ?? []) {
+      assert.ok(id >= 1 && id <= REPLICA_ID_MAX);
+      assert.equal(members?.length, addresses?.[0]?.members?.length);
+    }
     return addresses !== null;
   },
 };
