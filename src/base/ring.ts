@@ -10,7 +10,8 @@ export class Ring<T> {
   constructor(capacityMax: number) {
     assert(capacityMax >= 1, `ring capacity must be at least 1, got ${capacityMax}`);
     this.capacityMax = capacityMax;
-    this.#slots = Array.from({ length: Math.min(16, capacityMax) });
+    this.#slots = [];
+    this.#slots.length = Math.min(16, capacityMax);
   }
 
   get size(): number {

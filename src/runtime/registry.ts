@@ -77,24 +77,26 @@ const planned = {
 
 export type SiblingFamily = keyof typeof planned;
 
+/** Every start of a replica asks for them, and a simulation starts thousands. */
+const built: Readonly<Record<SiblingFamily, readonly string[]>> = {
+  ordering: planned.ordering.filter((name) => combinations.some((row) => row.ordering === name)),
+  execution: planned.execution.filter((name) => combinations.some((row) => row.executions.includes(name))),
+  reads: planned.reads.filter((name) => combinations.some((row) => row.reads.includes(name))),
+  service: planned.service.filter((name) => services.some((entry) => entry.name === name)),
+};
+
 /** The names of a family that this version has built: what `--help` lists. */
-export function builtNames(family: SiblingFamily): string[] {
-  const built: Readonly<Record<SiblingFamily, readonly string[]>> = {
-    ordering: combinations.map((row) => row.ordering),
-    execution: combinations.flatMap((row) => row.executions),
-    reads: combinations.flatMap((row) => row.reads),
-    service: services.map((entry) => entry.name),
-  };
-  return planned[family].filter((name) => built[family].includes(name));
+export function builtNames(family: SiblingFamily): readonly string[] {
+  return built[family];
 }
 
 /** Throws `ConfigError` unless `name` is a sibling of the family and built, or a module of the user's that may define one. */
 export function checkName(family: SiblingFamily, name: string): void {
-  const built = builtNames(family);
-  if (built.includes(name)) return;
+  const names = built[family];
+  if (names.includes(name)) return;
   if (family === "service" && isServiceModule(name)) return;
   const known = (planned[family] as readonly string[]).includes(name);
-  const others = family === "service" ? `${built.join(", ")}, or a module: ./service.js` : built.join(", ");
+  const others = family === "service" ? `${names.join(", ")}, or a module: ./service.js` : names.join(", ");
   throw new ConfigError(`${family} "${name}" is ${known ? "not built yet" : "unknown"}; there is ${others}`);
 }
 

@@ -61,7 +61,8 @@ export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
 /** Completes and checks a configuration. Throws `ConfigError` with both numbers of a violated relation. */
 export function multiPaxosConfig(partial: Partial<MultiPaxosConfig> = {}): MultiPaxosConfig {
   const config = { ...multiPaxosDefaults, ...partial };
-  for (const [name, value] of Object.entries(config)) {
+  for (const name of Object.keys(config) as (keyof typeof config)[]) {
+    const value = config[name];
     if (!(Number.isFinite(value) && value >= 0))
       throw new ConfigError(`${name} must be a number of at least 0, got ${value}`);
   }

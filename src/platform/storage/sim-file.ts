@@ -31,7 +31,7 @@ class Content {
 
   put(offset: number, bytes: Uint8Array): void {
     const end = offset + bytes.length;
-    if (end > this.#bytes.length) this.#move(Math.max(end, 2 * this.#bytes.length, SMALLEST_BYTES));
+    if (end > this.#bytes.length) this.#move(Math.max(end, 4 * this.#bytes.length, SMALLEST_BYTES));
     else if (this.#shared) this.#move(this.#bytes.length);
     this.#bytes.set(bytes, offset);
     this.size = Math.max(this.size, end);

@@ -3,7 +3,7 @@
  * do, or worse. Everything random comes from forks of the kernel's generator; every frame travels as the bytes it would be
  * on a real wire, cut into chunks at random places.
  */
-import { assert, ByteSlab, ByteWriter, MiB, type Prng } from "../../base/index.js";
+import { assert, ByteSlab, ByteWriter, KiB, MiB, type Prng } from "../../base/index.js";
 import type { ReplicaId } from "../../model/index.js";
 import type { FrameHandlers, FramePort } from "../port.js";
 import type { SimKernel, SimProcess } from "../sim-kernel/index.js";
@@ -58,6 +58,10 @@ export const SIM_LINK_DEFAULTS: SimLinkSettings = Object.freeze({
 /** The losses that one send meets at most, so that no wait is endless: four cost 15 times `retransmitMs`. */
 const LOSSES_OF_A_SEND_MAX = 4;
 
+/** Writers kept for reuse, and how long one may have become. */
+const SPARE_WRITERS_MAX = 64;
+const SPARE_WRITER_BYTES_MAX = 256 * KiB;
+
 /** Wait before a broken connection is attempted again. */
 const RECONNECT_MIN_MS = 10;
 const RECONNECT_MAX_MS = 1000;
@@ -111,6 +115,7 @@ export class SimNetwork {
   #defaults: SimLinkSettings;
   readonly #routes = new Map<string, Route>();
   readonly #ports = new Set<SimFramePort>();
+  readonly #spareWriters: ByteWriter[] = [];
   readonly #pairings = new Set<Pairing>();
   /** Ends that could not be told that their connection is gone, since the way to them is cut. */
   readonly #untold = new Set<SimEnd>();
@@ -328,6 +333,18 @@ export class SimNetwork {
     return delay;
   }
 
+  /** @internal An empty writer for the frames of a turn; `giveWriter` takes it back. */
+  takeWriter(): ByteWriter {
+    return this.#spareWriters.pop() ?? new ByteWriter(1024, FRAME_BYTES_MAX + 64 * MiB);
+  }
+
+  /** @internal */
+  giveWriter(writer: ByteWriter): void {
+    if (this.#spareWriters.length >= SPARE_WRITERS_MAX || writer.bytes.length > SPARE_WRITER_BYTES_MAX) return;
+    writer.clear();
+    this.#spareWriters.push(writer);
+  }
+
   /** @internal */
   get prng(): Prng {
     return this.#prng;
@@ -425,7 +442,8 @@ class SimEnd implements FrameSink {
   dirty = false;
   /** The connection is over, but what is on its way to this end still arrives before it hears of that. */
   drains = false;
-  readonly collecting = new ByteWriter(1024, FRAME_BYTES_MAX + 64 * MiB);
+  /** The frames of this turn, in one of the network's spare writers; null between turns. */
+  #collecting: ByteWriter | null = null;
   /** The direction from this end to the other. */
   readonly out: Route;
   readonly #network: SimNetwork;
@@ -476,18 +494,26 @@ class SimEnd implements FrameSink {
     });
   }
 
+  /** Where frames collect. */
+  get collecting(): ByteWriter {
+    return (this.#collecting ??= this.#network.takeWriter());
+  }
+
+  get collectedBytes(): number {
+    return this.#collecting === null ? 0 : this.#collecting.length;
+  }
+
   /** Sends what has collected in this turn. */
   transmit(): void {
-    const length = this.collecting.length;
-    if (length === 0) return;
-    if (!this.connection.open) {
-      // Broken, but this end has not heard of it: the bytes go nowhere, as into a socket whose peer is gone.
-      this.collecting.clear();
-      return;
-    }
+    const collected = this.#collecting;
+    if (collected === null || collected.length === 0) return;
+    this.#collecting = null;
+    const { length } = collected;
+    // Broken, but this end has not heard of it: the bytes go nowhere, as into a socket whose peer is gone.
+    const bytes = this.connection.open ? this.#network.slab.copy(collected.bytes, 0, length) : null;
+    this.#network.giveWriter(collected);
+    if (bytes === null) return;
     const route = this.out;
-    const bytes = this.#network.slab.copy(this.collecting.bytes, 0, length);
-    this.collecting.clear();
     this.inFlightBytes += length;
     if (this.inFlightBytes * 2 > route.settings.inFlightBytesMax) this.overfull = true;
     const datagram = route.settings.mode === "datagram";
@@ -655,13 +681,14 @@ class SimFramePort implements FramePort {
       return null;
     }
     this.#writing = end;
-    this.#frameStart = openFrame(end.collecting);
+    const writer = end.collecting;
+    this.#frameStart = openFrame(writer);
     this.#frameKind = kind;
     if (!end.dirty) {
       end.dirty = true;
       this.#dirty.push(end);
     }
-    return end.collecting;
+    return writer;
   }
 
   end(): void {
@@ -683,7 +710,7 @@ class SimFramePort implements FramePort {
 
   inFlightBytes(link: number): number {
     const end = this.#ends.get(link);
-    return end === undefined ? 0 : end.inFlightBytes + end.collecting.length;
+    return end === undefined ? 0 : end.inFlightBytes + end.collectedBytes;
   }
 
   pause(link: number): void {

@@ -25,7 +25,8 @@ export const replicaDefaults: ReplicaOptions = Object.freeze({
 /** Completes and checks options. Throws `ConfigError` that names both numbers of a violated relation. */
 export function replicaOptions(partial: Partial<ReplicaOptions> = {}): ReplicaOptions {
   const options = { ...replicaDefaults, ...partial };
-  for (const [name, value] of Object.entries(options)) {
+  for (const name of Object.keys(options) as (keyof typeof options)[]) {
+    const value = options[name];
     if (!(Number.isFinite(value) && value >= 0))
       throw new ConfigError(`${name} must be a number of at least 0, got ${value}`);
   }

@@ -63,6 +63,11 @@ const numberOf = (point: CrashPoint): number => {
   return number;
 };
 
+for (let before = 0; before < crashPoints.length; before += 2) {
+  const point = crashPoints[before] as CrashPoint;
+  assert(crashPoints[before + 1] === point.replace("before", "after"), `what is after ${point} follows it`);
+}
+
 /** What has to happen for a process to come by a point: it works, it starts, or it starts without what it had stored. */
 export type Occasion = "work" | "start" | "loss";
 
@@ -160,6 +165,7 @@ export class CrashPoints {
     this.#armed = -1;
   }
 
+  /** Passes a point; that behind it, which is called "after" where this one is called "before", has the next number. */
   #pass(point: number): void {
     this.#coverage.passed(point);
     if (this.#armed !== point || --this.#passes > 0) return;
@@ -182,64 +188,64 @@ export class CrashPoints {
   }
 
   #log(log: LogStorage): LogStorage {
-    const append = this.#around("before-log-append");
-    const flush = this.#around("before-log-flush");
-    const confirmed = this.#around("before-log-confirmed");
-    const prologue = this.#around("before-log-prologue");
-    const trim = this.#around("before-log-trim");
-    const recovery = this.#around("before-log-recovery");
-    const start = this.#around("before-log-start");
-    const reset = this.#around("before-log-reset");
+    const append = numberOf("before-log-append");
+    const flush = numberOf("before-log-flush");
+    const confirmed = numberOf("before-log-confirmed");
+    const prologue = numberOf("before-log-prologue");
+    const trim = numberOf("before-log-trim");
+    const recovery = numberOf("before-log-recovery");
+    const start = numberOf("before-log-start");
+    const reset = numberOf("before-log-reset");
     return {
       recover: (visit, done) => {
-        recovery.before();
+        this.#pass(recovery);
         log.recover(visit, (error, condition, extent, gaps) => {
-          recovery.after();
+          this.#pass(recovery + 1);
           done(error, condition, extent, gaps);
         });
       },
       reset: (done) => {
-        reset.before();
+        this.#pass(reset);
         log.reset((error) => {
-          reset.after();
+          this.#pass(reset + 1);
           done(error);
         });
       },
       start: (handlers) => {
-        start.before();
+        this.#pass(start);
         log.start({
           onFatal: (error) => handlers.onFatal(error),
           onDurable: (position) => {
-            confirmed.before();
+            this.#pass(confirmed);
             handlers.onDurable(position);
-            confirmed.after();
+            this.#pass(confirmed + 1);
           },
           onSegment: () => {
-            prologue.before();
+            this.#pass(prologue);
             handlers.onSegment();
-            prologue.after();
+            this.#pass(prologue + 1);
           },
         });
-        start.after();
+        this.#pass(start + 1);
       },
       begin: (instance) => {
-        append.before();
+        this.#pass(append);
         return log.begin(instance);
       },
       end: () => {
         const position = log.end();
-        append.after();
+        this.#pass(append + 1);
         return position;
       },
       flush: () => {
-        flush.before();
+        this.#pass(flush);
         log.flush();
-        flush.after();
+        this.#pass(flush + 1);
       },
       trim: (through) => {
-        trim.before();
+        this.#pass(trim);
         log.trim(through);
-        trim.after();
+        this.#pass(trim + 1);
       },
       ...(log.revisit === undefined ? {} : { revisit: log.revisit.bind(log) }),
       pendingBytes: () => log.pendingBytes(),
@@ -248,16 +254,16 @@ export class CrashPoints {
   }
 
   #checkpoints(store: CheckpointStore): CheckpointStore {
-    const open = this.#around("before-checkpoint-open");
-    const read = this.#around("before-checkpoint-read");
-    const begin = this.#around("before-checkpoint-begin");
-    const write = this.#around("before-checkpoint-write");
-    const commit = this.#around("before-checkpoint-commit");
+    const open = numberOf("before-checkpoint-open");
+    const read = numberOf("before-checkpoint-read");
+    const begin = numberOf("before-checkpoint-begin");
+    const write = numberOf("before-checkpoint-write");
+    const commit = numberOf("before-checkpoint-commit");
     return {
       open: (done) => {
-        open.before();
+        this.#pass(open);
         store.open((error, latest) => {
-          open.after();
+          this.#pass(open + 1);
           done(error, latest);
         });
       },
@@ -265,9 +271,9 @@ export class CrashPoints {
         const reader = store.read(through);
         return {
           next: (done) => {
-            read.before();
+            this.#pass(read);
             reader.next((error, chunk) => {
-              read.after();
+              this.#pass(read + 1);
               done(error, chunk);
             });
           },
@@ -275,21 +281,21 @@ export class CrashPoints {
         };
       },
       begin: (through) => {
-        begin.before();
+        this.#pass(begin);
         const writer = store.begin(through);
-        begin.after();
+        this.#pass(begin + 1);
         return {
           write: (bytes, start, end, done) => {
-            write.before();
+            this.#pass(write);
             writer.write(bytes, start, end, (error) => {
-              write.after();
+              this.#pass(write + 1);
               done(error);
             });
           },
           commit: (digest, done: (error: Error | null, info: CheckpointInfo | null) => void) => {
-            commit.before();
+            this.#pass(commit);
             writer.commit(digest, (error, info) => {
-              commit.after();
+              this.#pass(commit + 1);
               done(error, info);
             });
           },
@@ -300,20 +306,20 @@ export class CrashPoints {
   }
 
   #identity(store: IdentityStore): IdentityStore {
-    const load = this.#around("before-identity-load");
-    const save = this.#around("before-identity-save");
+    const load = numberOf("before-identity-load");
+    const save = numberOf("before-identity-save");
     return {
       load: (done) => {
-        load.before();
+        this.#pass(load);
         store.load((error, identity) => {
-          load.after();
+          this.#pass(load + 1);
           done(error, identity);
         });
       },
       save: (identity, done) => {
-        save.before();
+        this.#pass(save);
         store.save(identity, (error) => {
-          save.after();
+          this.#pass(save + 1);
           done(error);
         });
       },
@@ -322,22 +328,22 @@ export class CrashPoints {
   }
 
   #port(port: FramePort, whose: "peer" | "client"): FramePort {
-    const send = this.#around(`before-${whose}-send`);
-    const flush = this.#around(`before-${whose}-flush`);
+    const send = numberOf(`before-${whose}-send`);
+    const flush = numberOf(`before-${whose}-flush`);
     return {
       start: (handlers) => port.start(handlers),
       begin: (link, kind) => {
-        send.before();
+        this.#pass(send);
         return port.begin(link, kind);
       },
       end: () => {
         port.end();
-        send.after();
+        this.#pass(send + 1);
       },
       flush: () => {
-        flush.before();
+        this.#pass(flush);
         port.flush();
-        flush.after();
+        this.#pass(flush + 1);
       },
       inFlightBytes: (link) => port.inFlightBytes(link),
       pause: (link) => port.pause(link),
@@ -345,12 +351,5 @@ export class CrashPoints {
       disconnect: (link, reason) => port.disconnect(link, reason),
       close: (done) => port.close(done),
     };
-  }
-
-  /** The two points around something; each stands in the list right behind the other. */
-  #around(point: CrashPoint): { before: () => void; after: () => void } {
-    const before = numberOf(point);
-    assert(crashPoints[before + 1] === point.replace("before", "after"), `what is after ${point} follows it`);
-    return { before: () => this.#pass(before), after: () => this.#pass(before + 1) };
   }
 }
