@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
+import { GROUPS_CONFIGURED_MAX } from "../model/index.js";
 import { builtNames, checkName, isServiceModule, serviceModuleOf, type SiblingFamily } from "../runtime/index.js";
 import { addConfigOption, oneOf, option, whole } from "./option.js";
 
@@ -10,6 +11,9 @@ export interface SimFlags {
   readonly service?: string;
   readonly durability?: "fsync" | "os" | "memory";
   readonly replicas?: number;
+  readonly groups?: number;
+  readonly merge?: "points" | "skips";
+  readonly barrier?: "run" | "command";
   readonly faults?: string;
   readonly jobs?: number;
   readonly bug?: string;
@@ -63,6 +67,23 @@ export function simCommand(): Command {
     )
     .addOption(option("--durability <kind>", `fsync|os|memory ${drawn}`, oneOf(["fsync", "os", "memory"])))
     .addOption(option("--replicas <n>", `number of replicas ${drawn}`, whole(1, 7)))
+    .addOption(
+      option("--groups <k>", "groups ordered and executed in parallel (default: 1)", whole(1, GROUPS_CONFIGURED_MAX)),
+    )
+    .addOption(
+      option(
+        "--merge <kind>",
+        "points|skips; how groups are merged (default: drawn by the seed)",
+        oneOf(["points", "skips"]),
+      ),
+    )
+    .addOption(
+      option(
+        "--barrier <kind>",
+        "run|command; where threads meet (default: drawn by the seed)",
+        oneOf(["run", "command"]),
+      ),
+    )
     .addOption(option("--faults <list>", `all, none, or names separated by commas ${drawn}`))
     .addOption(option("--jobs <j>", "seeds run at once (default: one a core)", whole(1, 256)))
     .addOption(option("--bug <name>", "plants a bug, with the seeds and arguments it needs"))

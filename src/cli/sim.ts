@@ -87,9 +87,9 @@ export async function runSim(flags: SimFlags): Promise<number> {
 }
 
 function argumentsOf(flags: SimFlags): Bug["arguments"] {
-  const { ordering, execution, service, durability, replicas } = flags;
+  const { ordering, execution, service, durability, replicas, groups, merge, barrier } = flags;
   const faults = flags.faults === undefined ? undefined : parseFaults(flags.faults);
-  return { ordering, execution, service, durability, replicas, faults };
+  return { ordering, execution, service, durability, replicas, faults, groups, merge, barrier };
 }
 
 function bugNamed(name: string): Bug {
@@ -127,6 +127,9 @@ function report(output: Output, result: SeedResult, { replay, commit }: Origin, 
     service: scenario.service,
     durability: scenario.durability,
     replicas: scenario.replicas,
+    ...(scenario.groups === undefined
+      ? {}
+      : { groups: scenario.groups.count, merge: scenario.groups.merge, barrier: scenario.groups.barrier }),
     faults: [...scenario.faults.keys()],
     fault_counts: Object.fromEntries(result.faultCounts),
     operations: result.operations,

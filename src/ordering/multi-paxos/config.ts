@@ -10,6 +10,11 @@ export interface MultiPaxosConfig {
   readonly electionJitterMs: number;
   /** The replica that is to lead if it can, so that the coordinators of several groups are spread; 0 for no matter which. */
   readonly preferred: ReplicaId;
+  /**
+   * Streams that this one is merged with, 0 to 31. A log may then be full until another stream gets on, which may wait for this
+   * one: so what this replica lacks and others have is taken by a full log as well, up to twice its bounds.
+   */
+  readonly otherStreams: number;
   /** Unanswered messages of phase 1, open instances, catch-up and rejoin requests are sent again after this. */
   readonly retransmitMs: number;
   /** A decision that no accept carries to the followers leaves on its own after this. */
@@ -45,6 +50,7 @@ export const multiPaxosDefaults: MultiPaxosConfig = Object.freeze({
   electionTimeoutMs: 400,
   electionJitterMs: 200,
   preferred: 0,
+  otherStreams: 0,
   retransmitMs: 200,
   commitDelayMs: 2,
   windowInstancesMax: 64,

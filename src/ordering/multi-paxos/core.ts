@@ -231,7 +231,17 @@ export class Core {
 
   /** True if a value fetched from a peer is taken: there is room for it, or it has to be taken. */
   takesChosen(instance: Instance): boolean {
-    return !this.logFull || this.mustTake(instance);
+    return !this.logFull || this.mustTake(instance) || this.#takesForOthers(instance);
+  }
+
+  /**
+   * Of several streams, a full log may wait for another stream, and all of them for this one: what a peer still has of it is
+   * taken, which is at most as much again as a log holds.
+   */
+  #takesForOthers(instance: Instance): boolean {
+    const { otherStreams, logInstancesMax } = this.config;
+    if (otherStreams === 0 || instance !== this.decided + 1) return false;
+    return this.logBytes <= 2 * this.logBytesMax && this.log.size <= 2 * logInstancesMax;
   }
 
   /** Largest instance that a majority of the group has reached by the given measure. */

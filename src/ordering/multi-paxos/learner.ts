@@ -74,10 +74,14 @@ export class Learner {
     this.#ask();
   }
 
-  /** Something is missing, there is room for it, and there is somebody to ask. */
+  /**
+   * Something is missing, there is room for it, and there is somebody to ask. Of several streams, that nobody has it any more has to
+   * be found out even by one that has no room.
+   */
   get #mayAsk(): boolean {
     const core = this.#core;
-    return core.known > core.decided && core.takesChosen(core.decided + 1) && core.peers.some((peer) => peer.up);
+    const mayTake = core.config.otherStreams > 0 || core.takesChosen(core.decided + 1);
+    return core.known > core.decided && mayTake && core.peers.some((peer) => peer.up);
   }
 
   /** When `pursue` wants to run again. */

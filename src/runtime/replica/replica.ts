@@ -188,7 +188,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         arena: this.#arena,
         seed: (this.#options.seed * 64 + init.self) >>> 0,
       },
-      { ...this.#options, preferred: this.#membership?.preferred ?? 0 },
+      {
+        ...this.#options,
+        preferred: this.#membership?.preferred ?? 0,
+        otherStreams: this.#membership === null ? 0 : init.config.groups,
+      },
     );
     this.#execution = parts.execution;
     this.#routes = new Routes(platform.clients);

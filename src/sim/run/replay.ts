@@ -2,7 +2,7 @@ import type { SimArguments } from "../scenario/index.js";
 
 /** The one command that runs this seed again, as it was. */
 export function replayCommand(wanted: SimArguments, bug: string | null = null): string {
-  const { seed, ordering, execution, service, durability, replicas, faults } = wanted;
+  const { seed, ordering, execution, service, durability, replicas, faults, groups, merge, barrier } = wanted;
   const words = ["synod", "sim", "--seed", String(seed)];
   if (bug !== null) words.push("--bug", bug);
   // A bug brings its own arguments.
@@ -12,6 +12,9 @@ export function replayCommand(wanted: SimArguments, bug: string | null = null): 
     if (service !== undefined) words.push("--service", service);
     if (durability !== undefined) words.push("--durability", durability);
     if (replicas !== undefined) words.push("--replicas", String(replicas));
+    if (groups !== undefined) words.push("--groups", String(groups));
+    if (merge !== undefined) words.push("--merge", merge);
+    if (barrier !== undefined) words.push("--barrier", barrier);
     if (faults !== undefined) words.push("--faults", faults.length === 0 ? "none" : faults.join(","));
   }
   return words.join(" ");

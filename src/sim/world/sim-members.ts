@@ -363,8 +363,8 @@ export class SimMembers implements SimMachine {
   #siblings(life: Life, shared: Shared, view: { readonly watched: WatchedView | null }): Partial<MemberSiblings> {
     const init = this.#init;
     const { groups, merge } = init.config;
-    // Streams began a second before the world.
-    const skips = { ...SKIPS, startMs: init.kernel.wallEpochMs - 1000 };
+    // Streams began an hour before the world.
+    const skips = { ...SKIPS, startMs: init.kernel.wallEpochMs - 3_600_000 };
     return {
       ordering: init.ordering,
       ...(merge === "skips"
