@@ -1,6 +1,6 @@
 /** A cluster of processes and a real Redis get the same random commands, over connections to every replica. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { Prng } from "#src/base/index.js";
 import { someChunks } from "../gateway/redis-commands.js";
 import { compareServers } from "../gateway/redis-comparison.js";
@@ -12,7 +12,18 @@ const COMMANDS = Number(process.env["SYNOD_DIFFERENTIAL_COMMANDS"] ?? 2000);
 const SEED = process.env["SYNOD_DIFFERENTIAL_SEED"] ?? "cluster 1";
 const CONNECTIONS = 6;
 
-test(`${COMMANDS} random commands to any replica`, { skip: redisMissing }, async (t) => {
+const clusters = [
+  ["one group", COMMANDS, []],
+  ["two groups", COMMANDS / 2, ["--groups", "2", "--execution", "psmr"]],
+] as const;
+
+for (const [what, commands, options] of clusters) {
+  test(`${commands} random commands to any replica of a cluster with ${what}`, { skip: redisMissing }, (t) =>
+    compare(t, commands, options),
+  );
+}
+
+async function compare(t: TestContext, commands: number, options: readonly string[]): Promise<void> {
   const redis = new RedisServer();
   const theirs: RespConnection[] = [];
   const ours: RespConnection[] = [];
@@ -22,7 +33,7 @@ test(`${COMMANDS} random commands to any replica`, { skip: redisMissing }, async
   });
   await redis.start();
   const data = temporaryDirectory(t);
-  const up = synod(t, ["up", "--data", data, "--port", "0", "--json"]);
+  const up = synod(t, ["up", "--data", data, "--port", "0", "--json", ...options]);
   const replicas = await up.ready();
   for (let i = 0; i < CONNECTIONS; i++) {
     const [host = "", port = ""] = (replicas[i % replicas.length]?.resp ?? "").split(":");
@@ -32,7 +43,7 @@ test(`${COMMANDS} random commands to any replica`, { skip: redisMissing }, async
   // Becoming ready wrote something.
   assert.equal(await ours[0]?.ask("FLUSHALL\r\n", "\r\n"), "+OK\r\n");
   const compared = compareServers(
-    someChunks(new Prng(SEED), COMMANDS, CONNECTIONS),
+    someChunks(new Prng(SEED), commands, CONNECTIONS),
     async (connection, input, count) => (await theirs[connection]?.exchange(input, count)) ?? [],
     async (connection, input, count) => (await ours[connection]?.exchange(input, count)) ?? [],
     SEED,
@@ -47,4 +58,4 @@ test(`${COMMANDS} random commands to any replica`, { skip: redisMissing }, async
   assert.equal(new Set(standings.map(({ digest }) => digest?.hex)).size, 1, JSON.stringify(standings));
   up.kill("SIGTERM");
   assert.equal(await up.exit(), 0);
-});
+}
