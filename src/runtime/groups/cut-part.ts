@@ -7,6 +7,9 @@ import type { MessageSender } from "./message-ring.js";
 /** Bytes of a piece of a part. */
 const PIECE_BYTES = 64 * 1024;
 
+/** Slices that may bring nothing one behind the other, as those of a store where many entries were removed; then a later turn goes on. */
+const EMPTY_SLICES_MAX = 64;
+
 /** Sends a thread's part of a cut to the first thread, which writes the checkpoint: as fast as that one takes it. */
 export class CutPart {
   readonly #thread: number;
@@ -45,7 +48,7 @@ export class CutPart {
   pump(): boolean {
     let sent = false;
     while (this.#source !== null) {
-      if (this.#kind === 0) this.#prepare(this.#source);
+      if (this.#kind === 0 && !this.#prepare(this.#source)) return sent;
       if (!this.#ring.offer(this.#kind, this.#number, this.#piece.bytes, 0, this.#piece.length)) return true;
       sent = true;
       this.#kind = 0;
@@ -62,7 +65,8 @@ export class CutPart {
     this.#source = null;
   }
 
-  #prepare(source: SnapshotSource): void {
+  /** Makes the next message. False if there is none now: the thread waits at a barrier, and its part is not its own there. */
+  #prepare(source: SnapshotSource): boolean {
     const piece = this.#piece;
     piece.clear();
     const step = this.#step++;
@@ -70,11 +74,16 @@ export class CutPart {
     this.#number =
       step === 0 ? this.#position : step <= 2 ? placesSection(this.#thread) : sessionsSection(this.#thread);
     if (step === 1) piece.copy(this.#places.bytes, 0, this.#places.length);
-    if (step !== 3) return;
+    if (step !== 3) return true;
     // A piece of no bytes would end the section.
     let more = true;
-    while (more && piece.length === 0) more = source.next(piece, PIECE_BYTES);
+    for (let slice = 0; slice < EMPTY_SLICES_MAX && more && piece.length === 0; slice++) {
+      more = source.next(piece, PIECE_BYTES);
+    }
     if (more) this.#step = 3;
     else if (piece.length === 0) this.#step = 5;
+    if (!more || piece.length > 0) return true;
+    this.#kind = 0;
+    return false;
   }
 }
