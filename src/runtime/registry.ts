@@ -5,6 +5,7 @@
  * | ordering | execution models | reads | groups |
  * |---|---|---|---|
  * | multi-paxos | sequential, pipelined | quorum, ordered | 1 |
+ * | none | sequential, pipelined | quorum, ordered | 1, and 1 replica |
  * | multi-paxos | psmr | quorum, ordered with 1 group; ordered with more | 1 to 16, of a service that threads can share |
  *
  * With one group psmr runs as pipelined: a barrier of one thread is none.
@@ -22,11 +23,12 @@ import {
   type SharedServiceModule,
 } from "../model/index.js";
 import { multiPaxos } from "../ordering/multi-paxos/index.js";
+import { none } from "../ordering/none/index.js";
 import { btree, counter, kv, sharedBtree, sharedKv } from "../service/index.js";
 import type { ReplicaSiblings } from "./replica/api.js";
 import { isServiceModule } from "./user-service/service-module.js";
 
-const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos];
+const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos, none];
 
 /** Those of a single group. What the threads of several have is made by the members (`groups/`). */
 const executions = { sequential: createSequential, pipelined: createPipelined, psmr: createPipelined } as const;
@@ -38,10 +40,19 @@ interface Combination {
   /** With one group; several have ordered ones. */
   readonly reads: readonly string[];
   readonly groupsMax: number;
+  /** By default as many as a cluster may have. */
+  readonly replicasMax?: number;
 }
 
 const combinations: readonly Combination[] = [
   { ordering: "multi-paxos", executions: ["sequential", "pipelined"], reads: ["quorum", "ordered"], groupsMax: 1 },
+  {
+    ordering: "none",
+    executions: ["sequential", "pipelined"],
+    reads: ["quorum", "ordered"],
+    groupsMax: 1,
+    replicasMax: 1,
+  },
   {
     ordering: "multi-paxos",
     executions: ["psmr"],
@@ -139,6 +150,7 @@ export function checkCombination(wanted: {
   readonly execution: string;
   readonly reads: string;
   readonly groups: number;
+  readonly replicas?: number | undefined;
   readonly merge?: string | undefined;
   readonly barrier?: string | undefined;
 }): void {
@@ -153,6 +165,10 @@ export function checkCombination(wanted: {
     throw new ConfigError(
       `ordering ${ordering} with execution ${execution} has at most ${row.groupsMax} group, got ${groups}${hint}`,
     );
+  }
+  const { replicas = 1 } = wanted;
+  if (row.replicasMax !== undefined && replicas > row.replicasMax) {
+    throw new ConfigError(`ordering ${ordering} has ${row.replicasMax} replica at most, got ${replicas}`);
   }
   for (const name of ["merge", "barrier"] as const) {
     if (wanted[name] !== undefined && execution !== "psmr") {

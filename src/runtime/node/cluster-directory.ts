@@ -63,7 +63,7 @@ export async function parseClusterText(file: string, text: string, shapeChecked 
     throw new ConfigError(`${file} is not JSON`);
   }
   const config = checkClusterConfig(shapeChecked ? (value as ClusterConfig) : await checkedShape(file, value));
-  checkCombination(config);
+  checkCombination({ ...config, replicas: config.replicas.length });
   return config;
 }
 
@@ -167,7 +167,7 @@ function revised(recorded: ClusterConfig, request: ClusterRequest): ClusterConfi
     ),
   };
   const { merge = config.merge, barrier = config.barrier } = request;
-  checkCombination({ ...config, merge, barrier });
+  checkCombination({ ...config, replicas: config.replicas.length, merge, barrier });
   return checkClusterConfig(config);
 }
 

@@ -45,15 +45,17 @@ export const GROUPS_DEFAULTS = Object.freeze({
   barrier: "run",
 } as const satisfies ClusterRequest);
 
-/** The defaults of a cluster with so many groups. */
-export function defaultsFor(groups: number): CompleteRequest {
-  return groups > 1 ? { ...CLUSTER_DEFAULTS, groups, ...GROUPS_DEFAULTS } : CLUSTER_DEFAULTS;
+/** The defaults of a cluster with so many groups, by this ordering. */
+export function defaultsFor(groups: number, ordering: string = CLUSTER_DEFAULTS.ordering): CompleteRequest {
+  // What is not replicated has one replica.
+  const defaults = ordering === "none" ? { ...CLUSTER_DEFAULTS, ordering, replicas: 1 } : CLUSTER_DEFAULTS;
+  return groups > 1 ? { ...defaults, groups, ...GROUPS_DEFAULTS } : defaults;
 }
 
 /** The request with defaults for what it does not say: an absent or undefined field hides none. */
 export function completed(request: ClusterRequest): CompleteRequest {
   const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-  return { ...defaultsFor(request.groups ?? CLUSTER_DEFAULTS.groups), ...(given as ClusterRequest) };
+  return { ...defaultsFor(request.groups ?? CLUSTER_DEFAULTS.groups, request.ordering), ...(given as ClusterRequest) };
 }
 
 /** What a cluster's configuration takes over from a request as it is. */
