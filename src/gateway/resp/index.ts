@@ -9,8 +9,9 @@
  * ```
  *
  * Reading order: `request.ts` (the parser), `command-table.ts` (one row per command), `store-command.ts`, `option.ts` and
- * `local-command.ts` (how each is executed), `transaction.ts` (what MULTI queues), `block-stream.ts` (which block a command joins: the order rule), `block-slot.ts`
- * (who gets its replies), `encoding.ts`, `gateway.ts` (all of it on a port). `config.ts` has the limits.
+ * `local-command.ts` (how each is executed), `transaction.ts` (what MULTI queues), `block-stream.ts` (which block a command
+ * joins: the order rule), `group-streams.ts` (which stream, where there are groups: the same rule over several),
+ * `block-slot.ts` (who gets its replies), `encoding.ts`, `gateway.ts` (all of it on a port). `config.ts` has the limits.
  *
  * A command that the cluster certainly did not apply is answered `-TRYAGAIN`; one that may have been applied,
  * `-INDETERMINATE`. A closed connection's commands in flight still execute.
