@@ -145,6 +145,20 @@ class Draft {
   }
 }
 
+/** Longer commands are copied by the engine. */
+const WORD_COPY_BYTES_MAX = 128;
+
+/** Appends the command at `at` to another block; most are short, and words are faster than bytes then. */
+function copyCommand(from: ByteWriter, at: number, to: ByteWriter): void {
+  const length = from.view.getUint32(at, true);
+  if (length > WORD_COPY_BYTES_MAX) return to.copy(from.bytes, at, at + length);
+  const end = to.skip(length) + length;
+  const { view } = to;
+  let left = length;
+  for (; left >= 4; left -= 4) view.setUint32(end - left, from.view.getUint32(at + length - left, true), true);
+  for (; left > 0; left--) to.bytes[end - left] = from.bytes[at + length - left] as number;
+}
+
 class Load implements LoadClientHandlers {
   readonly #init: LoadInit;
   readonly #options: LoadOptions;
@@ -445,8 +459,7 @@ class Load implements LoadClientHandlers {
     choice.look(commands, writer.bytes, writer.view, 0);
     for (let i = 0; i < commands; i++) {
       const part = parts[choice.of(i)] as Draft;
-      const at = choice.offset(i);
-      part.writer.copy(writer.bytes, at, at + writer.view.getUint32(at, true));
+      copyCommand(writer, choice.offset(i), part.writer);
       if (due.length > 0) part.due[part.commands] = due[i] as number;
       if (keys.length > 0) part.keys[part.commands] = keys[i] as number;
       part.commands++;
