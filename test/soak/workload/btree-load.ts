@@ -151,9 +151,10 @@ export class BtreeLoad extends RecordedLoad {
 async function connectTo(address: string): Promise<PromiseClient> {
   const scheduler = new SystemScheduler();
   const calls = new PromiseClient({ scheduler, deadlineMs: DEADLINE_MS });
-  calls.attach(
-    await connectBlockClient({ addresses: [address], scheduler, deadlineMs: DEADLINE_MS, handlers: calls.handlers }),
-  );
+  const { handlers } = calls;
+  const where = { addresses: [address], scheduler, deadlineMs: DEADLINE_MS };
+  // Where there are groups, each command goes to its own.
+  calls.attach(await connectBlockClient({ ...where, handlers, service: "btree" }));
   return calls;
 }
 
