@@ -81,7 +81,7 @@ class Taking {
 /** The state that the parts of a snapshot bring. */
 function check(taking: Taking, threads: number): KvViews {
   const restored = new KvViews(threads, taking.finish());
-  assert.equal(restored.digest(START), taking.digest, "what the snapshot brings");
+  assert.equal(restored.digest(), taking.digest, "what the snapshot brings");
   return restored;
 }
 
@@ -110,16 +110,16 @@ function walk(threads: number, steps: readonly Step[]): void {
     }
     views.sweep(time);
     whole.advance(time, null);
-    assert.equal(views.digest(time), digestOf(whole));
-    if (one.kind === "snapshot" && taking === null) taking = new Taking(views.snapshot(time), digestOf(whole));
+    assert.equal(views.digest(), digestOf(whole));
+    if (one.kind === "snapshot" && taking === null) taking = new Taking(views.snapshot(), digestOf(whole));
   }
   views.sweep(time);
   whole.advance(time, null);
-  assert.equal(views.digest(time), digestOf(whole));
+  assert.equal(views.digest(), digestOf(whole));
   assert.deepEqual(views.view(0).size(), whole.size());
   assert.equal(Math.min(...views.views.map((view) => view.due())), whole.due());
   if (taking !== null) check(taking, threads);
-  assert.equal(views.digest(time), digestOf(whole), "a snapshot changes nothing");
+  assert.equal(views.digest(), digestOf(whole), "a snapshot changes nothing");
 }
 
 describe("kv in partitions", () => {
@@ -176,7 +176,7 @@ describe("watches of keys in partitions", () => {
     views.own(1, START + 6, [get(a)]);
     assert.equal(exec(views, 1), null);
     views.own(2, START + 6, [set(c, "1")]);
-    const later = new KvViews(threads, new Taking(views.snapshot(START + 6), "").finish());
+    const later = new KvViews(threads, new Taking(views.snapshot(), "").finish());
     assert.equal(exec(later, 2), null);
     assert.deepEqual(later.barrier(later.everybody, START, [watch(0, a)]), [{ integer: "3" }]);
     later.own(0, START, [set(a, "1")]);
@@ -238,8 +238,8 @@ describe("the memory of partitions", () => {
       }
     };
     fill(0, 10_000, 100);
-    assert.equal(views.digest(START), digestOf(whole));
-    const taking = new Taking(views.snapshot(START), digestOf(whole));
+    assert.equal(views.digest(), digestOf(whole));
+    const taking = new Taking(views.snapshot(), digestOf(whole));
     for (let i = 0; i < 40; i++) taking.slice(i, 4000);
     // Changed by its thread, changed and removed at barriers, before the walk has come there.
     fill(0, 2000, 400);
@@ -252,19 +252,19 @@ describe("the memory of partitions", () => {
     both(0b110, [command(O.rename, [keys[1]?.[5000] as string, keys[2]?.[5000] as string])]);
     for (let i = 0; i < 40; i++) taking.slice(i, 4000);
     both(views.everybody, [command(O.clear, [])]);
-    assert.equal(views.digest(START), digestOf(whole));
+    assert.equal(views.digest(), digestOf(whole));
     fill(0, 3000, 100);
     both(views.everybody, [command(O.clear, [])]);
     fill(2000, 5000, 100);
     check(taking, threads);
-    assert.equal(views.digest(START), digestOf(whole));
+    assert.equal(views.digest(), digestOf(whole));
     const reserved = (): number => views.view(0).size().bytes;
     const before = reserved();
     both(views.everybody, [command(O.clear, [])]);
     assert.equal(reserved(), 0);
     fill(2000, 5000, 100);
     assert.ok(before > 0);
-    const again = new Taking(views.snapshot(START), digestOf(whole));
+    const again = new Taking(views.snapshot(), digestOf(whole));
     check(again, threads);
     both(views.everybody, [command(O.range, ["key:1", "key:2"])]);
     both(views.everybody, [command(O.range, ["key:1", "key:2"], 2)]);
@@ -276,19 +276,19 @@ describe("the memory of partitions", () => {
     const key = keyIn(1, 2, "k");
     views.own(1, START, [set(key, "1".repeat(100))]);
     for (let i = 0; i < 50; i++) {
-      const sources = views.snapshot(START);
+      const sources = views.snapshot();
       views.own(1, START, [set(key, String(i).repeat(100))]);
       if (i % 3 === 0) views.barrier(3, START, [command(O.clear, []), set(key, "again")]);
       for (const source of sources) source.close();
     }
     assert.deepEqual(views.own(1, START, [set(key, "1")]), [OK]);
-    views.digest(START);
+    views.digest();
   });
 
   test("a part with a key of another partition is refused", () => {
     const views = new KvViews(2);
     views.own(0, START, [set(keyIn(0, 2, "k"), "1")]);
-    const [part] = new Taking(views.snapshot(START), "").finish();
+    const [part] = new Taking(views.snapshot(), "").finish();
     const other = new KvViews(2);
     assert.throws(() => restoreInto(other.view(1).restore(), part as Uint8Array), CheckpointDamagedError);
   });

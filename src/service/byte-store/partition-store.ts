@@ -22,6 +22,7 @@ export interface PartitionInit {
   readonly control: SharedArrayBuffer;
   readonly partition: number;
   readonly partitions: number;
+  readonly keyPrefixBytes: number;
   readonly limits: StoreLimits;
   /** Whether the partition is yet to be made. */
   readonly fresh: boolean;
@@ -116,10 +117,10 @@ export class PartitionStore extends ByteStore {
   /** Only into a store that has no entries. One that a damaged snapshot was written to is not usable any more. */
   override restore(): SnapshotSink {
     const { contents } = this;
-    const { limits, partition, partitions } = this.#init;
+    const { keyPrefixBytes, limits, partition, partitions } = this.#init;
     assert(contents.count === 0, "a partition is restored before anything is in it");
     const belongs = (bytes: Uint8Array, start: number, end: number): boolean =>
-      partitionOf(bytes, start, end, partitions) === partition;
+      partitionOf(bytes, start + keyPrefixBytes, end, partitions) === partition;
     return new StoreSink(limits, contents, () => {}, belongs);
   }
 

@@ -25,6 +25,7 @@ type Way = (typeof Way)[keyof typeof Way];
  */
 export class PartitionedStore implements EntryStore {
   readonly #stores: readonly PartitionStore[];
+  readonly #keyPrefixBytes: number;
   /** The numbers of the partitions that take part. */
   #members: number[] = [];
   bytes: Uint8Array = new Uint8Array(0);
@@ -36,8 +37,9 @@ export class PartitionedStore implements EntryStore {
   readonly #next: Int32Array;
   readonly #lanes: Digest = new Uint32Array(4);
 
-  constructor(stores: readonly PartitionStore[]) {
+  constructor(stores: readonly PartitionStore[], keyPrefixBytes: number) {
     this.#stores = stores;
+    this.#keyPrefixBytes = keyPrefixBytes;
     this.#next = new Int32Array(stores.length);
   }
 
@@ -236,7 +238,7 @@ export class PartitionedStore implements EntryStore {
   }
 
   #partitionOf(bytes: Uint8Array, start: number, end: number): number {
-    const partition = partitionOf(bytes, start, end, this.#stores.length);
+    const partition = partitionOf(bytes, start + this.#keyPrefixBytes, end, this.#stores.length);
     assert(this.#members.includes(partition), "a command touches a key whose group it does not concern");
     return partition;
   }

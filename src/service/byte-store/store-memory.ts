@@ -6,6 +6,8 @@ import { type PagesDescription, SHARED_PAGES_BYTES_MAX, SharedPages } from "./sh
 /** The memory of a store in partitions that threads share: plain data that can be posted to them. */
 export interface StoreMemory {
   readonly partitions: number;
+  /** So many bytes at the beginning of a key do not count for the partition that it belongs to. */
+  readonly keyPrefixBytes: number;
   /** Of each partition. */
   readonly limits: StoreLimits;
   readonly control: SharedArrayBuffer;
@@ -20,9 +22,11 @@ export function createStoreMemory(
   partitions: number,
   limits: StoreLimits = STORE_LIMITS,
   bytesMax = SHARED_PAGES_BYTES_MAX,
+  keyPrefixBytes = 0,
 ): StoreMemory {
   return {
     partitions,
+    keyPrefixBytes,
     limits: {
       entriesMax: Math.floor(limits.entriesMax / partitions),
       bytesMax: Math.floor(limits.bytesMax / partitions),
@@ -35,6 +39,8 @@ export function createStoreMemory(
 /** What the views of all partitions are made of, in one thread. */
 export function storeMemoryOf(memory: StoreMemory): Omit<PartitionInit, "fresh">[] {
   const pages = new SharedPages(memory.pages);
-  const { control, limits, partitions } = memory;
-  return Array.from({ length: partitions }, (_, partition) => ({ pages, control, partition, partitions, limits }));
+  const { control, keyPrefixBytes, limits, partitions } = memory;
+  return Array.from({ length: partitions }, (_, partition) => {
+    return { pages, control, partition, partitions, keyPrefixBytes, limits };
+  });
 }

@@ -15,4 +15,5 @@ export {
 export * from "./definition.js";
 export * from "./errors.js";
 export { ValueReader, VALUE_DEPTH_MAX, writeValue } from "./message-pack.js";
+export { sharedDefinedService } from "./partitioned.js";
 export { definedService, errorOfReply, type UserCode } from "./service.js";

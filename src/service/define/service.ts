@@ -50,12 +50,13 @@ export function definedService(
   return { name: definition.name, create: () => new DefinedService(definition, userCode) };
 }
 
-class DefinedService implements Service {
+/** The service of a definition over tables in one piece. */
+export class DefinedService implements Service {
   readonly name: string;
-  readonly #definition: ServiceDefinition;
+  protected readonly definition: ServiceDefinition;
   readonly #userCode: UserCode;
   readonly #commands: ReadonlyMap<number, DefinedCommand>;
-  readonly #store = new TableStore();
+  protected readonly store: TableStore;
   readonly #scope = new Scope();
   readonly #reader = new ValueReader();
   readonly #tables: Readonly<Record<string, OpenTable>>;
@@ -64,14 +65,15 @@ class DefinedService implements Service {
   /** The present command was refused its reply because of that. */
   #overflowed = false;
 
-  constructor(definition: ServiceDefinition, userCode: UserCode) {
+  constructor(definition: ServiceDefinition, userCode: UserCode, store = new TableStore()) {
+    this.store = store;
     this.name = definition.name;
-    this.#definition = definition;
+    this.definition = definition;
     this.#userCode = userCode;
     this.#commands = new Map(definition.commands.map((command) => [command.number, command]));
     this.#tables = Object.freeze(
       Object.fromEntries(
-        definition.tables.map((name, i) => [name, new OpenTable(name, i, this.#scope, this.#store, this.#reader)]),
+        definition.tables.map((name, i) => [name, new OpenTable(name, i, this.#scope, this.store, this.#reader)]),
       ),
     );
   }
@@ -111,7 +113,7 @@ class DefinedService implements Service {
   }
 
   rollback(undo: UndoLog, mark: number): void {
-    this.#store.rollback(undo, mark);
+    this.store.rollback(undo, mark);
   }
 
   isRead(view: DataView, at: number): boolean {
@@ -165,19 +167,19 @@ class DefinedService implements Service {
   }
 
   digest(into: Digest): void {
-    this.#store.readDigest(into);
+    this.store.readDigest(into);
   }
 
   snapshot(): SnapshotSource {
-    return new DefinedSource(this.#definition.tables, this.#store.snapshot());
+    return new DefinedSource(this.definition.tables, this.store.snapshot());
   }
 
   restore(): SnapshotSink {
-    return new DefinedSink(this.name, this.#definition.tables, this.#store.restore());
+    return new DefinedSink(this.name, this.definition.tables, this.store.restore());
   }
 
   size(): { readonly entries: number; readonly bytes: number } {
-    return { entries: this.#store.count, bytes: this.#store.bytes };
+    return { entries: this.store.count, bytes: this.store.bytes };
   }
 
   #commandAt(view: DataView, at: number): DefinedCommand | undefined {
@@ -225,16 +227,16 @@ class DefinedService implements Service {
       writeValue(replies, result);
       endReply(replies, reply);
       if (userCode.violation !== null) throw userCode.violation;
-      if (this.#store.fault !== null) throw this.#store.fault;
+      if (this.store.fault !== null) throw this.store.fault;
       if (replies.length > this.#repliesEnd) throw new CapacityError("the replies of the run");
-      this.#store.keep();
+      this.store.keep();
     } catch (error) {
-      if (this.#store.fault !== null) throw this.#store.fault;
+      if (this.store.fault !== null) throw this.store.fault;
       // Still the user's: an error that a command throws can compute its message.
       replies.length = start;
       this.#replyFailure(command, error, replies);
-      if (undo === null) this.#store.takeBack();
-      else this.#store.rollback(undo, mark);
+      if (undo === null) this.store.takeBack();
+      else this.store.rollback(undo, mark);
     } finally {
       scope.close();
       userCode.running = null;
@@ -286,8 +288,8 @@ class DefinedService implements Service {
   }
 }
 
-/** The keys that a command declares for its argument, checked; null for all. */
-function declaredKeys(command: DefinedCommand, argument: unknown): readonly string[] | null {
+/** The keys that a command declares for its argument, checked; null for all. Runs code of the user, which may throw. */
+export function declaredKeys(command: DefinedCommand, argument: unknown): readonly string[] | null {
   if (command.keys === null) return null;
   const keys = command.keys(argument);
   if (!Array.isArray(keys)) throw new ValueError("keys returns a list of keys");

@@ -1,25 +1,37 @@
 // Hot file: every access of a user's command to an entry passes here. Watched by bench/define.mjs.
 import { ByteWriter, decodeUtf8, encodeUtf8, latin1 } from "../../base/index.js";
 import type { Digest, SnapshotSink, SnapshotSource, UndoLog } from "../../model/index.js";
-import { createByteStore } from "../byte-store/index.js";
+import { createByteStore, type EntryStore } from "../byte-store/index.js";
 import { TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX } from "./command.js";
 import { ValueError } from "./errors.js";
 import { Journal } from "./journal.js";
+
+/** Bytes of the number of a table in front of its keys. */
+export const TABLE_PREFIX_BYTES = 1;
 
 /**
  * The entries of all tables of a service in one byte store: a key there is the number of its table in one byte, then the
  * UTF-8 bytes of the user's key, so that tables follow each other and each is in the order of its keys' bytes.
  */
 export class TableStore {
-  readonly #entries = createByteStore();
+  #entries: EntryStore;
   /** The key that is looked for. */
-  readonly #key = new Uint8Array(TABLE_KEY_BYTES_MAX + 1);
+  readonly #key = new Uint8Array(TABLE_PREFIX_BYTES + TABLE_KEY_BYTES_MAX);
   #keyEnd = 0;
   #fault: Error | null = null;
   /** What the present command changed, where no undo log records it. */
   readonly #journal = new Journal();
   /** The value that was found last: a copy, since the store may keep its bytes in memory of another kind. */
   readonly value = new ByteWriter(256, 2 * TABLE_VALUE_BYTES_MAX);
+
+  constructor(entries: EntryStore = createByteStore()) {
+    this.#entries = entries;
+  }
+
+  /** From now on the entries are those of this store; between commands. */
+  use(entries: EntryStore): void {
+    this.#entries = entries;
+  }
 
   get count(): number {
     return this.#entries.count;
@@ -147,20 +159,8 @@ export class TableStore {
 
   /** Writes the bytes of a key, which has been checked, into `#key`. */
   #encode(table: number, key: string): void {
-    const bytes = this.#key;
-    const count = key.length;
-    bytes[0] = table;
-    for (let i = 0; i < count; i++) {
-      const unit = key.charCodeAt(i);
-      if (unit > 0x7f) {
-        const encoded = encodeUtf8(key);
-        bytes.set(encoded, 1);
-        this.#keyEnd = 1 + encoded.length;
-        return;
-      }
-      bytes[1 + i] = unit;
-    }
-    this.#keyEnd = 1 + count;
+    this.#key[0] = table;
+    this.#keyEnd = encodeKey(key, this.#key, TABLE_PREFIX_BYTES);
   }
 
   #take(entry: number): void {
@@ -182,4 +182,19 @@ export class TableStore {
     this.#take(entry);
     return key;
   }
+}
+
+/** Writes the UTF-8 bytes of a key, which has been checked, at `at`, and returns where they end. */
+export function encodeKey(key: string, into: Uint8Array, at: number): number {
+  const count = key.length;
+  for (let i = 0; i < count; i++) {
+    const unit = key.charCodeAt(i);
+    if (unit > 0x7f) {
+      const encoded = encodeUtf8(key);
+      into.set(encoded, at);
+      return at + encoded.length;
+    }
+    into[at + i] = unit;
+  }
+  return at + count;
 }

@@ -2,14 +2,13 @@ import { assert } from "../../base/index.js";
 import {
   type Digest,
   type GroupMapping,
-  maskOfAll,
   type Run,
   type SharedServiceRoot,
   type SnapshotSink,
   type SnapshotSource,
   type UndoLog,
 } from "../../model/index.js";
-import { PartitionedStore, PartitionStore, type StoreMemory, storeMemoryOf } from "../byte-store/index.js";
+import { PartitionViews, type StoreMemory } from "../byte-store/index.js";
 import { kvMapping } from "./mapping.js";
 import { Kv } from "./service.js";
 import { KvSink, KvSource } from "./snapshot.js";
@@ -39,10 +38,7 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
   readonly #description: KvDescription;
   readonly #thread: number;
   readonly #everybody: number;
-  readonly #stores: readonly PartitionStore[];
-  readonly #own: PartitionStore;
-  /** The partitions that take part in what executes now, as one store. */
-  readonly #joined: PartitionedStore;
+  readonly #partitions: PartitionViews;
   readonly #marks: WatchMarks;
   readonly #register: WatchRegister | null;
   readonly #mapping: GroupMapping;
@@ -50,14 +46,12 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
   private constructor(description: KvDescription, thread: number, fresh: boolean) {
     const { groups, store, watches } = description;
     assert(thread >= 0 && thread < groups, `thread ${thread} of ${groups}`);
-    const stores = storeMemoryOf(store).map((init) => new PartitionStore({ ...init, fresh }));
-    super(stores[thread] as PartitionStore);
+    const partitions = new PartitionViews(store, thread, fresh);
+    super(partitions.own);
     this.#description = description;
     this.#thread = thread;
-    this.#everybody = maskOfAll(groups);
-    this.#stores = stores;
-    this.#own = stores[thread] as PartitionStore;
-    this.#joined = new PartitionedStore(stores);
+    this.#everybody = partitions.everybody;
+    this.#partitions = partitions;
     this.#marks = new WatchMarks(watches, thread, groups);
     this.#register = thread === 0 ? new WatchRegister(this.#marks, this.x.table) : null;
     this.#mapping = kvMapping(groups);
@@ -82,19 +76,15 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
   }
 
   publish(_alone: boolean, threads: number): void {
-    for (let left = threads; left !== 0; left &= left - 1) this.#store(left).publish();
-    this.x.store = this.#own;
+    this.#partitions.publish(threads);
+    this.x.store = this.#partitions.own;
     this.x.watches = this.#watching;
     this.#marks.adopt();
   }
 
   adopt(threads: number): void {
-    for (let left = threads; left !== 0; left &= left - 1) this.#store(left).adopt();
+    this.x.store = this.#partitions.adopt(threads);
     this.#marks.adopt();
-    if ((threads & (threads - 1)) !== 0) {
-      this.#joined.use(threads);
-      this.x.store = this.#joined;
-    }
     if (threads !== this.#everybody || this.#register === null) return;
     this.#register.collect();
     this.x.watches = this.x.table;
@@ -103,14 +93,15 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
   /** What has expired in the partition of this thread, also at a barrier: the others see to theirs. */
   override advance(time: number, undo: UndoLog | null): void {
     const { store } = this.x;
-    this.x.store = this.#own;
+    this.x.store = this.#partitions.own;
     super.advance(time, undo);
     this.x.store = store;
   }
 
   override due(): number {
-    const entry = this.#own.firstToExpire();
-    return entry === 0 ? Infinity : this.#own.expiry(entry);
+    const { own } = this.#partitions;
+    const entry = own.firstToExpire();
+    return entry === 0 ? Infinity : own.expiry(entry);
   }
 
   override groups(run: Run, _mode: 0 | 1, masks: Uint32Array): void {
@@ -119,19 +110,18 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
 
   override digest(into: Digest): void {
     assert(this.#thread === 0, "the first thread takes digests, at a barrier over all");
-    this.#joined.use(this.#everybody);
-    this.#joined.readDigest(into);
+    this.#partitions.readDigest(into);
     this.x.table.mixInto(into);
   }
 
   /** The partition of this thread, and in the first one the watches. */
   override snapshot(): SnapshotSource {
-    return new KvSource(this.x.table, this.#own.snapshot());
+    return new KvSource(this.x.table, this.#partitions.own.snapshot());
   }
 
   /** The same. Before this view executes anything. */
   override restore(): SnapshotSink {
-    return new KvSink(this.#own.restore(), (watches) => {
+    return new KvSink(this.#partitions.own.restore(), (watches) => {
       this.x.table = watches;
       this.#register?.follow(watches);
       this.publish(false, 1 << this.#thread);
@@ -140,27 +130,16 @@ export class PartitionedKv extends Kv implements SharedServiceRoot {
 
   /** The partitions of other threads as these have published them. */
   override size(): { readonly entries: number; readonly bytes: number } {
-    let entries = 0;
-    let bytes = 0;
-    for (const store of this.#stores) {
-      entries += store === this.#own ? store.count : store.publishedCount;
-      bytes += store === this.#own ? store.size : store.publishedSize;
-    }
-    return { entries, bytes };
+    return this.#partitions.size();
   }
 
   /** Checks every invariant of the partitions; for tests, at a barrier over all threads. Throws `AssertionError`. */
   check(): void {
-    for (const store of this.#stores) store.check();
+    this.#partitions.check();
   }
 
   /** Who is told of changes between barriers over all threads. A thread that is the only one has all watches at any time. */
   get #watching(): Watching {
     return this.#everybody === 1 ? this.x.table : this.#marks;
-  }
-
-  /** The view of the partition of the lowest bit. */
-  #store(mask: number): PartitionStore {
-    return this.#stores[31 - Math.clz32(mask & -mask)] as PartitionStore;
   }
 }
