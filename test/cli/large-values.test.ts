@@ -1,17 +1,14 @@
 /** Processes of replicas whose store is many times as large as their log may be: it goes on, and comes back. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface, type Interface } from "node:readline";
 import { after, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { KiB, MiB } from "#src/base/index.js";
 import type { ClusterConfig } from "#src/model/index.js";
 import { connect, openCluster, type ReplicaReading } from "#src/runtime/index.js";
-import { SMALL_LOG_BYTES, type SmallLogReplicaLine } from "./small-log-replica.js";
+import { SmallLogReplica } from "./small-log-process.js";
+import { SMALL_LOG_BYTES } from "./small-log-replica.js";
 
 const VALUE_BYTES = 16 * KiB;
 const KEYS = 300;
@@ -20,49 +17,11 @@ const OUTSTANDING = 16;
 /** As long as a machine under any load may take. */
 const DEADLINE_MS = 60_000;
 
-const program = fileURLToPath(new URL("./small-log-replica.js", import.meta.url));
-
-/** One replica's process, from the line that it takes part to its end. */
-class SmallLogReplica {
-  readonly #process: ChildProcess;
-  readonly #lines: Interface;
-
-  constructor(directory: string, id: number) {
-    this.#process = spawn(process.execPath, [program, directory, String(id)], { stdio: ["ignore", "pipe", "inherit"] });
-    assert.ok(this.#process.stdout !== null);
-    this.#lines = createInterface(this.#process.stdout);
-  }
-
-  /** The next line; rejects if the process ends without one. */
-  async line(): Promise<SmallLogReplicaLine> {
-    const ended = once(this.#process, "exit").then(([code]) => {
-      throw new Error(`the process has ended, with code ${String(code)}`);
-    });
-    const [line] = (await Promise.race([once(this.#lines, "line"), ended])) as [string];
-    return JSON.parse(line) as SmallLogReplicaLine;
-  }
-
-  async stop(): Promise<ReplicaReading> {
-    const ended = once(this.#process, "exit");
-    const said = this.line();
-    this.#process.kill("SIGTERM");
-    const reading = await said;
-    const [code] = (await ended) as [number | null];
-    assert.equal(code, 0);
-    assert.ok(reading !== null);
-    return reading;
-  }
-
-  kill(): void {
-    this.#process.kill("SIGKILL");
-  }
-}
-
 describe("a store larger than its log", () => {
   const directory = mkdtempSync(join(tmpdir(), "synod-test-"));
   const started: SmallLogReplica[] = [];
-  after(() => {
-    for (const replica of started) replica.kill();
+  after(async () => {
+    for (const replica of started) await replica.kill();
     rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   });
 

@@ -1,10 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { ClusterConfig, ReplicaAddress, ReplicaId } from "../../model/index.js";
+import { type ClusterConfig, membersOf, type ReplicaAddress, type ReplicaId } from "../../model/index.js";
 import type { ReplicaReport } from "./replica-report.js";
 
 /** A replica's process that ignores its stop for this long is killed. */
 const STOP_MS_MAX = 10_000;
+
+/**
+ * Threads in which Node writes and syncs files: all threads of a process share them. Each member of a replica has a sync under
+ * way, and a checkpoint and the names of hosts want one now and then.
+ */
+const POOL_THREADS_DEFAULT = 4;
+const POOL_THREADS_BESIDES = 2;
 
 const program = fileURLToPath(new URL("../../../bin/synod", import.meta.url));
 
@@ -64,6 +71,7 @@ export class Supervisor {
   readonly #directory: string;
   readonly #logLevel: string;
   readonly #handlers: SupervisorHandlers;
+  readonly #poolThreads: number;
   readonly #children: readonly Child[];
   #leader: ReplicaId = 0;
   #stopping = false;
@@ -72,6 +80,7 @@ export class Supervisor {
     this.#directory = directory;
     this.#logLevel = logLevel;
     this.#handlers = handlers;
+    this.#poolThreads = Math.max(POOL_THREADS_DEFAULT, membersOf(config) + POOL_THREADS_BESIDES);
     this.#children = config.replicas.map((address) => ({
       address,
       pid: null,
@@ -104,6 +113,7 @@ export class Supervisor {
     const made = spawn(process.execPath, [...inheritedFlags(process.execArgv), program, ...flags], {
       // No input, no output; the log of operation goes where this process's goes.
       stdio: ["ignore", "ignore", "inherit", "ipc"],
+      env: { UV_THREADPOOL_SIZE: String(this.#poolThreads), ...process.env },
     });
     Object.assign(child, {
       process: made,
