@@ -1,6 +1,7 @@
 /** Clients of a cluster with groups: streams side by side, in order behind one face, and behind promises. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import fc from "fast-check";
 import { ByteWriter, Prng } from "#src/base/index.js";
 import {
   BlockKind,
@@ -149,6 +150,11 @@ class MappedWorld extends GroupsWorld {
   }
 }
 
+/** The values set, in the order in which the commands that set them were executed. Blocks set their numbers. */
+function valuesOf({ executed }: GroupsWorld): number[] {
+  return executed.map((command) => Number(/\d+$/.exec(Buffer.from(command).toString("latin1"))?.[0]));
+}
+
 describe("a block client over groups", () => {
   test("blocks take effect in the order submitted, whatever their streams and however long these take", () => {
     for (let seed = 1; seed <= 20; seed++) {
@@ -178,15 +184,66 @@ describe("a block client over groups", () => {
         }
       }
       world.run(20_000);
-      // The value that a command sets is the number of its block, and stands at its end.
-      const executed = world.executed.map((command) =>
-        Number(/\d+$/.exec(Buffer.from(command).toString("latin1"))?.[0]),
-      );
-      assert.deepEqual(executed, submitted, `seed ${seed}`);
+      assert.deepEqual(valuesOf(world), submitted, `seed ${seed}`);
       assert.equal(world.recorder.outcomes.size, token, `seed ${seed}`);
       assert.ok([...world.recorder.outcomes.values()].every((outcome) => outcome === 1 || outcome === 3));
       assert.ok(world.clusters.every(({ received }) => received.some(({ kind }) => kind === BlockKind.commands)));
       world.check();
+    }
+  });
+
+  test("over random faults the order holds for all that is applied, and outcomes tell the truth", () => {
+    const seen = new Map<number | ClientFailure, number>();
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 31 }), (seed) => {
+        const world = new MappedWorld(2, seed, { blocksMax: 12, retransmitMs: 60, retransmitMsMax: 200 });
+        const prng = new Prng(seed);
+        const { clusters, ports, client, recorder } = world;
+        for (const port of ports) port.delayMs = 1 + prng.below(20);
+        world.linkAll();
+        const keys = [1, 2].map((stream) => world.key(stream));
+        let token = 0;
+        for (let step = 0; step < 150; step++) {
+          while (client.open && prng.chance(0.6)) {
+            const chosen = prng.chance(0.25) ? keys : [prng.pick(keys)];
+            const commands = chosen.map((key) => commandOf(KvOperation.set, key, String(token)));
+            submit(client, token++, commands, world.kernel.now + prng.pick([30, 300, 3000]));
+          }
+          const at = prng.below(clusters.length);
+          const cluster = clusters[at] as FakeCluster;
+          if (prng.chance(0.05)) cluster.elect(prng.below(4));
+          if (prng.chance(0.3)) for (const replica of replicas) cluster.tell(replica, cluster.leader);
+          if (prng.chance(0.05)) cluster.silent.add(prng.pick(replicas));
+          if (prng.chance(0.1)) cluster.silent.clear();
+          if (prng.chance(0.01)) cluster.expireSessions();
+          if (prng.chance(0.05)) ports[at]?.link(prng.pick(replicas), prng.chance(0.6));
+          world.run(prng.below(40));
+        }
+        for (const cluster of clusters) {
+          cluster.silent.clear();
+          cluster.elect(prng.pick(replicas));
+          for (const replica of replicas) cluster.tell(replica, cluster.leader);
+        }
+        for (const port of ports) for (const replica of replicas) if (!port.up.has(replica)) port.link(replica, true);
+        world.run(20_000);
+        const applied = valuesOf(world);
+        for (let i = 1; i < applied.length; i++) {
+          assert.ok((applied[i] as number) >= (applied[i - 1] as number), `out of order: ${applied.join(" ")}`);
+        }
+        assert.equal(recorder.outcomes.size, token);
+        const known = new Set(applied);
+        for (const [block, outcome] of recorder.outcomes) {
+          seen.set(outcome, (seen.get(outcome) ?? 0) + 1);
+          if (typeof outcome === "number") assert.ok(known.has(block), `block ${block} was answered and not applied`);
+          else if (outcome !== "indeterminate") assert.ok(!known.has(block), `block ${block}: ${outcome}, yet applied`);
+        }
+        assert.ok(client.open);
+        world.check();
+      }),
+      { numRuns: 40 },
+    );
+    for (const outcome of [1, 2, "try-again", "indeterminate"] as const) {
+      assert.ok((seen.get(outcome) ?? 0) > 10, `too tame: ${JSON.stringify([...seen])}`);
     }
   });
 
