@@ -367,7 +367,7 @@ describe("checkpoints and identity on a disk that crashes", () => {
     world.disk.flipBit(file.path, Buffer.from(file.bytes).indexOf("checksum"));
     world.kill();
     // The bit that is misread is drawn, and three of a few thousand make a newer format of the present one.
-    for (let misread = 0; misread < 4000; misread++) {
+    for (let misread = 0; misread < 1500; misread++) {
       world.disk.faults.flipReads = { after: 0, times: 1 };
       const misreads = world.disk.misreads;
       const { error, identity: found } = await loadIdentity(world, world.open().identity);
