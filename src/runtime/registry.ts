@@ -177,5 +177,6 @@ export function checkCombination(wanted: {
   }
   if (groups === 1) return;
   if (reads !== "ordered") throw new ConfigError(`with ${groups} groups reads are ordered, got ${reads}`);
-  sharedServiceOf(wanted.service);
+  // The tables of a user's service are always cut up by keys.
+  if (!isServiceModule(wanted.service)) sharedServiceOf(wanted.service);
 }

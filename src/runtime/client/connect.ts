@@ -2,7 +2,7 @@ import type { SessionClientConfig } from "../../client/index.js";
 import { assert, fnv1a } from "../../base/index.js";
 import { AuthenticationError, ConfigError, type GroupMapping, parseAddress } from "../../model/index.js";
 import { type EventLog, type Scheduler, SystemScheduler, TcpDialler } from "../../platform/index.js";
-import { type ServiceDefinition } from "../../service/index.js";
+import { type ServiceDefinition, sharedDefinedService } from "../../service/index.js";
 import { serviceEntry } from "../registry.js";
 import { suspendedInReplica } from "../user-service/announcement.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
@@ -231,8 +231,12 @@ export async function connect(
   } = (options as typeof options | undefined) ?? {};
   if (service !== undefined) checkDefinition(service);
   const connection = await connectCluster({ ...options, scheduler });
-  if (service !== undefined) return createServiceClient(service, callsOver(connection, scheduler, deadlineMs));
-  const mapping = connection.groups > 1 ? serviceEntry("kv").shared?.mapping(connection.groups) : undefined;
+  const { groups } = connection;
+  if (service !== undefined) {
+    const mapping = groups > 1 ? sharedDefinedService(service).mapping(groups) : undefined;
+    return createServiceClient(service, callsOver(connection, scheduler, deadlineMs, mapping));
+  }
+  const mapping = groups > 1 ? serviceEntry("kv").shared?.mapping(groups) : undefined;
   return new KvClient(callsOver(connection, scheduler, deadlineMs, mapping));
 }
 

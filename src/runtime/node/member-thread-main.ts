@@ -1,9 +1,10 @@
 /** The module that the thread of a member starts from, of a replica with several groups. `replica-members.ts` starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import { ExitCode } from "../../model/index.js";
+import { ExitCode, type SharedServiceModule } from "../../model/index.js";
 import { type EventLog, SystemScheduler } from "../../platform/index.js";
 import { ThreadBells } from "../groups/index.js";
+import { sharedServiceOf } from "../registry.js";
 import type { Replica } from "../replica/api.js";
 import { ReplicaMetrics } from "../replica/metrics.js";
 import { loadCluster } from "./cluster-directory.js";
@@ -11,10 +12,12 @@ import type { FromMemberThread, MemberBeginning, MemberThreadData, ToMemberThrea
 import { openMember, type OpenedMember } from "./open-member.js";
 import { ReplicaReader } from "./reading.js";
 import { ReplicaSecurity } from "./security.js";
+import { isServiceModule, loadSharedServiceModule } from "../user-service/index.js";
 import { failureOf } from "./thread-message.js";
 
 class MemberThread {
   readonly #data: MemberThreadData;
+  readonly #service: SharedServiceModule;
   readonly #say: (message: FromMemberThread) => void;
   readonly #events: EventLog;
   readonly #scheduler = new SystemScheduler();
@@ -29,8 +32,9 @@ class MemberThread {
   #recovered = false;
   #stopping = false;
 
-  constructor(data: MemberThreadData, say: (message: FromMemberThread) => void) {
+  constructor(data: MemberThreadData, service: SharedServiceModule, say: (message: FromMemberThread) => void) {
     this.#data = data;
+    this.#service = service;
     this.#say = say;
     this.#bells = new ThreadBells(data.bells);
     const log = (level: "info" | "warn" | "error"): EventLog["info"] => {
@@ -48,6 +52,7 @@ class MemberThread {
       member,
       directory,
       config,
+      service: this.#service,
       options,
       parts,
       bells: this.#bells,
@@ -118,10 +123,21 @@ class MemberThread {
 
 const port = parentPort;
 assert(port !== null, "this module is the main module of a member's thread");
-const thread = new MemberThread(workerData as MemberThreadData, (message) => port.postMessage(message));
-port.on("message", (message: ToMemberThread) => thread.handle(message));
+const data = workerData as MemberThreadData;
+const say = (message: FromMemberThread): void => port.postMessage(message);
 try {
+  // Before anything else of the host runs: what looks at the clock while a module is loaded is taken for the module's.
+  const service = await serviceOf(data.config.service);
+  const thread = new MemberThread(data, service, say);
+  port.on("message", (message: ToMemberThread) => thread.handle(message));
   await thread.open();
 } catch (error) {
-  port.postMessage(failureOf(error, ExitCode.failed));
+  say(failureOf(error, ExitCode.failed));
+}
+
+function serviceOf(name: string): SharedServiceModule | Promise<SharedServiceModule> {
+  if (!isServiceModule(name)) return sharedServiceOf(name);
+  return loadSharedServiceModule(name, (reason) =>
+    say({ kind: "log", level: "error", event: "promise-rejected", fields: { service: name, reason } }),
+  );
 }

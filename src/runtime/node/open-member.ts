@@ -1,12 +1,18 @@
 import { randomInt } from "node:crypto";
 import { assert } from "../../base/index.js";
-import type { Instance, ReplicaAddress, ReplicaId, SharedService, SharedServiceRoot } from "../../model/index.js";
+import type {
+  ClusterConfig,
+  Instance,
+  ReplicaAddress,
+  ReplicaId,
+  SharedService,
+  SharedServiceModule,
+  SharedServiceRoot,
+} from "../../model/index.js";
 import type { EventLog, ReplicaPlatform, Scheduler } from "../../platform/index.js";
 import { createMember, type MemberParts, type ThreadBells } from "../groups/index.js";
 import type { Replica, ReplicaOptions } from "../replica/api.js";
 import type { ReplicaMetrics } from "../replica/metrics.js";
-import { sharedServiceOf } from "../registry.js";
-import type { ClusterConfig } from "../../model/index.js";
 import { addressOf, replicaDirectory } from "./cluster-directory.js";
 import type { MemberBeginning } from "./member-message.js";
 import { nonce, openReplicaNetwork } from "./replica-network.js";
@@ -23,6 +29,8 @@ export interface OpenMemberInit {
   /** The cluster's directory. */
   readonly directory: string;
   readonly config: ClusterConfig;
+  /** Null for member 0, which executes nothing. */
+  readonly service: SharedServiceModule | null;
   readonly options: Partial<ReplicaOptions>;
   readonly parts: MemberParts;
   readonly bells: ThreadBells;
@@ -50,7 +58,7 @@ export interface OpenedMember {
  * holds the replica's lock.
  */
 export async function openMember(init: OpenMemberInit): Promise<OpenedMember> {
-  const { self, member, directory, config, scheduler, events, metrics, security } = init;
+  const { self, member, directory, config, service, scheduler, events, metrics, security } = init;
   const address: ReplicaAddress = addressOf(config, self);
   const storage = openMemberStore(replicaDirectory(directory, self), member, config, scheduler, events, (durationMs) =>
     metrics.logWrite.record(durationMs),
@@ -69,7 +77,8 @@ export async function openMember(init: OpenMemberInit): Promise<OpenedMember> {
         parts: init.parts,
         bells: init.bells,
         metrics,
-        createService: () => viewOf(config, member, beginning),
+        ...(service === null ? {} : { mapping: service.mapping(config.groups) }),
+        createService: () => viewOf(service, config, member, beginning),
         ...(beginning === null ? {} : { checkpointThrough: beginning.checkpointThrough }),
         onFatal: (error) => init.onFatal(error),
         onRecovered: () => init.onRecovered(),
@@ -88,10 +97,11 @@ export async function openMember(init: OpenMemberInit): Promise<OpenedMember> {
 
 /** The service as the thread of a member sees it. */
 function viewOf(
-  { service, groups }: ClusterConfig,
+  service: SharedServiceModule | null,
+  { groups }: ClusterConfig,
   member: number,
   beginning: MemberBeginning | null,
 ): SharedService | SharedServiceRoot {
-  const module = sharedServiceOf(service);
-  return beginning === null ? module.createShared(groups) : module.attach(beginning.description, member - 1, groups);
+  assert(service !== null, "member 0 has no view of the service");
+  return beginning === null ? service.createShared(groups) : service.attach(beginning.description, member - 1, groups);
 }

@@ -178,6 +178,7 @@ class Life {
       member: 0,
       directory,
       config,
+      service: null,
       options,
       parts,
       bells: this.#bells,

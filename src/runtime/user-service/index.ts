@@ -11,4 +11,10 @@ export {
   type SimulatedService,
   type Simulation,
 } from "./simulated-service.js";
-export { isServiceModule, loadServiceModule, moduleOfDefinition, serviceModuleOf } from "./service-module.js";
+export {
+  isServiceModule,
+  loadServiceModule,
+  loadSharedServiceModule,
+  moduleOfDefinition,
+  serviceModuleOf,
+} from "./service-module.js";

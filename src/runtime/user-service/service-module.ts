@@ -1,8 +1,14 @@
 import { realpathSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { ConfigError, type ServiceModule } from "../../model/index.js";
-import { definedService, isServiceDefinition, type ServiceDefinition, type UserCode } from "../../service/index.js";
+import { ConfigError, type ServiceModule, type SharedServiceModule } from "../../model/index.js";
+import {
+  definedService,
+  isServiceDefinition,
+  type ServiceDefinition,
+  sharedDefinedService,
+  type UserCode,
+} from "../../service/index.js";
 import { listenForDefinitions } from "./announcement.js";
 import { installDeterminismGuard, type Loading } from "./determinism-guard.js";
 import { refuseOutsideModules } from "./module-graph.js";
@@ -49,6 +55,15 @@ export async function loadServiceModule(
 ): Promise<ServiceModule> {
   const { definition, userCode } = await loadDefinition(name, onRejection);
   return definedService(definition, userCode);
+}
+
+/** The same for a thread of a replica with several groups. */
+export async function loadSharedServiceModule(
+  name: string,
+  onRejection: (reason: string) => void = () => undefined,
+): Promise<SharedServiceModule> {
+  const { definition, userCode } = await loadDefinition(name, onRejection);
+  return sharedDefinedService(definition, userCode);
 }
 
 /** A definition as its module made it, and what else the module exports. */
