@@ -104,6 +104,8 @@ export function checkLoad({ workload }: LoadOptions, commands: LoadCommands): vo
 const BLOCK_BYTES_TARGET = 512 * KiB;
 const PRELOAD_COMMANDS = 2048;
 const PRELOAD_BLOCKS_OPEN = 4;
+/** Through g_all, where keys of all groups may be loaded, an answer takes a round of each group besides. */
+const PRELOAD_BLOCKS_OPEN_GROUPS = 16;
 /** Preload blocks that may fail in a row before the load gives up. */
 const PRELOAD_FAILURES_MAX = 20;
 
@@ -537,7 +539,8 @@ class Load implements LoadClientHandlers {
 
   #fillPreload(client: LoadClient): void {
     const { writer } = this.#ordered;
-    while (client.open && client.blocksOpen < PRELOAD_BLOCKS_OPEN) {
+    const blocksMax = this.#choice === null ? PRELOAD_BLOCKS_OPEN : PRELOAD_BLOCKS_OPEN_GROUPS;
+    while (client.open && client.blocksOpen < blocksMax) {
       const again = this.#keysAgain.pop();
       const firstKey = again?.firstKey ?? this.#keyNext;
       const end = again === undefined ? this.#options.keys : firstKey + again.commands;
