@@ -6,6 +6,7 @@ import {
   accessOf,
   type ClientAddress,
   type ClientSecurity,
+  NoAnswerError,
   ReplicaQuery,
   type ReplicaStatus,
 } from "../runtime/index.js";
@@ -50,7 +51,13 @@ export async function discover(address: string, security: ClientSecurity = {}): 
   return withQuery(
     [address],
     async (query) => {
-      const { addresses } = await query.welcome(0, 2 * ANSWER_MS_MAX);
+      const { addresses } = await query.welcome(0, 2 * ANSWER_MS_MAX).catch((error: unknown) => {
+        if (!(error instanceof NoAnswerError)) throw error;
+        throw new NoAnswerError(
+          `${error.message} at ${address}; what is wanted is a replica's client address ("client" in the ready line of up), ` +
+            "not its Redis or admin port",
+        );
+      });
       if (!isAddressList(addresses)) {
         throw new SynodError("SYNOD_CONNECTION", `the replica at ${address} sent a malformed list of addresses`);
       }

@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import { readFileSync } from "node:fs";
 import { ExitCode, SynodError } from "../model/index.js";
 import { exitCodeOf, ExitError, messageOf } from "./exit.js";
-import { applyConfigFile, optionNames, readSwitches } from "./option.js";
+import { applyConfigFile, optionNames, readSwitches, unknownVariables } from "./option.js";
 
 /** Every command with its options. What a command does, in turn, is loaded when it runs. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -32,12 +32,23 @@ async function program(asked: string | undefined): Promise<Command> {
     .helpCommand(false)
     .hook("preAction", async (_synod, command) => {
       readSwitches(command);
+      await complainOfVariables(command);
       if (command.getOptionValue("config") !== undefined) applyConfigFile(command, new Set(await allOptionNames()));
     });
   const load = asked !== undefined && Object.hasOwn(commands, asked) ? commands[asked] : undefined;
   for (const each of load === undefined ? Object.values(commands) : [load]) synod.addCommand(await each());
   silence(synod);
   return synod;
+}
+
+/** A variable that no option reads is a typing error whose effect is nothing: better said than found out. */
+async function complainOfVariables(command: Command): Promise<void> {
+  const unread = unknownVariables(Object.keys(process.env), new Set(optionNames(command)));
+  if (unread.length === 0) return;
+  // It may be another command's: all of them are loaded only now.
+  for (const name of unknownVariables(unread, new Set(await allOptionNames()))) {
+    process.stderr.write(`synod: no option reads the variable ${name} of the environment\n`);
+  }
 }
 
 async function allOptionNames(): Promise<string[]> {

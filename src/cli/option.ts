@@ -7,15 +7,22 @@ import { ConfigError } from "../model/index.js";
  * defaults. A value goes through the same parser wherever it came from.
  */
 
+/** A parser that can say in a few words what it takes, for the help. */
+export interface Parser<T> {
+  (text: string): T;
+  readonly takes?: string;
+}
+
 /** A whole number in [min, max]. */
-export function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
+export function whole(min: number, max: number): Parser<number> {
+  const parse = (text: string): number => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || value < min || value > max) {
       throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     }
     return value;
   };
+  return max === Number.MAX_SAFE_INTEGER ? parse : Object.assign(parse, { takes: `${min} to ${max}` });
 }
 
 /** A number above 0 and at most `max`. */
@@ -39,9 +46,11 @@ export function oneOf<T extends string>(words: readonly T[]): (text: string) => 
 }
 
 /** An option that may also come from `SYNOD_NAME` and from the config file. */
-export function option(flags: string, description: string, parse?: (text: string) => unknown): Option {
-  const made = new Option(flags, description);
-  made.env(`SYNOD_${made.name().replaceAll("-", "_").toUpperCase()}`);
+export function option(flags: string, description: string, parse?: Parser<unknown>): Option {
+  // Before a default that the description ends with.
+  const takes = parse?.takes === undefined ? "" : `; ${parse.takes}`;
+  const made = new Option(flags, description.replace(/( \(default: [^)]*\))?$/, `${takes}$1`));
+  made.env(variableOf(made.name()));
   if (parse !== undefined) made.argParser(parse);
   return made;
 }
@@ -60,6 +69,25 @@ export function readSwitches(command: Command): void {
     if (["false", "0", ""].includes(text)) command.setOptionValueWithSource(key, false, "env");
     else if (text !== "true" && text !== "1") throw new ConfigError(`${envVar} must be true or false, got "${text}"`);
   }
+}
+
+/** Variables that are no option of a command. Those that begin with `SYNOD_TEST_` are the tests'. */
+const OTHER_VARIABLES: ReadonlySet<string> = new Set([`SYNOD_PASSWORD`]);
+
+/** The variables of the environment that look like an option and are none, `known` being the names of all options. */
+export function unknownVariables(names: Iterable<string>, known: ReadonlySet<string>): string[] {
+  const variables = new Set([...known].map(variableOf));
+  return [...names].filter(
+    (name) =>
+      name.startsWith("SYNOD_") &&
+      !name.startsWith(`SYNOD_TEST_`) &&
+      !OTHER_VARIABLES.has(name) &&
+      !variables.has(name),
+  );
+}
+
+function variableOf(name: string): string {
+  return `SYNOD_${name.replaceAll("-", "_").toUpperCase()}`;
 }
 
 export function addConfigOption(command: Command): Command {

@@ -11,6 +11,7 @@ import {
 } from "../sim/index.js";
 import { sourceCommit } from "./commit.js";
 import { type Output, painted } from "./output.js";
+import { programName } from "./program-name.js";
 
 /** Lines of what happened last that a failure shows. */
 export const LAST_EVENTS = 15;
@@ -71,7 +72,7 @@ export async function shrinkToFile(
     operations: of.operations,
     virtual_ms: of.virtualMs,
   });
-  const replay = `synod sim --scenario ${file}`;
+  const replay = `${programName()} sim --scenario ${file}`;
   const { invariant } = result;
   output.event({
     event: "shrunk",

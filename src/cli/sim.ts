@@ -13,6 +13,7 @@ import {
 } from "../sim/index.js";
 import { sourceCommit } from "./commit.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
+import { programName } from "./program-name.js";
 import type { SimFlags } from "./sim-command.js";
 import { LAST_EVENTS, lastEvents, replayScenario, shrinkToFile } from "./sim-scenario.js";
 import { summaryFields, summaryLines } from "./sim-summary.js";
@@ -54,7 +55,7 @@ export async function runSim(flags: SimFlags): Promise<number> {
   const tally = new RunTally();
   const onResult = (result: SeedResult): boolean => {
     tally.add(result);
-    const replay = replayCommand({ ...wanted, seed: result.seed }, bug?.name ?? null);
+    const replay = replayCommand({ ...wanted, seed: result.seed }, bug?.name ?? null, programName());
     report(output, result, { replay, commit }, flags.verbose === true);
     output.progress(`${tally.seeds} of ${seeds[1] - seeds[0] + 1} seeds, ${tally.failed.length} failed`);
     // A planted bug needs to be found once.

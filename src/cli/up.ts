@@ -15,6 +15,11 @@ const WAITING_MS = 5000;
 export async function runUp(flags: UpFlags): Promise<number> {
   const output = createOutput(flags.json === true);
   const { config, created } = await openCluster(flags.data, flags);
+  if (config.replicas.length === 2) {
+    process.stderr.write(
+      "synod: 2 replicas tolerate no failure, since both are needed for a majority; 3 tolerate one\n",
+    );
+  }
   try {
     return await runCluster(flags, config, output);
   } catch (error) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { programName } from "#src/cli/program-name.js";
 import { finished, temporaryDirectory } from "./synod-process.js";
 
 const commands = ["up", "replica", "status", "bench", "check", "doctor", "config"];
@@ -31,6 +32,14 @@ describe("the program explains itself", () => {
     const { stdout } = await finished(t, ["restore", "--help"]);
     assert.doesNotMatch(stdout, /default:\s+(3|kv|pipelined|quorum|fsync|multi-paxos)\)/);
     assert.match(stdout, /default:\s+7379\)/);
+  });
+  test("a number is shown with its range", async (t) => {
+    const { stdout } = await finished(t, ["up", "--help"]);
+    assert.match(stdout.replace(/\s+/g, " "), /number of replicas; 1 to 31 \(default: 3\)/);
+    assert.match(stdout.replace(/\s+/g, " "), /0 takes free ports; 0 to 65504 \(default: 7379\)/);
+    const sim = await finished(t, ["sim", "--help"]);
+    assert.match(sim.stdout.replace(/\s+/g, " "), /seeds run at once; 1 to 256 \(default: one a core\)/);
+    assert.doesNotMatch(sim.stdout, /9007199254740991/);
   });
   test("--version is the package's", async (t) => {
     const { code, stdout } = await finished(t, ["--version"]);
@@ -78,6 +87,17 @@ describe("what is wrong with the arguments is said in one line, and exits 4", ()
     const { code, stderr } = await finished(t, ["config", "check"], { SYNOD_REPLICAS: "many" });
     assert.match(stderr, /SYNOD_REPLICAS.*whole number/);
     assert.equal(code, 4);
+  });
+  test("a variable of the environment that no option reads is named, and no others are", async (t) => {
+    const env = { SYNOD_REPLICA: "5", SYNOD_REPLICAS: "3", SYNOD_CLIENTS: "2", SYNOD_PASSWORD: "x" };
+    const { code, stderr } = await finished(t, ["config", "check"], env);
+    assert.equal(stderr, "synod: no option reads the variable SYNOD_REPLICA of the environment\n");
+    assert.equal(code, 0);
+  });
+  test("an address at which no replica answers comes with what would be one", async (t) => {
+    const { code, stderr } = await finished(t, ["status", "--address", "127.0.0.1:1"]);
+    assert.match(stderr, /no replica answered.*127\.0\.0\.1:1.*client address/);
+    assert.equal(code, 1);
   });
   test("no command at all", async (t) => {
     const { code, stderr } = await finished(t, []);
@@ -133,6 +153,21 @@ describe("a value comes from the flag, else the environment, else the file, else
       const { code, stderr } = await finished(t, ["config", "check", "--config", file]);
       assert.match(stderr, reason);
       assert.equal(code, 4);
+    });
+  }
+});
+
+describe("the name that a printed command begins with", () => {
+  const cases: readonly (readonly [script: string, directory: string, path: string, name: string])[] = [
+    ["/opt/ana/synod/bin/synod", "/opt/ana/synod", "/usr/bin", "bin/synod"],
+    ["/opt/ana/synod/bin/synod", "/tmp", "/usr/bin", "/opt/ana/synod/bin/synod"],
+    ["/usr/local/bin/synod", "/tmp", "/usr/local/bin:/usr/bin", "synod"],
+    ["/opt/ana/shop/node_modules/.bin/synod", "/opt/ana/shop", "/usr/bin", "npx synod"],
+    ["", "/tmp", "/usr/bin", "synod"],
+  ];
+  for (const [script, directory, path, name] of cases) {
+    test(`is ${name} for ${script || "no script"} in ${directory}`, () => {
+      assert.equal(programName(script, directory, path), name);
     });
   }
 });

@@ -129,7 +129,7 @@ test("DESIGN section 6, rule 1: what may have lost votes says so, gets back what
       assert.match(replica.stderr, /rejoins as a non-voter/, what);
       assert.match(replica.stderr, reason, what);
     }
-    assert.match(replica.stderr, /not a voter yet/, what);
+    assert.match(replica.stderr, /no promises yet/, what);
     assert.equal(await ask(victim.resp, request("GET", `key-${index}-7`), bulk(what)), bulk(what), what);
     const status = await finished(t, ["status", "--data", data, "--json"]);
     assert.equal(status.code, 0, status.stderr);

@@ -65,7 +65,7 @@ describe("synod sim", () => {
     const failure = first.lines.find((line) => line["passed"] === false);
     assert.equal(failure?.["invariant"], "decided-is-durable");
     const [program, ...words] = String(failure["replay"]).split(" ");
-    assert.equal(program, "synod");
+    assert.match(program ?? "", /\/bin\/synod$/);
     const again = await finished(context, [...words, "--json"]);
     assert.equal(again.code, 5);
     const shown = (failure["last_events"] as readonly string[]).length;
@@ -86,7 +86,7 @@ describe("synod sim", () => {
     const { code, stdout } = await finished(context, ["sim", "--bug", "reply-before-decision", "--verbose"]);
     assert.equal(code, 5);
     assert.match(stdout, /✖ seed \d+: decided-is-durable: instance \d+ was reported decided/);
-    assert.match(stdout, /replay: synod sim --seed \d+ --bug reply-before-decision/);
+    assert.match(stdout, /replay: \S*bin\/synod sim --seed \d+ --bug reply-before-decision/);
     assert.match(stdout, /^ {2}\d+\.\d+ (?:r\d|nemesis|world) /m);
   });
 

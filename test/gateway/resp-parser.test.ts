@@ -91,7 +91,7 @@ describe("requests", () => {
     const bulk = "x".repeat(1000 * 1000);
     assert.equal(
       world.ask(world.connect(), request("ECHO", bulk, bulk, bulk)),
-      "-ERR Protocol error: invalid bulk length\r\n",
+      "-ERR Protocol error: invalid bulk length, a request has at most 2097152 bytes\r\n",
     );
   });
 });

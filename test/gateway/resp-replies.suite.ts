@@ -283,7 +283,7 @@ export function respReplySuite(groups: number): void {
       ["*-9223372036854775809\r\n", "invalid multibulk length"],
       ["*1\r\n$-1\r\n", "invalid bulk length"],
       ["*1\r\n$\r\n", "invalid bulk length"],
-      ["*1\r\n$2000000\r\n", "invalid bulk length"],
+      ["*1\r\n$2000000\r\n", "invalid bulk length, an argument has at most 1052672 bytes"],
       ["*1\r\n$4 \r\nPING\r\n", "invalid bulk length"],
       ['PING "a\r\n', "unbalanced quotes in request"],
       ["PING 'a'b\r\n", "unbalanced quotes in request"],

@@ -15,6 +15,6 @@ const first = FIRST_MIN + SEEDS * (Number(process.env["SYNOD_TEST_SEED"] ?? 0) %
 const last = first + SEEDS - 1;
 
 test(`seeds ${first} to ${last}, those of this commit, pass`, async (context) => {
-  context.diagnostic(`synod sim --seeds ${first}..${last}`);
+  context.diagnostic(`bin/synod sim --seeds ${first}..${last}`);
   assert.equal((await run(first, last, {})).length, SEEDS);
 });

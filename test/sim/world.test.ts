@@ -92,15 +92,15 @@ describe("scenarios", () => {
   });
 
   test("the replay command has what the run was given, and nothing that the seed draws", () => {
-    assert.equal(replayCommand({ seed: 7 }), "synod sim --seed 7");
+    assert.equal(replayCommand({ seed: 7 }), "bin/synod sim --seed 7");
     assert.equal(
       replayCommand({ seed: 7, execution: "sequential", durability: "os", replicas: 5, faults: ["crash", "loss"] }),
-      "synod sim --seed 7 --execution sequential --durability os --replicas 5 --faults crash,loss",
+      "bin/synod sim --seed 7 --execution sequential --durability os --replicas 5 --faults crash,loss",
     );
-    assert.equal(replayCommand({ seed: 7, faults: [] }), "synod sim --seed 7 --faults none");
+    assert.equal(replayCommand({ seed: 7, faults: [] }), "bin/synod sim --seed 7 --faults none");
     assert.equal(
       replayCommand({ seed: 7, execution: "sequential" }, "gap-skipped"),
-      "synod sim --seed 7 --bug gap-skipped",
+      "bin/synod sim --seed 7 --bug gap-skipped",
     );
   });
 });

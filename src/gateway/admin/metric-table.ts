@@ -33,7 +33,8 @@ export const metricTable = Object.freeze({
   sessions: row("synod_sessions", "gauge", "Client sessions in the replicated state"),
   entries: row("synod_entries", "gauge", "Entries of the service, such as keys"),
   stateBytes: row("synod_state_bytes", "gauge", "Estimated bytes of the service's state in memory"),
-  logBytes: row("synod_log_bytes", "gauge", "Bytes of log held in memory, above the last trim"),
+  logBytes: row("synod_log_bytes", "gauge", "Bytes of log above the last trim, in memory or on disk alone"),
+  logMemoryBytes: row("synod_log_memory_bytes", "gauge", "Bytes of memory that the log takes"),
   differing: row(
     "synod_replicas_differing",
     "gauge",
@@ -51,6 +52,12 @@ export const metricTable = Object.freeze({
     "Redis-protocol connections refused, one too many",
   ),
   respCommands: row("synod_resp_commands_total", "counter", "Requests of Redis-protocol clients taken by this replica"),
+  checkpointWork: row(
+    "synod_checkpoint_work_seconds",
+    "histogram",
+    "Processor time of one piece of work for a checkpoint on the replica's thread",
+  ),
+  checkpointWorkMax: row("synod_checkpoint_work_max_seconds", "gauge", "The longest of these pieces so far"),
   loopDelay: row(
     "synod_event_loop_delay_seconds",
     "histogram",

@@ -76,6 +76,7 @@ function writeReading(page: Exposition, reading: ReplicaReading): void {
   each(table.entries, (own) => own.status.entries);
   each(table.stateBytes, (own) => own.status.stateBytes);
   each(table.logBytes, (own) => own.status.logBytes);
+  each(table.logMemoryBytes, (own) => own.status.logMemoryBytes);
   page.metric(table.differing).sample(status.differing.length);
   // Of several groups the first thread writes the checkpoints, which are of all.
   const keeper = members[1] ?? reading;
@@ -89,6 +90,8 @@ function writeReading(page: Exposition, reading: ReplicaReading): void {
     page.metric(table.respRefused).sample(resp.connectionsRefused);
     page.metric(table.respCommands).sample(resp.requests);
   }
+  eachBuckets(table.checkpointWork, (own) => own.checkpointWork);
+  each(table.checkpointWorkMax, (own) => own.checkpointWorkMaxMs / 1000);
   eachBuckets(table.loopDelay, (own) => own.loopDelay);
   each(table.loopActive, (own) => own.loopActiveMs / 1000);
   each(table.heap, (own) => own.heapBytes);

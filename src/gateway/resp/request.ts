@@ -158,7 +158,11 @@ export class RequestParser implements Request {
       }
       const value = this.#value;
       const stop = body + value + 2;
-      if (!(value >= 0 && value <= bulkBytesMax && stop <= stopMax)) return this.#fail("invalid bulk length");
+      if (value > bulkBytesMax) return this.#fail(`invalid bulk length, an argument has at most ${bulkBytesMax} bytes`);
+      if (stop > stopMax) {
+        return this.#fail(`invalid bulk length, a request has at most ${this.#limits.requestBytesMax} bytes`);
+      }
+      if (!(value >= 0)) return this.#fail("invalid bulk length");
       if (stop > end) return this.#incomplete(progress, at - start, count - i, stop - start);
       spans[2 * i] = body;
       spans[2 * i + 1] = body + value;

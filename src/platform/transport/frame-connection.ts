@@ -71,6 +71,7 @@ export class FrameConnection implements SocketOwner, FrameSink {
   /** The other side has introduced itself. Until the port lets it in it may say nothing more. */
   #introduced = false;
   #helloTimer: Timer | null;
+  #helloTimeoutMs = 0;
   #stallTimer: Timer | null = null;
   /** `begin` was refused, or more than half the maximum was unsent, and `onDrain` is owed. */
   #overfull = false;
@@ -90,8 +91,14 @@ export class FrameConnection implements SocketOwner, FrameSink {
     const { cluster, heldPool } = init;
     this.#reader = new FrameReader({ sink: this, cluster, lengthMax: HELLO_FRAME_BYTES, pool: heldPool });
     this.#socket = new SocketConnection(init.socket, init.remote, this, init.pool);
-    this.#helloTimer = init.scheduler.timer(() => this.#helloTimedOut(init.helloTimeoutMs));
-    this.#helloTimer.set(init.scheduler.clock.monotonicMs() + init.helloTimeoutMs);
+    this.#helloTimer = init.scheduler.timer(() => this.#helloTimedOut());
+    this.awaitHello(init.helloTimeoutMs);
+  }
+
+  /** The other side has so long from now on to introduce itself, if it has not. */
+  awaitHello(timeoutMs: number): void {
+    this.#helloTimeoutMs = timeoutMs;
+    this.#helloTimer?.set(this.#scheduler.clock.monotonicMs() + timeoutMs);
   }
 
   get inFlightBytes(): number {
@@ -231,7 +238,8 @@ export class FrameConnection implements SocketOwner, FrameSink {
     this.destroy(detail);
   }
 
-  #helloTimedOut(afterMs: number): void {
+  #helloTimedOut(): void {
+    const afterMs = this.#helloTimeoutMs;
     const detail = this.#introduced ? `not let in within ${afterMs} ms` : `no HELLO within ${afterMs} ms`;
     this.#faults.warn("connection-refused", "hello", { remote: this.remote, detail });
     this.destroy(detail);

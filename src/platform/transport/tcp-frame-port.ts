@@ -19,9 +19,9 @@ export interface TcpFramePortOptions extends BackoffOptions {
   readonly inFlightBytesMax: number;
   /** Longest frame taken from the other side, header included; a longer one closes the connection. */
   readonly frameBytesMax: number;
-  /** An accepted connection must have introduced itself within this. */
+  /** The other side of a connection that was accepted, or has been made, must have introduced itself within this. */
   readonly helloTimeoutMs: number;
-  /** A dialled connection must be up within this, or it is dialled anew. */
+  /** A connection that is dialled must have been made within this, or it is dialled anew. */
   readonly dialTimeoutMs: number;
   /** How long `close` and `disconnect` wait for output to leave and for the other side to close. */
   readonly lingerMs: number;
@@ -228,9 +228,12 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
   /** Dials and introduces itself: with TLS behind the handshake, so that nobody but the right side reads it. */
   protected dial(address: string, cluster: ClusterKey | null, hello: Hello, tls: TlsDial | null): FrameConnection {
     const { host, port } = parseAddress(address);
-    const { dialTimeoutMs } = this.options;
+    const { dialTimeoutMs, helloTimeoutMs } = this.options;
     if (tls === null) {
-      const connection = this.adopt(connectPlain(host, port), address, cluster, dialTimeoutMs, 0);
+      const dialled = connectPlain(host, port);
+      const connection = this.adopt(dialled, address, cluster, dialTimeoutMs, 0);
+      // A busy machine answers, and takes its time to say who it is.
+      dialled.socket.once("connect", () => connection.awaitHello(helloTimeoutMs));
       connection.introduce(hello);
       return connection;
     }
@@ -243,6 +246,7 @@ export abstract class TcpFramePort implements FramePort, FrameConnectionOwner {
       checkServerIdentity: (name, cert) => tls.mismatch(cert, name),
     });
     const connection = this.adopt({ socket, reads: null }, address, cluster, dialTimeoutMs, tls.replica);
+    socket.once("connect", () => connection.awaitHello(helloTimeoutMs));
     socket.once("secureConnect", () => connection.introduce(hello));
     return connection;
   }

@@ -303,7 +303,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#step({ kind: "start", now, recovered });
     started = true;
     if (this.#protocol.inspect().role === "recovering")
-      this.#platform.events.warn("not a voter yet", { checkpointThrough });
+      this.#platform.events.warn("no promises yet", { checkpointThrough });
     this.#state.started();
     if (prologueOwed) this.#writePrologue();
     peers.start({

@@ -1,9 +1,9 @@
 import type { SimArguments } from "../scenario/index.js";
 
-/** The one command that runs this seed again, as it was. */
-export function replayCommand(wanted: SimArguments, bug: string | null = null): string {
+/** The one command that runs this seed again, as it was. `program` is how it is started: by default as in a checkout. */
+export function replayCommand(wanted: SimArguments, bug: string | null = null, program = "bin/synod"): string {
   const { seed, ordering, execution, service, durability, replicas, faults, groups, merge, barrier } = wanted;
-  const words = ["synod", "sim", "--seed", String(seed)];
+  const words = [program, "sim", "--seed", String(seed)];
   if (bug !== null) words.push("--bug", bug);
   // A bug brings its own arguments.
   else {

@@ -1,6 +1,7 @@
 // Entry of a worker thread: runs the seeds it is sent, one at a time.
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
+import { ConfigError } from "../../model/index.js";
 import { isServiceModule, loadSimulatedService } from "../../runtime/index.js";
 import { bugs } from "../bugs/index.js";
 import type { SimArguments } from "../scenario/index.js";
@@ -18,7 +19,15 @@ if (service === undefined || !isServiceModule(service)) {
 } else {
   // The guard stays in this thread, and so does the service: seeds share its module, as the replicas of one seed do.
   loadSimulatedService(service).then(
-    (loaded) => port.on("message", (wanted: SimArguments) => say(runServiceSeed(wanted, loaded))),
+    (loaded) =>
+      port.on("message", (wanted: SimArguments) => {
+        try {
+          say(runServiceSeed(wanted, loaded));
+        } catch (error) {
+          if (!(error instanceof ConfigError)) throw error;
+          say({ refused: error.message });
+        }
+      }),
     (error: unknown) => say({ refused: error instanceof Error ? error.message : String(error) }),
   );
 }

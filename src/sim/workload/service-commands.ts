@@ -1,4 +1,5 @@
 import { type ByteWriter, latin1, type Prng } from "../../base/index.js";
+import { ConfigError } from "../../model/index.js";
 import {
   commandNumber,
   DEFINED_COMMAND_HEADER_BYTES,
@@ -25,6 +26,8 @@ export class ServiceCommands implements CommandSource {
   readonly #operations: Operation[] = [];
   readonly #reader = new ValueReader();
   #now: () => number = () => 0;
+  /** What is wrong with the load that the module describes: no run can say anything. */
+  mistake: ConfigError | null = null;
 
   constructor(service: SimulatedService) {
     this.#service = service;
@@ -39,10 +42,8 @@ export class ServiceCommands implements CommandSource {
   }
 
   next(prng: Prng, client: string): SimCommand {
-    return this.#command(
-      this.#service.draw(() => prng.float(), client),
-      client,
-    );
+    const call = this.#described(() => this.#service.draw(() => prng.float(), client));
+    return this.#command(call, client);
   }
 
   onUnknown(): void {
@@ -50,7 +51,17 @@ export class ServiceCommands implements CommandSource {
   }
 
   finalReads(): SimCommand[] {
-    return this.#service.final().map((call) => this.#command(call, "final"));
+    const calls = this.#described(() => this.#service.final());
+    return calls.map((call) => this.#command(call, "final"));
+  }
+
+  #described<T>(describe: () => T): T {
+    try {
+      return describe();
+    } catch (error) {
+      if (error instanceof ConfigError) this.mistake = error;
+      throw error;
+    }
   }
 
   /** What the service's own check objects to, null for nothing. */
