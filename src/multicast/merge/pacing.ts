@@ -16,14 +16,14 @@ export interface Pacing {
   /** Contiguous decided prefix of g_all, as this replica or a vote of another tells. It never falls. */
   allDecided(through: Instance): void;
   /**
-   * Writes the mark of the batch about to be proposed at agreed time `now` in ms, if it needs one; true if it did. The batch
+   * Writes the mark of the batch about to be proposed at `now`, about agreed time in ms, if it needs one; true if it did. The batch
    * is then told to `proposed`.
    */
   mark(writer: ByteWriter, now: number): boolean;
   /** The batch was proposed. */
   proposed(batch: Batch): void;
   /**
-   * Agreed time in ms from which a batch without commands is due if none with commands is proposed; `Infinity` while nothing
+   * Time like `now` from which a batch without commands is due if none with commands is proposed; `Infinity` while nothing
    * is owed.
    */
   due(now: number): number;

@@ -626,7 +626,15 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const pacing = this.#membership?.pacing;
     if (pacing === undefined) return null;
     this.#markWriter.clear();
-    return pacing.mark(this.#markWriter, this.#now() + this.#protocol.inspect().timeOffsetMs) ? this.#markWriter : null;
+    return pacing.mark(this.#markWriter, this.#pacingTime()) ? this.#markWriter : null;
+  }
+
+  /**
+   * What pacing goes by, in ms since the epoch: the machine's clock, since agreed time begins as late in a ballot as the promises
+   * for it took to come, and streams that are behind each other hold each other's commands back. Nothing but latency depends on it.
+   */
+  #pacingTime(): number {
+    return Math.max(this.#now() + this.#protocol.inspect().timeOffsetMs, this.#platform.scheduler.clock.wallMs());
   }
 
   /**
@@ -644,10 +652,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       writer.copy(block.bytes, 0, block.length);
       this.#stepProposal(this.#arena.build(writer.bytes, 0, writer.length, mark === null ? 1 : 2, 0, 0));
     }
-    const now = this.#now() + protocol.timeOffsetMs;
-    const at = pacing.due(now);
-    if (at > now) {
-      if (at < Infinity) this.#marking.set(at - protocol.timeOffsetMs);
+    const time = this.#pacingTime();
+    const at = pacing.due(time);
+    if (at > time) {
+      if (at < Infinity) this.#marking.set(this.#now() + at - time);
     } else if (protocol.proposable) {
       const mark = this.#mark();
       if (mark !== null) this.#stepProposal(this.#arena.build(mark.bytes, 0, mark.length, 1, 0, 0));

@@ -3,6 +3,17 @@ import type { Disguise } from "../world/index.js";
 import { blocksOvertake, doubtDenied, readsOvertake } from "./client-bugs.js";
 import { duplicatesExecuted } from "./execution-bugs.js";
 import {
+  barrierNotAdopted,
+  barrierReleasedEarly,
+  cutThroughBarrier,
+  loopBlocked,
+  mappingDiffers,
+  mergedByArrival,
+  readsAssembled,
+  skipCountLost,
+  undecidedPrefix,
+} from "./groups-bugs.js";
+import {
   acceptedWithheld,
   amnesiaUnnoticed,
   gapSkipped,
@@ -56,6 +67,9 @@ export interface Bug {
 
 /** What a wrong reply can break, whichever checker sees it first. */
 const SEEN_BY_CLIENTS = ["linearizability", "witness", "stale-read", "real-time", "connection-order"];
+
+/** Replicas with two groups. */
+const groups = { groups: 2, durability: "fsync", replicas: 3 } as const;
 
 const planted: readonly Bug[] = [
   {
@@ -349,6 +363,88 @@ const planted: readonly Bug[] = [
     seeds: [1, 80],
     arguments: { durability: "fsync", replicas: 3, faults: ["crash", "crash-all"] },
     plant: trimBeforeCheckpoint,
+  },
+  {
+    name: "barrier-released-early",
+    invariant: "overlap",
+    also: ["assertion", "digest", "order"],
+    description: "With several groups, a thread that has waited at a barrier for a while goes on without its release.",
+    seeds: [1, 40],
+    arguments: { ...groups, merge: "points", faults: ["thread", "isolate", "pause"] },
+    plant: barrierReleasedEarly,
+  },
+  {
+    name: "merge-by-arrival",
+    invariant: "merge-order",
+    also: ["cut", "digest", "exactly-once", "order"],
+    description: "With several groups, threads of a replica that was started again deliver what arrives first.",
+    seeds: [1, 20],
+    arguments: { ...groups, merge: "points", faults: ["crash"] },
+    plant: mergedByArrival,
+  },
+  {
+    name: "skip-count-lost",
+    invariant: "progress",
+    also: ["clients-finish", "replicas-catch-up"],
+    description: "A coordinator that fills up its stream by skips has lost the count of those before it.",
+    seeds: [1, 20],
+    arguments: { ...groups, merge: "skips", faults: ["crash", "isolate", "transfer"] },
+    plant: skipCountLost,
+  },
+  {
+    name: "undecided-prefix",
+    invariant: "progress",
+    also: ["clients-finish", "replicas-catch-up"],
+    description: "A merge point names instances of g_all that are not decided, and the thread waits for them.",
+    seeds: [1, 20],
+    arguments: { ...groups, merge: "points", faults: ["crash", "transfer"] },
+    plant: undecidedPrefix,
+  },
+  {
+    name: "mapping-differs",
+    invariant: "overlap",
+    also: ["assertion", "digest", "order", "exactly-once", "no-replica-gives-up"],
+    description:
+      "A replica that was started again maps inserts and deletes to one group, and reads of others to another.",
+    seeds: [1, 20],
+    arguments: { ...groups, merge: "points", faults: ["crash"] },
+    plant: mappingDiffers,
+  },
+  {
+    name: "cut-through-barrier",
+    invariant: "digest",
+    also: ["order", "no-replica-gives-up"],
+    description: "With several groups, a checkpoint holds the service as it was behind the barrier of its cut.",
+    seeds: [1, 40],
+    arguments: { ...groups, faults: ["crash", "crash-all"] },
+    plant: cutThroughBarrier,
+  },
+  {
+    name: "loop-blocked",
+    invariant: "progress",
+    also: ["clients-finish"],
+    description: "A thread that waits at a barrier does nothing else: with one replica down nobody votes any more.",
+    seeds: [1, 40],
+    arguments: { ...groups, merge: "points", faults: ["crash"] },
+    plant: loopBlocked,
+  },
+  {
+    name: "barrier-not-adopted",
+    invariant: "digest",
+    also: ["overlap", "assertion", "no-replica-gives-up", "linearizability"],
+    description: "Threads of a replica that was started again do not take over what was changed at a barrier.",
+    seeds: [1, 40],
+    arguments: { ...groups, faults: ["crash"] },
+    plant: barrierNotAdopted,
+  },
+  {
+    name: "reads-assembled",
+    invariant: "linearizability",
+    also: SEEN_BY_CLIENTS,
+    description: "A client reads several keys one by one, each through the stream of its group.",
+    seeds: [1, 120],
+    arguments: { ...groups, faults: ["delay", "thread"] },
+    plant: readsAssembled,
   },
 ];
 

@@ -27,6 +27,7 @@ export class Nemesis {
   #active = false;
   readonly #links: LinkFaults;
   readonly #disks: DiskFaults;
+  #absent: SimMachine | null = null;
   /** Every strike so far: as the schedule of a scenario they strike again, without being drawn. */
   readonly struck: Strike[] = [];
 
@@ -63,9 +64,30 @@ export class Nemesis {
     for (const client of clients) client.resume();
     if (scenario.faults.has("clock")) this.#jumpClocks();
     for (const { wall } of replicas) wall.run(0);
+    const absent = this.#leaveOneDown();
     for (const replica of replicas) {
-      if (!replica.running) kernel.after(this.#prng.between(0, 50), () => this.#startNow(replica));
+      if (replica === absent || replica.running) continue;
+      kernel.after(this.#prng.between(0, 50), () => this.#startNow(replica));
     }
+  }
+
+  /** The cluster is to go on without any one replica: if the scenario says so, that is tried. It is null otherwise. */
+  #leaveOneDown(): SimMachine | null {
+    const { replicas, scenario } = this.#world;
+    if (scenario.groups?.oneDown !== 1 || scenario.faults.size === 0) return null;
+    if (replicas.length < 3 || !this.#world.remembersAll) return null;
+    const absent = replicas.find((replica) => !replica.running) ?? this.#prng.pick(replicas);
+    if (absent.stopping || this.#world.forgetsBy("process")) return null;
+    this.#world.crash(absent, "process");
+    this.#absent = absent;
+    return absent;
+  }
+
+  /** Whoever was left down comes back. */
+  completeReplicas(): void {
+    const absent = this.#absent;
+    this.#absent = null;
+    if (absent !== null) this.#startNow(absent);
   }
 
   #plan(fault: FaultName, meanMs: number): void {
@@ -263,7 +285,7 @@ export class Nemesis {
   }
 
   #startNow(replica: SimMachine): void {
-    if (replica.running) return;
+    if (replica.running || (replica === this.#absent && !this.#active)) return;
     this.#world.note(`r${replica.id}`, "starts");
     replica.start();
   }

@@ -159,6 +159,7 @@ function live(world: SimWorld, nemesis: Nemesis, healing: Healing): void {
     () => describe(clients.filter((client) => !client.idle)),
   );
   readEverything(calm);
+  nemesis.completeReplicas();
   const decided = world.decided();
   within(
     calm,

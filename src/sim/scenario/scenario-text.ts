@@ -45,7 +45,7 @@ const fieldsMax: ReadonlyMap<string, number> = new Map([
   ["workload.connections", 64],
   ["groups.count", GROUPS_CONFIGURED_MAX],
   ["groups.bellMsMax", 10_000],
-  ["groups.workCommands", 65_536],
+  ["groups.oneDown", 1],
 ]);
 const parts = ["network", "options", "knobs", "limits", "workload", "groups"] as const;
 type Value = string | number;

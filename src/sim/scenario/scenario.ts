@@ -30,8 +30,8 @@ export interface GroupsScenario {
   readonly barrier: "run" | "command";
   /** A member that is rung for wakes after up to so many ms. */
   readonly bellMsMax: number;
-  /** Commands that a thread executes before others have a turn. */
-  readonly workCommands: number;
+  /** 1: one replica stays down until the clients have finished, if none has forgotten anything; 0: all are there. */
+  readonly oneDown: 0 | 1;
 }
 
 /** Knobs of an ordering beyond those that replicas are configured with; small here, so that their bounds are met. */
@@ -167,6 +167,11 @@ export function drawScenario(wanted: SimArguments): Scenario {
 /** Throws `ConfigError` for siblings that are not there or do not go together. */
 export function checkScenario(scenario: Scenario): void {
   const { groups } = scenario;
+  if (scenario.ordering === "none") {
+    throw new ConfigError(
+      "ordering none is not simulated: a server that is not replicated survives none of the faults here",
+    );
+  }
   if (groups === undefined) return checkCombination({ ...scenario, reads: "quorum", groups: 1 });
   checkCombination({ ...scenario, reads: "ordered", groups: groups.count });
   sharedServiceOf(scenario.service);
@@ -183,7 +188,7 @@ export function drawGroups({ seed, groups = 1, merge, barrier }: SimArguments): 
     merge: prng.pick<GroupsScenario["merge"]>(["points", "points", "skips"]),
     barrier: prng.pick<GroupsScenario["barrier"]>(["run", "run", "command"]),
     bellMsMax: prng.pick([0.05, 0.05, 1, 20]),
-    workCommands: prng.pick([1, 4, 64]),
+    oneDown: prng.pick<0 | 1>([0, 1]),
   };
   return { ...drawn, count: groups, merge: merge ?? drawn.merge, barrier: barrier ?? drawn.barrier };
 }

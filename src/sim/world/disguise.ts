@@ -18,13 +18,15 @@ export interface Disguise {
 export interface MemberPlace {
   readonly replica: ReplicaId;
   readonly member: number;
+  /** The number of this life of the replica, from 1 on. */
+  readonly life: number;
   readonly process: SimProcess;
   readonly parts: MemberParts;
 }
 
 /** What is put in the place of parts of a member. */
 export interface MemberDisguise {
-  siblings?(real: Partial<MemberSiblings>, place: MemberPlace): Partial<MemberSiblings>;
+  siblings?(real: MemberSiblings, place: MemberPlace): MemberSiblings;
   platform?(real: ReplicaPlatform, replica: ReplicaId, member: number): ReplicaPlatform;
   /** The service of all members of a replica, or of the clients (replica 0), whose mapping alone counts. */
   service?(real: SharedServiceModule, replica: ReplicaId): SharedServiceModule;

@@ -11,7 +11,13 @@ import type {
   SharedServiceRoot,
   TraceCode,
 } from "../../model/index.js";
-import { MultiRingMerge, MultiRingPacing } from "../../multicast/index.js";
+import {
+  MergePointMerge,
+  MergePointPacing,
+  MultiRingMerge,
+  MultiRingPacing,
+  singlePacing,
+} from "../../multicast/index.js";
 import {
   FRAME_BYTES_MAX,
   type ReplicaPlatform,
@@ -41,7 +47,7 @@ import { ObservedThread, type ThreadWitness } from "./observed-thread.js";
 import { SimBells } from "./sim-bells.js";
 import { WorldViolation } from "./violation.js";
 import type { VoteWitness } from "./vote-witness.js";
-import { btreeTouches, WatchedView } from "./watched-view.js";
+import { touchesOf, WatchedView } from "./watched-view.js";
 
 /** Keys of the workload are below this. */
 const KEYS_MAX = 1 << 20;
@@ -331,12 +337,19 @@ export class SimMembers implements SimMachine {
       config: init.config,
       platform,
       options: init.options,
-      siblings: init.disguise.siblings?.(siblings, { replica: id, member, process, parts: shared.parts }) ?? siblings,
+      siblings:
+        init.disguise.siblings?.(siblings, { replica: id, member, life: life.number, process, parts: shared.parts }) ??
+        siblings,
       traceValues: true,
       limits: init.limits,
       createService: () => {
         const inner = createService();
-        view.watched = new WatchedView(inner, member - 1, shared.accesses, btreeTouches(KEYS_MAX));
+        view.watched = new WatchedView(
+          inner,
+          member - 1,
+          shared.accesses,
+          touchesOf(inner.name, init.config.groups, KEYS_MAX),
+        );
         return view.watched;
       },
       ...start,
@@ -360,32 +373,36 @@ export class SimMembers implements SimMachine {
   }
 
   /** The thread's own model, watched; which service it has is known by then. */
-  #siblings(life: Life, shared: Shared, view: { readonly watched: WatchedView | null }): Partial<MemberSiblings> {
+  #siblings(life: Life, shared: Shared, view: { readonly watched: WatchedView | null }): MemberSiblings {
     const init = this.#init;
     const { groups, merge } = init.config;
     // Streams began an hour before the world.
     const skips = { ...SKIPS, startMs: init.kernel.wallEpochMs - 3_600_000 };
     return {
       ordering: init.ordering,
-      ...(merge === "skips"
-        ? {
-            createMerge: (_config, stream) => new MultiRingMerge([0, stream], skips),
-            createPacing: () => new MultiRingPacing(skips),
-          }
-        : {}),
-      createThread: (parts, thread, service, mapping, options): ThreadModel => {
+      createMerge: (_config, stream) =>
+        merge === "skips" ? new MultiRingMerge([0, stream], skips) : new MergePointMerge(stream),
+      createPacing: (_config, stream) => {
+        if (merge === "skips") return new MultiRingPacing(skips);
+        return stream === 0 ? singlePacing : new MergePointPacing();
+      },
+      createThread: (parts, thread, service, mapping, options) => {
         const inner = createPsmrThread(parts, thread, service, mapping, options);
         view.watched?.watch(() => inner.inspect());
-        const witness = init.witnessOf({ replica: this.id, life: life.number, thread });
-        const executed: ThreadWitness["executed"] = (stream, through, effects) => {
-          if (this.#life !== life) return;
-          const overlap = shared.accesses.overlaps()[0];
-          if (overlap !== undefined) throw new WorldViolation("overlap", describeOverlap(overlap));
-          witness.executed(stream, through, effects);
-        };
-        return new ObservedThread(inner, service, groups, { ...witness, executed });
+        return this.#observed(life, shared, inner, service, groups);
       },
     };
+  }
+
+  #observed(life: Life, shared: Shared, inner: ThreadModel, service: SharedService, groups: number): ThreadModel {
+    const witness = this.#init.witnessOf({ replica: this.id, life: life.number, thread: inner.thread });
+    const executed: ThreadWitness["executed"] = (stream, through, effects) => {
+      if (this.#life !== life) return;
+      const overlap = shared.accesses.overlaps()[0];
+      if (overlap !== undefined) throw new WorldViolation("overlap", describeOverlap(overlap));
+      witness.executed(stream, through, effects);
+    };
+    return new ObservedThread(inner, service, groups, { ...witness, executed });
   }
 
   /** All members end, as after a crash, and begin anew with what is durable. */

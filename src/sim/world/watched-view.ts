@@ -1,15 +1,17 @@
 import type { ByteWriter } from "../../base/index.js";
 import { type PsmrView, Waiting } from "../../execution/index.js";
-import type {
-  Digest,
-  Run,
-  SharedService,
-  SharedServiceRoot,
-  SnapshotSink,
-  SnapshotSource,
-  UndoLog,
+import {
+  ANY_GROUP,
+  type Digest,
+  emptyRun,
+  type Run,
+  type SharedService,
+  type SharedServiceRoot,
+  type SnapshotSink,
+  type SnapshotSource,
+  type UndoLog,
 } from "../../model/index.js";
-import { BtreeOperation } from "../../service/index.js";
+import { BtreeOperation, kvMapping } from "../../service/index.js";
 import type { AccessChecker } from "../check/index.js";
 
 /** Says which nodes of the shared state a command reads or writes. */
@@ -21,7 +23,7 @@ const STRUCTURE = 0;
 const RANGE_NODES_MAX = 4096;
 
 /** What commands of `btree` touch: by keys, whose low words tell them apart, and the structure that all of them go through. */
-export function btreeTouches(keysMax: number): Touches {
+function btreeTouches(keysMax: number): Touches {
   return ({ view, offsets }, index, touch) => {
     const at = offsets[index] as number;
     const operation = view.getUint32(at + 4, true);
@@ -33,12 +35,33 @@ export function btreeTouches(keysMax: number): Touches {
   };
 }
 
+/** What commands of `kv` touch: the partitions of the groups that they concern, each as a whole. */
+function kvTouches(groups: number): Touches {
+  const mapping = kvMapping(groups);
+  const one = { ...emptyRun(), offsets: new Uint32Array(1), count: 1 };
+  const masks = new Uint32Array(1);
+  return ({ bytes, view, offsets }, index, touch) => {
+    one.bytes = bytes;
+    one.view = view;
+    one.offsets[0] = offsets[index] as number;
+    mapping.masks(one, masks);
+    if (masks[0] === ANY_GROUP) return;
+    for (let group = 0; group < groups; group++) if (((masks[0] as number) & (1 << group)) !== 0) touch(group, true);
+  };
+}
+
+/** Those of a service, for so many groups and keys below a number. */
+export function touchesOf(service: string, groups: number, keysMax: number): Touches {
+  return service === "kv" ? kvTouches(groups) : btreeTouches(keysMax);
+}
+
 /**
  * The view that one thread has of a shared service, told on to the checker of overlapping accesses: what its commands touch, and
  * what barriers tell threads of each other. Each barrier is two meetings: all with the executor, and the executor with all.
  */
 export class WatchedView implements SharedServiceRoot {
   readonly name: string;
+  readonly partitioned: boolean;
   readonly #inner: SharedService | SharedServiceRoot;
   readonly #thread: number;
   readonly #checker: AccessChecker;
@@ -48,6 +71,7 @@ export class WatchedView implements SharedServiceRoot {
 
   constructor(inner: SharedService | SharedServiceRoot, thread: number, checker: AccessChecker, touches: Touches) {
     this.name = inner.name;
+    this.partitioned = inner.partitioned;
     this.#inner = inner;
     this.#thread = thread;
     this.#checker = checker;
@@ -63,18 +87,18 @@ export class WatchedView implements SharedServiceRoot {
     return (this.#inner as SharedServiceRoot).share();
   }
 
-  publish(alone: boolean): void {
+  publish(alone: boolean, threads: number): void {
     const at = this.#view?.();
     if (at !== undefined) this.#checker.arrive(this.#thread, 2 * at.barrier + (this.#executing ? 1 : 0));
     this.#executing = false;
-    this.#inner.publish(alone);
+    this.#inner.publish(alone, threads);
   }
 
-  adopt(): void {
+  adopt(threads: number): void {
     const at = this.#view?.();
     this.#executing = at?.waiting === Waiting.arrivals;
     if (at !== undefined) this.#checker.leave(this.#thread, 2 * at.barrier + (this.#executing ? 0 : 1));
-    this.#inner.adopt();
+    this.#inner.adopt(threads);
   }
 
   execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {

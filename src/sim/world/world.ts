@@ -406,6 +406,11 @@ export class SimWorld {
     return this.#forgetful.size + 1 <= replicas - majority(replicas);
   }
 
+  /** No replica has lost, or may have lost, anything that it has not made good for. */
+  get remembersAll(): boolean {
+    return this.#forgetful.size === 0 && this.#tainted.size === 0 && this.#unsound.size === 0;
+  }
+
   /** True if the end of this process, or of its machine, makes the replica forget. */
   forgetsBy(kind: "power" | "process"): boolean {
     const { durability } = this.scenario;
