@@ -1,14 +1,12 @@
 import { assert, ByteWriter } from "../../base/index.js";
 import type { Instance, SnapshotSource } from "../../model/index.js";
 import { placesSection, sessionsSection } from "./cut-format.js";
+import { EMPTY_SLICES_MAX } from "./cut-writer.js";
 import { MemberMessage } from "./member-message.js";
 import type { MessageSender } from "./message-ring.js";
 
 /** Bytes of a piece of a part. */
 const PIECE_BYTES = 64 * 1024;
-
-/** Slices that may bring nothing one behind the other, as those of a store where many entries were removed; then a later turn goes on. */
-const EMPTY_SLICES_MAX = 64;
 
 /** Sends a thread's part of a cut to the first thread, which writes the checkpoint: as fast as that one takes it. */
 export class CutPart {

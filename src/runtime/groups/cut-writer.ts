@@ -12,6 +12,12 @@ import {
 import { MemberMessage } from "./member-message.js";
 import type { MessageReceiver } from "./message-ring.js";
 
+/**
+ * Slices that may bring nothing one behind the other, as those of a store where many entries were removed. Behind so many, the thread
+ * most likely waits at a barrier, where its part of the state is not its own: a later turn goes on, and the one that ends its waiting
+ * is one.
+ */
+export const EMPTY_SLICES_MAX = 64;
 /** Bytes of a chunk of the checkpoint, about. */
 const CHUNK_BYTES = 256 * KiB;
 
@@ -146,7 +152,10 @@ export class CutWriter {
     const own = cutting.own[0];
     if (own !== undefined && this.#chunk.length < CHUNK_BYTES) {
       this.#slice.clear();
-      const more = own.source.next(this.#slice, sliceBytes);
+      let more = true;
+      for (let slice = 0; slice < EMPTY_SLICES_MAX && more && this.#slice.length === 0; slice++) {
+        more = own.source.next(this.#slice, sliceBytes);
+      }
       if (this.#slice.length > 0) this.#record(own.section, this.#slice.bytes, 0, this.#slice.length);
       if (!more) {
         own.source.close();
@@ -154,8 +163,6 @@ export class CutWriter {
         writeCutRecord(this.#chunk, own.section, 0);
         cutting.left--;
       }
-      // A slice of nothing is no end: the next one is asked for in another turn.
-      if (more && this.#chunk.length === 0) this.#init.advanced();
     }
     // The places of the first thread were written at the beginning.
     if (cutting.left > 0 || cutting.ended) return;
