@@ -23,7 +23,7 @@ const STRUCTURE = 0;
 const RANGE_NODES_MAX = 4096;
 
 /** What commands of `btree` touch: by keys, whose low words tell them apart, and the structure that all of them go through. */
-export function btreeTouches(keysMax: number): Touches {
+function btreeTouches(keysMax: number): Touches {
   return ({ view, offsets }, index, touch) => {
     const at = offsets[index] as number;
     const operation = view.getUint32(at + 4, true);
