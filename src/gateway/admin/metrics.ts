@@ -73,13 +73,13 @@ function writeReading(page: Exposition, reading: ReplicaReading): void {
   each(table.steppedDown, (own) => own.steppedDown);
   each(table.rejoined, (own) => own.rejoined);
   each(table.sessions, (own) => own.status.sessions);
-  each(table.entries, (own) => own.status.entries);
-  each(table.stateBytes, (own) => own.status.stateBytes);
+  // Of several groups the first thread tells the state and writes the checkpoints, which are of all.
+  const keeper = members[1] ?? reading;
+  page.metric(table.entries).sample(keeper.status.entries);
+  page.metric(table.stateBytes).sample(keeper.status.stateBytes);
   each(table.logBytes, (own) => own.status.logBytes);
   each(table.logMemoryBytes, (own) => own.status.logMemoryBytes);
   page.metric(table.differing).sample(status.differing.length);
-  // Of several groups the first thread writes the checkpoints, which are of all.
-  const keeper = members[1] ?? reading;
   page.metric(table.checkpointInstance).sample(keeper.status.checkpoint);
   page.metric(table.checkpointBytes).sample(keeper.status.checkpointBytes);
   page.metric(table.checkpoints).sample(keeper.checkpoints);

@@ -30,6 +30,8 @@ const SHARED = {
   /** Bytes of the newest durable cut, and its digest in four words; by member 1. */
   cutBytes: 5,
   cutDigest: 6,
+  /** Entries of the service as of late; by member 1. The digest takes four numbers. */
+  entries: 10,
 } as const;
 const SHARED_NUMBERS = 16;
 

@@ -76,7 +76,8 @@ function createAllMember(init: MemberInit): Replica {
   return createHost(hostInit(init), {
     ordering: siblingsOfMember(init).ordering,
     execution,
-    size: () => ({ entries: 0, bytes: 0 }),
+    // What INFO shows; the metrics have it, with the bytes, from member 1.
+    size: () => ({ entries: board.get("entries"), bytes: 0 }),
     keepState: (host, sink) => {
       const state: MemberStateInit = {
         member: 0,
@@ -140,6 +141,7 @@ function createThreadMember(init: MemberInit): Replica {
       part?.begin(psmr.inspect().executed, cut.part, (writer) => execution.savePlaces(writer));
       if (part?.pump() === true) bells.ring(1);
     },
+    entries: thread === 0 ? () => service.size().entries : null,
   });
   return createHost(hostInit(init), {
     ordering: siblingsOfMember(init).ordering,

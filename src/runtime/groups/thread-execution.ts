@@ -40,6 +40,8 @@ export interface ThreadExecutionInit {
   readonly allPlace: Pacing;
   /** A cut begins at this thread's present position. */
   onCut(cut: Cut): void;
+  /** How many entries the service has, of the first thread; null of others. */
+  readonly entries: (() => number) | null;
 }
 
 /**
@@ -302,6 +304,7 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
   #tellExecuted(): void {
     const { executed, executedAll } = this.#psmr.inspect();
     this.#board.setOf(this.stream, "executedOwn", executed);
+    if (this.#init.entries !== null) this.#board.set("entries", this.#init.entries());
     if (executedAll === this.#toldAll && !this.#answered) return;
     this.#board.setOf(this.stream, "executedAll", executedAll);
     this.#toldAll = executedAll;
