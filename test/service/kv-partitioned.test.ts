@@ -5,7 +5,11 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, Prng } from "#src/base/index.js";
 import { CheckpointDamagedError, type SnapshotSource } from "#src/model/index.js";
+import { PartitionStore } from "#src/service/byte-store/partition-store.js";
+import { PartitionedStore } from "#src/service/byte-store/partitioned-store.js";
+import { SavedEntries } from "#src/service/byte-store/shared-snapshot.js";
 import { kv, KvOperation as O, partitionOf } from "#src/service/index.js";
+import { WatchMarks } from "#src/service/kv/watch-marks.js";
 import { type Command, digestOf, OK, type Reply, restoreInto } from "./kv-command.js";
 import { any, at, command, get, set, setMs, START, transaction, unwatch, watch } from "./kv-random.js";
 import { KvViews } from "./kv-views.js";
@@ -122,11 +126,57 @@ function walk(threads: number, steps: readonly Step[]): void {
   assert.equal(views.digest(), digestOf(whole), "a snapshot changes nothing");
 }
 
+/** Random walks; a run of them that fails ends with its first failure. */
+const walks = fc.property(fc.integer({ min: 1, max: 5 }), fc.array(step, { maxLength: 60 }), walk);
+
 describe("kv in partitions", () => {
   test("replies as the store in one piece does, has its digest, and snapshots that bring its state", () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 5 }), fc.array(step, { maxLength: 60 }), walk), { numRuns: 400 });
+    fc.assert(walks, { numRuns: 400 });
   });
+
+  for (const [name, plant] of [
+    ["a view does not look where a partition is now", () => replace(PartitionStore.prototype, "adopt", () => () => {})],
+    ["what a barrier changed is not told", () => replace(PartitionStore.prototype, "publish", skipEvery(3))],
+    ["a change under a snapshot is not saved", () => replace(SavedEntries.prototype, "onChange", () => () => {})],
+    ["a change of a watched key is not marked", () => replace(WatchMarks.prototype, "touch", () => () => {})],
+    ["keys of a range come partition by partition", () => replace(PartitionedStore.prototype, "next", partitionWise)],
+  ] as const) {
+    test(`the walks find it if ${name}`, () => {
+      const remove = plant();
+      try {
+        assert.ok(fc.check(walks, { numRuns: 1000, endOnFailure: true }).failed);
+      } finally {
+        remove();
+      }
+    });
+  }
 });
+
+/** Puts another method in place of one, which it is given, until the returned function is called. */
+function replace<T extends object, K extends keyof T>(target: T, name: K, make: (before: T[K]) => T[K]): () => void {
+  const before = target[name];
+  target[name] = make(before);
+  return () => {
+    target[name] = before;
+  };
+}
+
+function skipEvery(nth: number): (before: PartitionStore["publish"]) => PartitionStore["publish"] {
+  let calls = 0;
+  return (before) =>
+    function skipping(this: PartitionStore) {
+      if (++calls % nth !== 0) before.call(this);
+    };
+}
+
+/** Goes on in the partition of an entry as long as that has any. */
+function partitionWise(before: PartitionedStore["next"]): PartitionedStore["next"] {
+  return function next(this: PartitionedStore, entry) {
+    let behind = before.call(this, entry);
+    while (behind !== 0 && behind >>> 26 < entry >>> 26) behind = before.call(this, behind);
+    return behind;
+  };
+}
 
 /** A key of a partition. */
 function keyIn(partition: number, threads: number, name: string): string {
@@ -269,6 +319,16 @@ describe("the memory of partitions", () => {
     both(views.everybody, [command(O.range, ["key:1", "key:2"])]);
     both(views.everybody, [command(O.range, ["key:1", "key:2"], 2)]);
     both(views.everybody, [command(O.rangeCount, ["", ""])]);
+  });
+
+  test("a snapshot leaves out what is added in the place of what was removed before it", () => {
+    const views = new KvViews(2);
+    const [gone, kept, added] = ["gone", "kept", "added"].map((name) => keyIn(1, 2, name)) as [string, string, string];
+    views.own(1, START, [set(gone, "1"), set(kept, "2"), command(O.delete, [gone])]);
+    const taking = new Taking(views.snapshot(), views.digest());
+    views.own(1, START, [set(added, "3")]);
+    const restored = check(taking, 2);
+    assert.deepEqual(restored.own(1, START, [get(kept), get(added)]), ["2", null]);
   });
 
   test("a snapshot that is given up leaves nothing behind", () => {
