@@ -29,7 +29,8 @@ export interface KvSetOptions {
 /**
  * The `kv` store, every call linearizable (see `Calls` for how calls fail). Calls take effect in the order made; with groups,
  * calls on different keys that do not wait for each other's answers take effect in any order. Keys have at most 64 KiB,
- * values 1 MiB, one command 16384 arguments; what exceeds that rejects with `CommandError` and is not sent. Values come back as text read as UTF-8; the `…Bytes` methods give the bytes.
+ * values 1 MiB, one command 16384 arguments; what exceeds that rejects with `CommandError` and is not sent. Values come back
+ * as text read as UTF-8; the `…Bytes` methods give the bytes.
  */
 export class KvClient {
   readonly #calls: Calls;
