@@ -242,6 +242,25 @@ describe("a stream that does not take blocks", () => {
   });
 });
 
+test("the watch of a connection that is gone is given up once its commands to a group are answered", () => {
+  const world = newWorld({ mode: "manual" });
+  const client = world.connect();
+  world.ask(client, `WATCH ${a[0]}\r\n`);
+  carryOut(world, world.cluster.blocks[0]);
+  world.ask(client, `SET ${b[0]} 1\r\n`);
+  client.vanish();
+  world.settle();
+  assert.deepEqual(shape(world), ["all: 1", "g2: 1"]);
+  carryOut(world, world.cluster.blocks[1]);
+  assert.deepEqual(shape(world), ["all: 1", "g2: 1", "all: 1"]);
+  const digest = new Uint32Array(4);
+  world.cluster.service.digest(digest);
+  const watched = digest.join(" ");
+  carryOut(world, world.cluster.blocks[2]);
+  world.cluster.service.digest(digest);
+  assert.notEqual(digest.join(" "), watched);
+});
+
 test("INFO counts what went through each stream", () => {
   const world = newWorld();
   const client = world.connect();

@@ -35,8 +35,11 @@ export class GroupStreams {
   readonly #mark = new BlockMark();
   readonly #run = emptyRun();
   readonly #masks = new Uint32Array(1);
-  /** A command whose groups are asked for, before it is known which block it joins. */
-  readonly command = new ByteWriter(4 * KiB, COMMAND_BYTES_MAX);
+  /**
+   * A command whose groups are asked for, before it is known which block it joins. There is room for one a little too long,
+   * which the store refuses.
+   */
+  readonly command = new ByteWriter(4 * KiB, COMMAND_BYTES_MAX + KiB);
   /** What the command waits for that was last refused a place: `FOR_ANSWERS` or the stream in which there is no room. */
   lacking = FOR_ANSWERS;
 
