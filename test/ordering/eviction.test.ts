@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { BatchArena } from "#src/model/index.js";
 import { InstanceLog } from "#src/ordering/instance-log/index.js";
-import { Group, type Member } from "./group.js";
+import { Group, type Member, type Sent } from "./group.js";
 
 /** Everything that may be evicted is. */
 const config = { logMemoryBytesMax: 0, catchUpBytes: 64 * 1024 };
@@ -70,17 +70,29 @@ describe("eviction", () => {
     assert.equal(near.held, 0);
   });
 
-  it("votes again for an evicted instance when it is proposed once more", () => {
+  it("votes again for an evicted instance that is proposed once more, and takes no second copy of it", () => {
+    const { group, leader, near, away } = started();
+    const accepts: Sent[] = [];
+    group.passes = (sent) => {
+      if (sent.to === near.id && sent.kind === "accept") accepts.push(sent);
+      return sent.from !== away.id && sent.to !== away.id;
+    };
+    order(group, ["one", "two"]);
+    execute(leader, near);
+    assert.equal(near.held, 0);
+    for (const accept of accepts) near.receive(accept);
+    near.settle();
+    assert.equal(near.held, 0);
+    assert.equal(group.sent.filter((sent) => sent.from === near.id && sent.kind === "accepted").length, accepts.length);
+  });
+
+  it("what it evicted outlives the coordinator", () => {
     const { group, leader, near } = started();
     order(group, ["one", "two"]);
     execute(leader, near);
-    const accepts: string[] = [];
     leader.crash();
-    group.passes = (sent) => {
-      if (sent.from === near.id && sent.kind === "accepted") accepts.push(sent.kind);
-      return true;
-    };
     // The third replica, which has none of it, learns it from `near` and leads, or follows it.
+    group.passes = () => true;
     group.run(3000);
     order(group, ["three"]);
     const decided = group.leader.decided.filter((text) => text !== "");

@@ -30,7 +30,7 @@ export interface WalInit extends StorageInit {
 }
 
 /** A group's buffer beyond this is given back once the group is durable. */
-const keptBufferBytesMax = 16 * MiB;
+const keptBufferBytesMax = 4 * MiB;
 /** What a group's buffer begins with; it grows to what the groups of a log are, and stays so. */
 const firstBufferBytes = 4 * KiB;
 /** The active segment has this much allocated ahead at least, and at most; in between, as much as it already uses. */

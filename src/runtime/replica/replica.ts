@@ -71,7 +71,7 @@ const READ_TIME_LAG_MS_MAX = 50;
 /** A client that leaves so many bytes of replies unread is answered no reads; it sends them again. */
 const READ_UNSENT_BYTES_MAX = 8 * MiB;
 /** Memory of trimmed batches that is kept for the next ones. */
-const ARENA_SPARE_BYTES = 32 * MiB;
+const ARENA_SPARE_BYTES = 8 * MiB;
 /** Records that wait for the disk; each is in the log's memory, which is full long before. */
 const PERSISTING_MAX = 1_048_576;
 /** Stalled transfers and the like are looked for this often, in ms. */
