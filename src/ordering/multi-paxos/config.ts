@@ -17,7 +17,7 @@ export interface MultiPaxosConfig {
   readonly otherStreams: number;
   /** Unanswered messages of phase 1, open instances, catch-up and rejoin requests are sent again after this. */
   readonly retransmitMs: number;
-  /** A decision that no accept carries to the followers leaves on its own after this. */
+  /** A decision that no accept carries to the followers leaves on its own after this, with 0 at the end of the turn. */
   readonly commitDelayMs: number;
   /** Most open (undecided) instances. */
   readonly windowInstancesMax: number;

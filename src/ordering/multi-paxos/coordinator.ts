@@ -527,7 +527,8 @@ export class Coordinator {
   onTurn(): void {
     const core = this.#core;
     if (this.phase !== "leading") return;
-    if (this.#confirm > this.#confirmSent) this.heartbeat();
+    const { commitDelayMs } = core.config;
+    if (this.#confirm > this.#confirmSent || (commitDelayMs === 0 && core.now >= this.#commitDueAt)) this.heartbeat();
     if (core.majority === 1) this.#answerReads();
   }
 

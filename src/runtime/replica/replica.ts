@@ -192,6 +192,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         ...this.#options,
         preferred: this.#membership?.preferred ?? 0,
         otherStreams: this.#membership === null ? 0 : init.config.groups,
+        // What one stream has decided, others of the same replica wait for.
+        ...(this.#membership === null ? {} : { commitDelayMs: 0 }),
       },
     );
     this.#execution = parts.execution;
