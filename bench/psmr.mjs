@@ -1,6 +1,8 @@
 // P-SMR's threads alone, without ordering or network: one replica's threads execute recorded streams at full speed; at barriers
 // they spin, and after a while sleep. Prints commands per second of wall time for 1 and 2 threads. Run after the build:
-// `node bench/psmr.mjs [--keys N] [--commands N] [--dependent PERCENT] [--barrier run|command] [--batch COMMANDS] [--json]`.
+// `node bench/psmr.mjs [--service btree|kv] [--keys N] [--commands N] [--dependent PERCENT] [--barrier run|command]
+// [--batch COMMANDS] [--json]`. With btree the independent commands are reads and updates and the dependent ones inserts and deletes;
+// with kv GET and SET of keys of which a tenth come and go, and MSET of two keys.
 // Ratios of one run count; figures of runs on a shared machine don't.
 
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
@@ -15,7 +17,18 @@ import {
   endBlock,
   positionOf,
 } from "../dist/model/index.js";
-import { Btree, BtreeOperation } from "../dist/service/index.js";
+import {
+  beginCommand,
+  Btree,
+  BtreeOperation,
+  createSharedKv,
+  endCommand,
+  KvOperation,
+  kvMapping,
+  partitionOf,
+  sharedKv,
+  writeArgumentLatin1,
+} from "../dist/service/index.js";
 
 const repetitions = 5;
 const session = positionOf(1, 0);
@@ -44,6 +57,76 @@ function writeCommand(writer, operation, key, value) {
   writer.view.setUint32(at + 20, 0, true);
 }
 
+function writeKv(writer, operation, ...args) {
+  const at = beginCommand(writer, operation, 0, args.length);
+  for (const argument of args) writeArgumentLatin1(writer, argument);
+  endCommand(writer, at);
+}
+
+/** The keys of kv, 16 bytes each, by the thread that they belong to. */
+function kvKeys({ keys, threads }) {
+  const lists = Array.from({ length: threads }, () => []);
+  for (let i = 0; i < keys; i++) {
+    const key = `key:${String(i).padStart(12, "0")}`;
+    lists[partitionOf(Buffer.from(key), 0, key.length, threads)].push(key);
+  }
+  return lists;
+}
+
+/** What a service is made of, and its commands: `own` of a thread, `dependent` of all. */
+const services = {
+  btree: (config) => ({
+    create: () => new Btree({ bounds: boundsOf(config.keys, config.threads) }),
+    share: (service) => service.share(config.threads),
+    attach: (description, number) =>
+      Btree.attach(description, number, { bounds: boundsOf(config.keys, config.threads) }),
+    mapping: (service) => declaredMapping(service, config.threads),
+    fill: (writer, i, pick) => writeCommand(writer, BtreeOperation.insert, i, pick(1e9)),
+    own(writer, pick, thread) {
+      const share = Math.floor(config.keys / config.threads);
+      const key = thread * share + pick(share);
+      if (pick(2) === 0) writeCommand(writer, BtreeOperation.read, key);
+      else writeCommand(writer, BtreeOperation.update, key, pick(1e9));
+    },
+    dependent(writer, pick) {
+      const key = pick(config.keys);
+      if (pick(2) === 0) writeCommand(writer, BtreeOperation.delete, key);
+      else writeCommand(writer, BtreeOperation.insert, key, key);
+    },
+  }),
+  kv(config) {
+    const lists = kvKeys(config);
+    const everybody = 2 ** config.threads - 1;
+    const pickKey = (pick, thread) => lists[thread][pick(lists[thread].length)];
+    return {
+      create() {
+        const service = createSharedKv(config.threads);
+        service.adopt(everybody);
+        return service;
+      },
+      share: (service) => service.share(),
+      attach: (description, number) => sharedKv.attach(description, number, config.threads),
+      mapping: () => kvMapping(config.threads),
+      fill: (writer, i) => writeKv(writer, KvOperation.set, `key:${String(i).padStart(12, "0")}`, "12345678"),
+      own(writer, pick, thread) {
+        const key = pickKey(pick, thread);
+        const dice = pick(20);
+        if (dice < 10) writeKv(writer, KvOperation.get, key);
+        else
+          writeKv(
+            writer,
+            dice === 10 ? KvOperation.delete : KvOperation.set,
+            ...(dice === 10 ? [key] : [key, "87654321"]),
+          );
+      },
+      dependent(writer, pick) {
+        const [a, b] = [0, 1].map(() => pickKey(pick, pick(config.threads)));
+        writeKv(writer, KvOperation.setMany, a, "1", b, "2");
+      },
+    };
+  },
+};
+
 /** Writes the blocks of batches, one block each. */
 class Recorder {
   arena = new BatchArena(16 * 1024 * 1024);
@@ -64,30 +147,25 @@ class Recorder {
 }
 
 /** The merged stream of one thread: what its merge would deliver, in order. */
-function record({ keys, commands, dependent, batch, threads }, thread) {
+function record({ commands, dependent, batch, threads }, thread, service) {
   const recorder = new Recorder();
   const all = makePicker(77);
   const own = makePicker(1000 + thread);
   const dependentBatches = Math.round((commands * dependent) / 100 / batch);
   const ownBatches = Math.round((commands * (100 - dependent)) / 100 / batch / threads);
-  const share = Math.floor(keys / threads);
   const merged = [{ stream: 0, batch: recorder.batch(BlockKind.openSession, 0, 1, () => {}) }];
   let at = 0;
   for (let i = 0; i < Math.max(dependentBatches, 1); i++) {
     const until = Math.round(((i + 1) * ownBatches) / Math.max(dependentBatches, 1));
     for (; at < until; at++) {
       const made = recorder.batch(BlockKind.commands, thread + 1, batch, () => {
-        const key = thread * share + own(share);
-        if (own(2) === 0) writeCommand(recorder.writer, BtreeOperation.read, key);
-        else writeCommand(recorder.writer, BtreeOperation.update, key, own(1e9));
+        service.own(recorder.writer, own, thread);
       });
       merged.push({ stream: thread + 1, batch: made });
     }
     if (i >= dependentBatches) continue;
     const made = recorder.batch(BlockKind.commands, 0, batch, () => {
-      const key = all(keys);
-      if (all(2) === 0) writeCommand(recorder.writer, BtreeOperation.delete, key);
-      else writeCommand(recorder.writer, BtreeOperation.insert, key, key);
+      service.dependent(recorder.writer, all);
     });
     merged.push({ stream: 0, batch: made });
   }
@@ -145,10 +223,9 @@ function run(model, merged, parts) {
   }
 }
 
-function thread(config, parts, service, number) {
-  const mapping = declaredMapping(service, config.threads);
-  const model = createPsmrThread(parts, number, service, mapping, { barrier: config.barrier });
-  const merged = record(config, number);
+function thread(config, parts, kit, service, number) {
+  const model = createPsmrThread(parts, number, service, kit.mapping(service), { barrier: config.barrier });
+  const merged = record(config, number, kit);
   const gate = new Int32Array(config.gate);
   Atomics.add(gate, 0, 1);
   while (Atomics.load(gate, 0) < config.threads);
@@ -157,8 +234,8 @@ function thread(config, parts, service, number) {
   return { seconds: (performance.now() - begin) / 1000, commands: view.commands, waiting: view.waiting === Waiting.no };
 }
 
-function load(config) {
-  const service = new Btree({ bounds: boundsOf(config.keys, config.threads) });
+function load(config, kit) {
+  const service = kit.create();
   const writer = new ByteWriter(1 << 16);
   const replies = new ByteWriter(1 << 16);
   const commands = emptyRun();
@@ -170,7 +247,7 @@ function load(config) {
     commands.count = Math.min(512, config.keys - first);
     for (let i = 0; i < commands.count; i++) {
       commands.offsets[i] = writer.length;
-      writeCommand(writer, BtreeOperation.insert, first + i, pick(1e9));
+      kit.fill(writer, first + i, pick);
     }
     commands.bytes = writer.bytes;
     commands.view = writer.view;
@@ -181,8 +258,9 @@ function load(config) {
 }
 
 async function measure(config) {
-  const service = load(config);
-  const description = service.share(config.threads);
+  const kit = services[config.service](config);
+  const service = load(config, kit);
+  const description = kit.share(service);
   const parts = createPsmrParts(config.threads);
   const shared = { ...config, gate: new SharedArrayBuffer(4) };
   const workers = [];
@@ -190,7 +268,7 @@ async function measure(config) {
     workers.push(new Worker(new URL(import.meta.url), { workerData: { config: shared, parts, description, number } }));
   }
   const results = workers.map((worker) => new Promise((resolve) => worker.once("message", resolve)));
-  const first = thread(shared, parts, service, 0);
+  const first = thread(shared, parts, kit, service, 0);
   const all = [first, ...(await Promise.all(results))];
   for (const worker of workers) await worker.terminate();
   const commands = all.reduce((sum, result) => sum + result.commands, 0);
@@ -204,6 +282,7 @@ function option(name, fallback) {
 
 if (isMainThread) {
   const config = {
+    service: option("service", "btree"),
     keys: Number(option("keys", 1_000_000)),
     commands: Number(option("commands", 1_000_000)),
     dependent: Number(option("dependent", 0)),
@@ -224,6 +303,6 @@ if (isMainThread) {
   }
 } else {
   const { config, parts, description, number } = workerData;
-  const service = Btree.attach(description, number, { bounds: boundsOf(config.keys, config.threads) });
-  parentPort.postMessage(thread(config, parts, service, number));
+  const kit = services[config.service](config);
+  parentPort.postMessage(thread(config, parts, kit, kit.attach(description, number), number));
 }
