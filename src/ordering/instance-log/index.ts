@@ -24,8 +24,11 @@ export interface LogEntry {
   token: number;
 }
 
-/** Evicted instances are accounted for in steps of about so many bytes. */
-const STEP_BYTES = 256 * KiB;
+/**
+ * Evicted instances are accounted for in steps of at most so many bytes, or of one instance. A step that is trimmed in part
+ * still counts as a whole, so that it must be small beside any bound of the log's bytes, however small a log is allowed to be.
+ */
+const STEP_BYTES = 16 * KiB;
 
 /** Instances that are dropped at once, so that nothing waits for longer than a millisecond or two; the others follow. */
 const DROPPED_AT_ONCE = 8192;
@@ -103,7 +106,7 @@ export class InstanceLog {
     this.#dropped = instance;
     this.evictedBytes += bytes;
     const last = this.#steps[this.#steps.length - 1];
-    if (last === undefined || last.bytes >= STEP_BYTES) this.#steps.push({ through: instance, bytes });
+    if (last === undefined || last.bytes + bytes > STEP_BYTES) this.#steps.push({ through: instance, bytes });
     else {
       last.through = instance;
       last.bytes += bytes;
