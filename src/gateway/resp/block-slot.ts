@@ -168,8 +168,8 @@ export class BlockMark {
   /** Marks the present end of a block, to which this connection alone is going to add before the next mark is set. */
   set(slot: BlockSlot | null, connection: Connection | null): void {
     this.slot = slot;
-    this.#connection = connection;
     if (slot === null) return;
+    this.#connection = connection;
     slot.closeRun();
     this.#bytes = slot.writer.length;
     this.#commands = slot.commands;

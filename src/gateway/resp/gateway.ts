@@ -454,43 +454,49 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
     if (objection !== null) return this.#replyError(connection, objection);
     const values = valuesReturned(row, request);
     const groups = this.#groups;
-    // Where its groups decide, the command has to be there before its block is known.
-    const command = groups === null || groups.staysInAll(connection) ? null : groups.command;
-    if (command !== null) {
-      command.clear();
-      writeStoreCommand(command, row, request);
-    }
-    const slot = this.#place(connection, row.read, values, command !== null);
+    const slot =
+      groups === null ? this.#place(connection, row.read, values) : this.#placeByKeys(groups, connection, row, values);
     if (slot === null) return false;
     const before = slot.writer.length;
-    if (command === null) writeStoreCommand(slot.writer, row, request);
-    else slot.writer.copy(command.bytes, 0, command.length);
+    writeStoreCommand(slot.writer, row, request);
     if (slot.writer.length - before > this.#stream.valueBytesKnown || row.operation === KvOperation.setRange) {
       this.#valueSeen(valueBytesWritten(row, request));
     }
     const shape = (connection.protocol === 3 ? Entry.resp3 : 0) | (row.read ? Entry.read : 0);
-    this.#placed(slot, connection, shape, values);
+    if (groups === null) this.#stream.placed(slot, connection, shape, values);
+    else this.#placed(slot, connection, shape, values);
     connection.lastCommand = row.name;
     this.#requests++;
     return true;
   }
 
   /**
-   * The block for the connection's next command, or null, and then the connection waits. Where there are groups they decide
-   * `byKeys` if the command has been written for that, else it is one that concerns all of them.
+   * The block for the connection's next command, or null, and then the connection waits. Where there are groups it is a command
+   * that concerns all of them.
    */
-  #place(connection: Connection, read: boolean, values: number, byKeys: boolean): BlockSlot | null {
-    const groups = this.#groups;
-    if (groups !== null) {
-      const slot = byKeys ? groups.placeCommand(connection, values) : groups.placeForAll(connection, values);
-      if (slot !== null) return slot;
-      if (groups.lacking === FOR_ANSWERS) this.#await(connection, Wait.answers);
-      else this.#await(connection, Wait.room, groups.lacking);
-      return null;
+  #place(connection: Connection, read: boolean, values: number): BlockSlot | null {
+    if (this.#groups !== null) {
+      return this.#placedOrWaits(this.#groups, connection, this.#groups.placeForAll(connection, values));
     }
     const slot = this.#stream.place(connection, read, values);
     if (slot === null) this.#await(connection, connection.readsOpen > 0 ? Wait.answers : Wait.room);
     return slot;
+  }
+
+  /** The same for a command of which the groups decide, unless the connection is bound to a stream anyway. */
+  #placeByKeys(groups: GroupStreams, connection: Connection, row: CommandRow, values: number): BlockSlot | null {
+    if (groups.staysInAll(connection)) return this.#place(connection, row.read, values);
+    const { command } = groups;
+    command.clear();
+    writeStoreCommand(command, row, this.#parser);
+    return this.#placedOrWaits(groups, connection, groups.placeCommand(connection, values));
+  }
+
+  #placedOrWaits(groups: GroupStreams, connection: Connection, slot: BlockSlot | null): BlockSlot | null {
+    if (slot !== null) return slot;
+    if (groups.lacking === FOR_ANSWERS) this.#await(connection, Wait.answers);
+    else this.#await(connection, Wait.room, groups.lacking);
+    return null;
   }
 
   #placed(slot: BlockSlot, connection: Connection, shape: number, values: number): void {
@@ -639,7 +645,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
       return this.#execNothing(connection, transaction);
     }
     if (!this.#watchKnown(connection)) return false;
-    const slot = this.#place(connection, false, transaction.values, false);
+    const slot = this.#place(connection, false, transaction.values);
     if (slot === null) return false;
     transaction.write(slot.writer, connection.watch);
     this.#valueSeen(transaction.longest);
@@ -695,7 +701,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
 
   #watch(connection: Connection): boolean {
     if (!this.#watchKnown(connection)) return false;
-    const slot = this.#place(connection, false, 0, false);
+    const slot = this.#place(connection, false, 0);
     if (slot === null) return false;
     const { bytes, spans, count } = this.#parser;
     const at = beginCommand(slot.writer, KvOperation.watch, 0, count);
@@ -719,7 +725,7 @@ class Gateway implements RespGateway, ByteHandlers, LocalServer {
   #giveUpWatch(connection: Connection): boolean {
     if (!this.#watchKnown(connection)) return false;
     if (connection.watch !== 0) {
-      const slot = this.#place(connection, false, 0, false);
+      const slot = this.#place(connection, false, 0);
       if (slot === null) return false;
       this.#unwatch(connection, slot);
     }

@@ -63,7 +63,7 @@ export class GroupStreams {
     return connection.slot !== null && connection.slot.stream === ALL;
   }
 
-  /** The block for what is in `command`; the caller copies it there and has it placed. Null: see `lacking`. */
+  /** The block for what is in `command`; the caller writes it there and has it placed. Null: see `lacking`. */
   placeCommand(connection: Connection, values: number): BlockSlot | null {
     const run = this.#run;
     run.bytes = this.command.bytes;
