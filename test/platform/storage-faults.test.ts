@@ -379,6 +379,17 @@ describe("checkpoints and identity on a disk that crashes", () => {
     }
   });
 
+  test("one bit of an identity flips, and none more before there is another", async () => {
+    const world = simWorld();
+    assert.equal(world.disk.damageIdentity(), false);
+    for (let saved = 0; saved < 3; saved++) {
+      assert.equal(await saveIdentity(world, world.open().identity, identity), null);
+      world.kill();
+      assert.equal(world.disk.damageIdentity(), true);
+      assert.equal(world.disk.damageIdentity(), false);
+    }
+  });
+
   test("no flipped bit of an identity goes unnoticed", async () => {
     const world = simWorld();
     assert.equal(await saveIdentity(world, world.open().identity, identity), null);

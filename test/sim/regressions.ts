@@ -59,4 +59,5 @@ export const regressions: readonly Regression[] = [
     faults: faultNames,
     was: "a damaged identity that was misread as one of a newer format stopped a replica for good",
   },
+  { seed: 431811, faults: faultNames, was: "an identity damaged in two places passed for one of a newer format" },
 ];

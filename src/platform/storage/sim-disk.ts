@@ -101,6 +101,8 @@ export class SimDisk {
   readonly #entries = new Map<string, SimFile>();
   readonly #durableEntries = new Map<string, SimFile>();
   #changes: DirectoryChange[] = [];
+  /** Identities are replaced as a whole, each by a file of its own. */
+  readonly #damagedIdentities = new WeakSet<SimFile>();
   /** Those that are attached now: one, or one for each member of a replica with groups. */
   readonly #processes = new Map<string, SimProcess>();
   /** Operations begun in an earlier epoch have no effect any more. */
@@ -266,12 +268,16 @@ export class SimDisk {
     return part?.slice(directory.length + 1) ?? "";
   }
 
-  /** Flips a random bit of the identity, or of one of several; false if there is none. */
+  /**
+   * Flips a random bit of the identity, or of one of several; false if there is none, or if it is damaged already: with two bits
+   * it may pass for another program's, whose format nobody here knows, and that no replica starts with.
+   */
   damageIdentity(): boolean {
     const part = this.#onePart((path) => path.endsWith("/identity"));
     const file = this.#entries.get(`${part ?? directory}/identity`);
-    if (file === undefined || file.bytes.length === 0) return false;
+    if (file === undefined || file.bytes.length === 0 || this.#damagedIdentities.has(file)) return false;
     file.flip(this.prng.below(file.bytes.length), this.prng.below(8));
+    this.#damagedIdentities.add(file);
     return true;
   }
 
