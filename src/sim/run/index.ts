@@ -1,4 +1,5 @@
 /** Runs of the simulator: one seed from its creation to the verdict, a written scenario, and many seeds on several threads. */
+export { tuneEngine } from "./engine.js";
 export { type LongRunArguments, type LongRunResult, runLong } from "./long-run.js";
 export { replayCommand } from "./replay.js";
 export { type FaultTally, RunTally, type Slowest } from "./run-tally.js";

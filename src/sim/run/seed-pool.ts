@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { ConfigError } from "../../model/index.js";
 import type { SimArguments } from "../scenario/index.js";
+import { tuneEngine } from "./engine.js";
 import type { SeedResult } from "./run-seed.js";
 
 /** Results that wait for that of an earlier seed, at most. */
@@ -33,6 +34,7 @@ export interface SeedRun {
  * whichever thread is first. Rejects with what a worker could not make a result of (`ConfigError` for bad arguments).
  */
 export async function runSeeds(run: SeedRun): Promise<void> {
+  tuneEngine();
   const [first, last] = run.seeds;
   const workers: Worker[] = [];
   const results = new Map<number, SeedResult>();
