@@ -1,41 +1,15 @@
-/**
- * Each planted bug is found within its seeds, by an invariant that it breaks; the unmodified system passes the very seed that
- * found it. And each is worth finding: without faults a cluster with the bug passes.
- */
+/** The planted bugs of clusters with one group, and what all of them have in common. */
 import { strict as assert } from "node:assert";
-import { describe, test } from "node:test";
-import { bugs, replayCommand, runSeed, type SeedResult } from "#src/sim/index.js";
+import { test } from "node:test";
+import { bugs } from "#src/sim/index.js";
+import { describeBugs } from "./bugs.suite.js";
 
-describe("planted bugs", () => {
-  for (const bug of bugs) {
-    test(`${bug.name}: ${bug.description}`, () => {
-      let found: SeedResult | null = null;
-      for (let seed = bug.seeds[0]; seed <= bug.seeds[1] && found === null; seed++) {
-        const result = runSeed({ ...bug.arguments, seed }, bug.plant());
-        if (!result.passed) found = result;
-      }
-      assert.ok(found !== null, `none of the seeds ${bug.seeds.join("..")} found it`);
-      const invariants = [bug.invariant, ...(bug.also ?? [])];
-      const replay = replayCommand({ ...bug.arguments, seed: found.seed }, bug.name);
-      assert.ok(
-        invariants.includes(found.invariant ?? ""),
-        `${found.invariant}: ${found.message}\n  replay: ${replay}`,
-      );
-      const unmodified = runSeed({ ...bug.arguments, seed: found.seed });
-      assert.ok(unmodified.passed, `seed ${found.seed} without the bug: ${unmodified.message}`);
-    });
-  }
+describeBugs(
+  "planted bugs",
+  bugs.filter((bug) => bug.arguments.groups === undefined),
+);
 
-  test("none of them shows in a calm cluster", () => {
-    for (const { name, arguments: wanted, plant } of bugs) {
-      const calm = { service: "kv", ...wanted, seed: 1, durability: "fsync", faults: [] } as const;
-      const { passed, invariant, message } = runSeed(calm, plant());
-      assert.ok(passed, `${name}: ${invariant}: ${message}\n  replay: ${replayCommand(calm)} with the bug ${name}`);
-    }
-  });
-
-  test("there are at least 25, with names of their own", () => {
-    assert.ok(bugs.length >= 25, `${bugs.length}`);
-    assert.equal(new Set(bugs.map(({ name }) => name)).size, bugs.length);
-  });
+test("there are at least 25, with names of their own", () => {
+  assert.ok(bugs.length >= 25, `${bugs.length}`);
+  assert.equal(new Set(bugs.map(({ name }) => name)).size, bugs.length);
 });

@@ -69,7 +69,7 @@ export interface Bug {
 const SEEN_BY_CLIENTS = ["linearizability", "witness", "stale-read", "real-time", "connection-order"];
 
 /** Replicas with two groups. */
-const groups = { groups: 2, durability: "fsync", replicas: 3 } as const;
+const groups = { groups: 2, service: "btree", durability: "fsync", replicas: 3 } as const;
 
 const planted: readonly Bug[] = [
   {
@@ -422,9 +422,9 @@ const planted: readonly Bug[] = [
   {
     name: "loop-blocked",
     invariant: "progress",
-    also: ["clients-finish"],
+    also: ["clients-finish", "replicas-catch-up"],
     description: "A thread that waits at a barrier does nothing else: with one replica down nobody votes any more.",
-    seeds: [1, 40],
+    seeds: [10, 40],
     arguments: { ...groups, merge: "points", faults: ["crash"] },
     plant: loopBlocked,
   },
@@ -442,8 +442,8 @@ const planted: readonly Bug[] = [
     invariant: "linearizability",
     also: SEEN_BY_CLIENTS,
     description: "A client reads several keys one by one, each through the stream of its group.",
-    seeds: [1, 120],
-    arguments: { ...groups, faults: ["delay", "thread"] },
+    seeds: [225, 230],
+    arguments: { ...groups, merge: "points", faults: ["thread"] },
     plant: readsAssembled,
   },
 ];

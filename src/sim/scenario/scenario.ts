@@ -142,7 +142,9 @@ export function drawScenario(wanted: SimArguments): Scenario {
     seed: wanted.seed,
     ordering: wanted.ordering ?? "multi-paxos",
     execution: wanted.execution ?? (several ? "psmr" : drawn.execution),
-    service: wanted.service ?? (several ? "btree" : drawn.service),
+    service:
+      wanted.service ??
+      (several ? new Prng(`service of groups ${wanted.seed}`).pick(["btree", "btree", "kv"]) : drawn.service),
     durability,
     replicas,
     safetyMs: Math.floor(prng.between(3000, 9000) + drawLonger(wanted.seed, faults)),

@@ -12,8 +12,9 @@ import { type CommandSource, KeyNames, type SimCommand } from "./command.js";
 
 /** Keys of filling that no history records: they make leaves split, merge and borrow around the keys that it does. */
 const FILLING_KEYS = 3000;
-/** Share of commands on them. */
-const FILLING_SHARE = 0.35;
+/** Share of commands on them, and of ranges among the reads. Of several groups both concern all of them. */
+const SHARES = { filling: 0.35, ranges: 0.1 } as const;
+const SHARES_OF_GROUPS = { filling: 0.05, ranges: 0.4 } as const;
 /** Multiples of this number are the keys of the history, so that filling lies between any two of them. */
 const SPACING = 64;
 
@@ -25,16 +26,18 @@ export class BtreeCommands implements CommandSource {
   readonly #scenario: WorkloadScenario;
   readonly #names: KeyNames;
   readonly #joint: boolean;
+  readonly #shares: typeof SHARES | typeof SHARES_OF_GROUPS;
   #values = 0;
 
-  constructor(scenario: WorkloadScenario) {
+  constructor(scenario: WorkloadScenario, severalGroups: boolean) {
     this.#scenario = scenario;
+    this.#shares = severalGroups ? SHARES_OF_GROUPS : SHARES;
     this.#names = new KeyNames("b", scenario.keys);
     this.#joint = scenario.clients * scenario.lanes * scenario.blockCommandsMax <= 6;
   }
 
   next(prng: Prng): SimCommand {
-    if (prng.chance(FILLING_SHARE)) return this.#fill(prng);
+    if (prng.chance(this.#shares.filling)) return this.#fill(prng);
     const name = this.#names.pick(prng);
     if (prng.chance(this.#scenario.reads)) return this.#read(prng, name);
     const value = ++this.#values;
@@ -51,7 +54,7 @@ export class BtreeCommands implements CommandSource {
   }
 
   #read(prng: Prng, name: string): SimCommand {
-    if (!this.#joint || !prng.chance(0.1)) return readKey(name);
+    if (!this.#joint || !prng.chance(this.#shares.ranges)) return readKey(name);
     const other = this.#names.pick(prng);
     const [low, high] = keyOf(name) <= keyOf(other) ? [name, other] : [other, name];
     return new RangeCommand(

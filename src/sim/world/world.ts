@@ -122,7 +122,7 @@ export class SimWorld {
     this.#prng = this.kernel.prng.fork("world");
     const members = membersOf({ groups: scenario.groups?.count ?? 1 });
     this.networks = Array.from({ length: members }, () => new SimNetwork(this.kernel, scenario.network));
-    this.source = source ?? commandSource(scenario.service, scenario.workload);
+    this.source = source ?? commandSource(scenario.service, scenario.workload, scenario.groups !== undefined);
     this.config = clusterConfig(scenario);
     const ids = this.config.replicas.map((replica) => replica.id);
     const real = siblingsOf(this.config);
