@@ -1,7 +1,7 @@
 // Hot file: every change of an entry that does not fit its line comes here. No allocation, except of a further chunk.
 // Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
-import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
+import { ChunkKind, ChunkOwner, type Roots } from "./chunk-memory.js";
 import type { PartitionMemory } from "./partition-memory.js";
 import { NO_REGION, type Region } from "./region.js";
 
@@ -45,29 +45,21 @@ const none = new Uint32Array(0);
  * A free block holds in its second and third word the next and the previous one of its list, and in its last word its size,
  * by which the block behind it finds its beginning. What the other words of a used block hold is its owner's business.
  */
-export class ByteHeap {
+export class ByteHeap extends ChunkOwner {
   /** The chunks: the block of reference r begins in `chunks[chunkOf(r)]` at byte `byteOf(r)`. */
   readonly chunks: Region[] = [];
   /** The same as unsigned words. */
   readonly #words: Uint32Array[] = [];
   /** Head of each list. */
-  readonly #heads: Uint32Array;
+  readonly #heads = unsigned(this.memory.table(LISTS));
   /** Bit i % 32 of word i / 32: list i is not empty. */
-  readonly #filled: Int32Array;
+  readonly #filled = this.memory.table(Math.ceil(LISTS / 32));
   /** Numbers of chunks that were let go. */
   readonly #vacant: number[] = [];
-  readonly #memory: ChunkMemory;
   /** A chunk that is wholly free, -1 if there is none. */
   #spare = -1;
   #usedUnits = 0;
   #reservedUnits = 0;
-
-  constructor(memory: ChunkMemory = ownMemory) {
-    this.#memory = memory;
-    const heads = memory.table(LISTS);
-    this.#heads = new Uint32Array(heads.buffer, heads.byteOffset, LISTS);
-    this.#filled = memory.table(Math.ceil(LISTS / 32));
-  }
 
   save(roots: Roots): void {
     roots.put(this.#spare);
@@ -83,7 +75,7 @@ export class ByteHeap {
     if (chunks === null) return;
     const length = chunks.refresh(ChunkKind.blocks, (index, region) => {
       this.chunks[index] = region ?? NO_REGION;
-      this.#words[index] = region === null ? none : unsigned(region);
+      this.#words[index] = region === null ? none : unsigned(region.bytes);
     });
     this.chunks.length = this.#words.length = length;
     this.#vacant.length = 0;
@@ -297,8 +289,8 @@ export class ByteHeap {
     const least = Math.max(roundUp(units) + BOUND_UNITS, Math.min(this.#reservedUnits, CHUNK_UNITS));
     let size = FIRST_CHUNK_UNITS;
     while (size < least) size *= 2;
-    const region = this.#memory.take(ChunkKind.blocks, chunk, size * UNIT_BYTES);
-    const words = unsigned(region);
+    const region = this.memory.take(ChunkKind.blocks, chunk, size * UNIT_BYTES);
+    const words = unsigned(region.bytes);
     this.chunks[chunk] = region;
     this.#words[chunk] = words;
     this.#reservedUnits += size;
@@ -321,12 +313,12 @@ export class ByteHeap {
     this.#words[chunk] = none;
     this.chunks[chunk] = NO_REGION;
     this.#vacant.push(chunk);
-    this.#memory.drop(ChunkKind.blocks, chunk);
+    this.memory.drop(ChunkKind.blocks, chunk);
   }
 }
 
-function unsigned({ bytes }: Region): Uint32Array {
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
+function unsigned(words: Uint8Array | Int32Array): Uint32Array {
+  return new Uint32Array(words.buffer, words.byteOffset, words.byteLength >>> 2);
 }
 
 /** Which of the chunks a block lies in. */

@@ -25,6 +25,18 @@ export const ownMemory: ChunkMemory = Object.freeze({
   table: (words: number): Int32Array => new Int32Array(words),
 });
 
+/**
+ * A base of what is made of chunks: its fields are initialised where they are declared, so that they never hold anything else and
+ * the engine knows their type, which one that is set by a constructor costs it a check at each use.
+ */
+export class ChunkOwner {
+  protected readonly memory: ChunkMemory;
+
+  constructor(memory: ChunkMemory = ownMemory) {
+    this.memory = memory;
+  }
+}
+
 /** Whole numbers that a set of entries keeps beside its chunks, on their way to another view of them and from it. */
 export class Roots {
   readonly #words: Int32Array;

@@ -3,7 +3,7 @@ import { assert, mix32 } from "../../base/index.js";
 import type { Digest } from "../../model/index.js";
 import { HandleTree, type NodeMemory } from "../tree/index.js";
 import { ByteSums } from "./byte-sums.js";
-import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
+import { ChunkKind, type ChunkMemory, ChunkOwner, ownMemory, type Roots } from "./chunk-memory.js";
 import { Entries } from "./entries.js";
 import * as layout from "./entry-layout.js";
 import { EntryDigest } from "./entry-digest.js";
@@ -35,14 +35,15 @@ export interface Witness {
 
 /**
  * A set of entries with everything that is kept up to date along with it: hash index, order of keys, order of expiries, digest.
- * Knows nothing of undo; a store that is cleared gets a new set.
+ * Knows nothing of undo; a store that is cleared gets a new set. Over memory that is not fresh the entries are there: `load`
+ * comes first.
  */
-export class Contents {
-  readonly entries: Entries;
-  readonly #hashes: HashIndex;
-  readonly #expiries: ExpiryIndex;
-  readonly #tails: KeyTails;
-  readonly #order: HandleTree;
+export class Contents extends ChunkOwner {
+  readonly entries = new Entries(this.memory);
+  readonly #hashes = new HashIndex(this.entries, this.memory);
+  readonly #expiries = new ExpiryIndex(this.entries, this.memory);
+  readonly #tails = new KeyTails(this.entries);
+  readonly #order = new HandleTree(this.#tails, this.memory === ownMemory ? null : nodesIn(this.memory));
   readonly #digest = new EntryDigest();
   readonly #sums = new ByteSums();
   /** The entry found last, whose key's sums these are, so that a change of it need not hash its key again; 0 for none. */
@@ -55,15 +56,6 @@ export class Contents {
   count = 0;
   /** Bytes of all keys and values. */
   size = 0;
-
-  /** Over memory that is not fresh the entries are there: `load` comes first. */
-  constructor(memory: ChunkMemory = ownMemory) {
-    this.entries = new Entries(memory);
-    this.#hashes = new HashIndex(this.entries, memory);
-    this.#expiries = new ExpiryIndex(this.entries, memory);
-    this.#tails = new KeyTails(this.entries);
-    this.#order = new HandleTree(this.#tails, memory === ownMemory ? null : nodesIn(memory));
-  }
 
   /** Says what stands beside the chunks, to `load` of another thread's view of the same entries. */
   save(roots: Roots): void {

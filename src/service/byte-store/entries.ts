@@ -1,7 +1,7 @@
 // Hot file: every lookup and every change passes here. No allocation, except of further chunks and, for long copies, of one
 // view. Watched by bench/byte-store.mjs.
 import { assert } from "../../base/index.js";
-import { ChunkKind, type ChunkMemory, ownMemory, type Roots } from "./chunk-memory.js";
+import { ChunkKind, ChunkOwner, ownMemory, type Roots } from "./chunk-memory.js";
 import * as layout from "./entry-layout.js";
 import type { PartitionMemory } from "./partition-memory.js";
 import { BLOCK_HEADER_BYTES, ByteHeap, byteOf, chunkOf } from "./byte-heap.js";
@@ -38,10 +38,9 @@ export const ENTRIES_MAX = 64 * 1024 * 1024 - 1;
  * and the expiry index (`expiryPlace`); a short key and value stand in the line, longer ones in a block of the heap. A number
  * stays with its entry whatever happens to the value.
  */
-export class Entries {
-  readonly heap: ByteHeap;
-  readonly #memory: ChunkMemory;
-  readonly #chunkBytes: number;
+export class Entries extends ChunkOwner {
+  readonly heap = new ByteHeap(this.memory);
+  readonly #chunkBytes = this.memory === ownMemory ? CHUNK_BYTES : CHUNK_BYTES + PASSED_BYTES;
   /** Words are signed, since a number above 2^31 would be boxed between functions; references are unsigned all the same. */
   readonly lines: Region[] = [];
   /** The first free line; each names the next. */
@@ -52,12 +51,6 @@ export class Entries {
   /** Where `locate` found the key; the value stands directly behind it. */
   region = NO_REGION;
   at = 0;
-
-  constructor(memory: ChunkMemory = ownMemory) {
-    this.#memory = memory;
-    this.#chunkBytes = memory === ownMemory ? CHUNK_BYTES : CHUNK_BYTES + PASSED_BYTES;
-    this.heap = new ByteHeap(memory);
-  }
 
   save(roots: Roots): void {
     roots.put(this.#free);
@@ -357,7 +350,7 @@ export class Entries {
     const fresh = this.limit;
     assert(fresh <= ENTRIES_MAX, "there are more entries than lines");
     if (fresh >>> LINES_SHIFT === this.lines.length) {
-      this.lines.push(this.#memory.take(ChunkKind.lines, this.lines.length, this.#chunkBytes));
+      this.lines.push(this.memory.take(ChunkKind.lines, this.lines.length, this.#chunkBytes));
     }
     this.limit = fresh + 1;
     return fresh;

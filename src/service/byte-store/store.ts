@@ -16,10 +16,19 @@ const CLEARED_SINGLY_MAX = 1024;
 /** With more memory set aside it is given back. */
 const CLEARED_RESERVED_MAX = 16 * MiB;
 
+/** A base for the reason that `ChunkOwner` is one. */
+class FirstContents {
+  protected readonly initial: Contents;
+
+  constructor(contents: Contents) {
+    this.initial = contents;
+  }
+}
+
 /** Entries, and the undo of their changes. */
-export class ByteStore implements EntryStore, Changeable {
+export class ByteStore extends FirstContents implements EntryStore, Changeable {
   /** For records of the undo log. */
-  contents: Contents;
+  contents = this.initial;
   readonly #limits: StoreLimits;
   readonly #regions = new RegionCache();
   /** What `bytes` belongs to. */
@@ -29,8 +38,8 @@ export class ByteStore implements EntryStore, Changeable {
   end = 0;
 
   constructor(limits: StoreLimits, contents = new Contents()) {
+    super(contents);
     this.#limits = checkLimits(limits);
-    this.contents = contents;
   }
 
   get count(): number {
