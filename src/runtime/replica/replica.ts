@@ -74,6 +74,8 @@ const READ_UNSENT_BYTES_MAX = 8 * MiB;
 const ARENA_SPARE_BYTES = 8 * MiB;
 /** Records that wait for the disk; each is in the log's memory, which is full long before. */
 const PERSISTING_MAX = 1_048_576;
+/** In place of the ballot that the pacing was told of: it has to be told again. */
+const NOT_PACED = -1;
 /** Stalled transfers and the like are looked for this often, in ms. */
 const HOUSEKEEPING_MS = 500;
 /** A coordinator asks this often for the others' digests, in ms, if it has executed anything since. */
@@ -818,6 +820,10 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#arena.release(what);
       this.#underway.clear();
       for (const route of this.#routes.links) this.#misdirected.add(route);
+      if (this.#membership === null) return;
+      // The pacing counts it as under way and would wait for its decision for ever: it begins anew, as behind an election.
+      this.#pacedBallot = NOT_PACED;
+      this.#turn.request();
       return;
     }
     for (;;) {
