@@ -9,6 +9,7 @@ import {
   type ClientSecurity,
   connectCluster,
   directorySecurity,
+  GROUPS_DEFAULTS,
   kvLoadCommands,
   loadCluster,
   loadOptions,
@@ -216,10 +217,16 @@ async function reportOf(
       reads: config?.reads ?? null,
       durability: config?.durability ?? null,
       groups: config?.groups ?? null,
+      ...(config === null || config.groups === 1 ? {} : mergeOf(config)),
       node: process.versions.node,
       cpus: availableParallelism(),
     },
   };
+}
+
+/** How the streams of several groups become one order, and where their threads meet. */
+function mergeOf({ merge, barrier }: ClusterConfig): Record<string, string> {
+  return { merge: merge ?? GROUPS_DEFAULTS.merge, barrier: barrier ?? GROUPS_DEFAULTS.barrier };
 }
 
 /** Below this fraction of the rate the load was not what was asked for, whatever its latency. */

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { ReplicaReading } from "#src/runtime/index.js";
-import type { SmallLogReplicaLine } from "./small-log-replica.js";
+import { SMALL_LOG_BYTES, type SmallLogReplicaLine } from "./small-log-replica.js";
 
 const program = fileURLToPath(new URL("./small-log-replica.js", import.meta.url));
 
@@ -14,8 +14,9 @@ export class SmallLogReplica {
   readonly #process: ChildProcess;
   readonly #lines: Interface;
 
-  constructor(directory: string, id: number) {
-    this.#process = spawn(process.execPath, [program, directory, String(id)], { stdio: ["ignore", "pipe", "inherit"] });
+  constructor(directory: string, id: number, logBytes = SMALL_LOG_BYTES) {
+    const args = [program, directory, String(id), String(logBytes)];
+    this.#process = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
     assert.ok(this.#process.stdout !== null);
     this.#lines = createInterface(this.#process.stdout);
   }
