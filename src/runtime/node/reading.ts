@@ -58,10 +58,9 @@ export function threadStopwatch(): () => number {
   return () => Math.min(performance.now() - startedMs, cpuMs() - startedCpuMs);
 }
 
-const usage = "threadCpuUsage" in process ? (process.threadCpuUsage as typeof process.cpuUsage) : process.cpuUsage;
-
 function cpuMs(): number {
-  const { user, system } = usage.call(process);
+  const told = process as { readonly threadCpuUsage?: () => NodeJS.CpuUsage };
+  const { user, system } = told.threadCpuUsage?.() ?? process.cpuUsage();
   return (user + system) / 1000;
 }
 
