@@ -13,6 +13,8 @@ function optionsFor(logBytesMax: number): Partial<ReplicaOptions> {
   return {
     logBytesMax,
     largeLogBytesMax: 0,
+    // Nothing is in memory but what is under way, and what stands in the same pieces.
+    logMemoryBytesMax: 0,
     checkpointBytes: logBytesMax / 2,
     windowBytesMax: SMALL_LOG_BYTES / 4,
     batchBytesMax: 64 * KiB,
