@@ -59,5 +59,6 @@ export const regressions: readonly Regression[] = [
     faults: faultNames,
     was: "a damaged identity that was misread as one of a newer format stopped a replica for good",
   },
+  { seed: 250097, was: "a disk that failed twice, once unheard as a process ended, counted as failing unbidden" },
   { seed: 431811, faults: faultNames, was: "an identity damaged in two places passed for one of a newer format" },
 ];

@@ -692,6 +692,7 @@ export class SimWorld {
     }
     this.crash(replica, this.#endAfterRefusal(replica));
     this.repairDisk(replica);
+    this.#failing.delete(id);
     this.onDown(replica);
   }
 
@@ -707,7 +708,9 @@ export class SimWorld {
    */
   #endAfterRefusal(replica: SimMachine): "power" | "process" {
     this.fired("disk-error");
-    this.#failing.delete(replica.id);
+    // A second failure that it was struck with may be to come.
+    const { failSync, failWrite } = replica.disk.faults;
+    if (failSync === null && failWrite === null) this.#failing.delete(replica.id);
     if (!this.mayForget(replica) || !this.#prng.chance(0.5)) return "power";
     this.#forgetful.add(replica.id);
     this.#tainted.add(replica.id);
