@@ -33,6 +33,8 @@ export class CutState extends MemberState {
   #restarting = false;
   /** A cut was not written, whose parts the other threads wait to be rid of: only a new life can take another. */
   #dropped = false;
+  /** Where a cut stood at the last tick. */
+  #stoodAt = -1;
   #closed = false;
 
   constructor(init: CutStateInit) {
@@ -127,12 +129,33 @@ export class CutState extends MemberState {
 
   override onTick(): void {
     this.#transfer.onTick();
+    this.#giveUpCut();
   }
 
   override close(): void {
     this.#closed = true;
     this.#transfer.close();
     this.#writer.close();
+  }
+
+  /**
+   * A cut stands still while one of the threads whose part it lacks waits at a barrier, and that may be for a thread whose group is
+   * so far behind that it needs the state of a peer: then the cut is given up for that. Whatever becomes of the fetch, all
+   * members begin anew, since other threads still send parts of the cut.
+   */
+  #giveUpCut(): void {
+    const waitingAt = this.#writer.waitingAt;
+    const stands = waitingAt >= 0 && waitingAt === this.#stoodAt && !this.#transfer.fetching && !this.#restarting;
+    this.#stoodAt = waitingAt;
+    if (!stands) return;
+    const { parts } = this.#init;
+    for (let member = 0; member <= parts.groups; member++) {
+      if (this.board.of(member, "wants") === this.#served[member]) continue;
+      this.#writer.close();
+      this.#dropped = true;
+      this.#init.host.requestTurn();
+      return;
+    }
   }
 
   #due(): boolean {

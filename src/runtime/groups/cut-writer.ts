@@ -56,6 +56,7 @@ export class CutWriter {
   #given = 0;
   readonly #slice = new ByteWriter(CHUNK_BYTES);
   #cutting: Cutting | null = null;
+  #recorded = 0;
 
   constructor(init: CutWriterInit) {
     this.#init = init;
@@ -63,6 +64,12 @@ export class CutWriter {
 
   get busy(): boolean {
     return this.#cutting !== null;
+  }
+
+  /** Bytes of cuts that have come so far, while it waits for more of one; -1 while it does not. */
+  get waitingAt(): number {
+    const cutting = this.#cutting;
+    return cutting === null || cutting.writing || cutting.ended ? -1 : this.#recorded;
   }
 
   /** Begins: the first thread is at `own` of its stream and at `all` of g_all. */
@@ -172,6 +179,7 @@ export class CutWriter {
   }
 
   #record(section: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#recorded += end - start;
     writeCutRecord(this.#chunk, section, end - start);
     this.#chunk.copy(bytes, start, end);
   }
