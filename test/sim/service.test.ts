@@ -44,8 +44,8 @@ describe("user-defined services in simulation", () => {
     ],
   ] as const) {
     test(`${path} is caught, with the command that did it`, async () => {
-      const failed = (await run(at(path), 1, 6)).filter(({ passed }) => !passed);
-      assert.ok(failed.length >= 3, `${failed.length} of 6 seeds found it`);
+      const failed = (await run(at(path), 1, 12)).filter(({ passed }) => !passed);
+      assert.ok(failed.length >= 3, `${failed.length} of 12 seeds found it`);
       for (const result of failed) {
         assert.equal(result.invariant, invariant, result.message ?? "");
         assert.match(result.message ?? "", message);
