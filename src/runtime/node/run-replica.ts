@@ -1,7 +1,14 @@
 import { randomInt } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import { type ClusterConfig, ExitCode, parseAddress, type ReplicaAddress, type ReplicaId } from "../../model/index.js";
+import {
+  type ClusterConfig,
+  ExitCode,
+  parseAddress,
+  type ReplicaAddress,
+  type ReplicaId,
+  type ServiceModule,
+} from "../../model/index.js";
 import {
   type Authenticator,
   createMemoryLink,
@@ -121,11 +128,14 @@ class RunningReplica {
     }
     const scheduler = this.#scheduler;
     this.#directory = data.directory;
+    // Nothing else may go on in this thread while code of the user is loaded: its guard would take that for the user's.
+    const service = await this.#loadService(config);
     const security = new ReplicaSecurity({ directory: data.directory, config, self, scheduler, events });
     this.#security = security;
     this.#reader = new ReplicaReader(this.#metrics);
-    const open = config.groups === 1 ? this.#openAlone.bind(this) : this.#openMembers.bind(this);
-    const { own, recovered } = await open(data, config, address, security);
+    const { own, recovered } = await (config.groups === 1
+      ? this.#openAlone(data, config, address, security, service)
+      : this.#openMembers(data, config, security));
     const clients = new GatewayClients({ self, config, own, access: security.access, scheduler, events });
     this.#gateways = openGateways({
       self,
@@ -143,17 +153,22 @@ class RunningReplica {
     this.#say({ kind: "recovered", address, own: security.own });
   }
 
+  /** The user's service, if it is one and executes in this thread; null otherwise. */
+  async #loadService({ service, groups }: ClusterConfig): Promise<ServiceModule | null> {
+    if (groups > 1 || !isServiceModule(service)) return null;
+    return loadServiceModule(service, (reason) => this.#events.error("promise-rejected", { service, reason }));
+  }
+
   /** The replica of a cluster with one group, in this thread. */
   async #openAlone(
     data: ReplicaThreadData,
     config: ClusterConfig,
     address: ReplicaAddress,
     security: ReplicaSecurity,
+    service: ServiceModule | null,
   ): Promise<OpenedReplica> {
     const { self } = data;
     const [scheduler, events] = [this.#scheduler, this.#events];
-    const onRejection = (reason: string): void => events.error("promise-rejected", { service: config.service, reason });
-    const service = isServiceModule(config.service) ? await loadServiceModule(config.service, onRejection) : null;
     const { unlock, ...storage } = openReplicaStore(
       replicaDirectory(data.directory, self),
       config,
@@ -191,7 +206,6 @@ class RunningReplica {
   async #openMembers(
     data: ReplicaThreadData,
     config: ClusterConfig,
-    _address: ReplicaAddress,
     security: ReplicaSecurity,
   ): Promise<OpenedReplica> {
     const { self, directory, options } = data;
