@@ -1,5 +1,5 @@
 // Whole clusters with one group and with several, the same load in turn: `npm run bench -- groups [--groups K] [--pairs N]
-// [--seconds S] [--keys N] [--service btree|kv] [--durability fsync|memory] [--json]`. Prints the medians of both and of their ratio, for independent commands
+// [--seconds S] [--keys N] [--service btree|kv] [--durability fsync|memory] [--reads ordered|quorum] [--json]`. Prints the medians of both and of their ratio, for independent commands
 // and for half of them dependent. On a machine with fewer cores than threads, groups cost what they cost and win nothing.
 
 import { execFileSync } from "node:child_process";
@@ -11,8 +11,11 @@ const { values } = parseArgs({
   options: {
     groups: { type: "string", default: "2" },
     pairs: { type: "string", default: "5" },
-    seconds: { type: "string", default: "4" },
-    keys: { type: "string", default: "1000000" },
+    // Several groups have more threads, whose code takes some seconds to be compiled.
+    seconds: { type: "string", default: "12" },
+    keys: { type: "string", default: "20000" },
+    // Of the cluster with one group: those of several are ordered.
+    reads: { type: "string", default: "ordered" },
     service: { type: "string", default: "btree" },
     durability: { type: "string", default: "memory" },
     json: { type: "boolean", default: false },
@@ -28,7 +31,7 @@ const loads = [
 
 function measure(groups, workload) {
   const { service, durability, keys, seconds } = values;
-  const several = groups > 1 ? ["--groups", String(groups), "--execution", "psmr"] : [];
+  const several = groups > 1 ? ["--groups", String(groups), "--execution", "psmr"] : ["--reads", values.reads];
   const flags = ["--service", service, "--durability", durability, "--keys", keys, "--seconds", seconds];
   const load = ["--workload", workload, "--clients", "4", "--window", "512"];
   const text = execFileSync(process.execPath, [program, "bench", ...several, ...flags, ...load, "--json"], {
