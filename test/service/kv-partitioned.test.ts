@@ -141,10 +141,11 @@ describe("kv in partitions", () => {
     ["a change of a watched key is not marked", () => replace(WatchMarks.prototype, "touch", () => () => {})],
     ["keys of a range come partition by partition", () => replace(PartitionedStore.prototype, "next", partitionWise)],
   ] as const) {
+    // Of one seed, unlike the walks above: which walk finds a planted mistake is luck.
     test(`the walks find it if ${name}`, () => {
       const remove = plant();
       try {
-        assert.ok(fc.check(walks, { numRuns: 1000, endOnFailure: true }).failed);
+        assert.ok(fc.check(walks, { seed: 1, numRuns: 4000, endOnFailure: true }).failed);
       } finally {
         remove();
       }
