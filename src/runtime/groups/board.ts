@@ -11,9 +11,9 @@ const OF_MEMBER = {
   wantedFrom: 4,
   /** Position of its stream in the newest durable cut. */
   cut: 5,
-  /** Of a thread: the last instances of g_all, and of its own stream, that it has executed. */
+  /** Of a thread: the last instance of g_all that it has executed, and the commands of clients that it has, in the life of the cluster. */
   executedAll: 6,
-  executedOwn: 7,
+  ordered: 7,
 } as const;
 const MEMBER_NUMBERS = 8;
 

@@ -1,8 +1,9 @@
-import { digestHex } from "../replica/checkpointing.js";
-import { StateTransfer } from "../replica/state-transfer.js";
+import { assert } from "../../base/index.js";
 import type { Cut, ThreadModel } from "../../execution/index.js";
 import type { Instance, ReplicaId, SharedServiceRoot } from "../../model/index.js";
 import type { CheckpointInfo } from "../../platform/index.js";
+import { digestHex } from "../replica/checkpointing.js";
+import { StateTransfer } from "../replica/state-transfer.js";
 import { CutWriter } from "./cut-writer.js";
 import { MemberState, type MemberStateInit, type WritePlaces } from "./member-state.js";
 import { MessageReceiver } from "./message-ring.js";
@@ -60,7 +61,7 @@ export class CutState extends MemberState {
     for (let member = 0; member <= parts.groups; member++) this.#served.push(0);
   }
 
-  override recover(done: (error: Error | null, through: Instance) => void): void {
+  recover(done: (error: Error | null, through: Instance) => void): void {
     this.#init.platform.checkpoints.open((error, latest) => {
       if (error !== null) return done(error, 0);
       this.#cut = latest;
@@ -86,9 +87,8 @@ export class CutState extends MemberState {
     const { executed } = psmr.inspect();
     this.#executedAtCut = cut.all;
     this.board.set("cutsTaken", this.board.get("cutsTaken") + 1);
-    const state = cut.service;
-    if (state === null) throw new TypeError("the first thread's cut has the service");
-    this.#writer.begin(cut.all, executed, digestHex(digest), cut.part, state, places);
+    assert(cut.service !== null, "the first thread's cut has the service");
+    this.#writer.begin(cut.all, executed, digestHex(digest), cut.part, cut.service, places);
   }
 
   override consider(): void {

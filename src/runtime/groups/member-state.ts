@@ -33,15 +33,15 @@ export interface MemberStateInit {
   readonly host: StateHost;
   /** Who takes a section of a cut, or null. */
   section(section: number): SnapshotSink | null;
-  /** All sections have been taken; the positions are those of all streams, from g_all on; all 0 without a cut. */
-  restored(positions: readonly Instance[], through: Instance): void;
+  /** All sections have been taken, of a cut through this instance of g_all; 0 without one. */
+  restored(through: Instance): void;
 }
 
 /**
  * How a member keeps its part of the state of a replica with several groups, and trims its log by the cuts that the first
  * thread's member writes. That one does more, see `CutState`.
  */
-export class MemberState implements StateKeeping {
+export abstract class MemberState implements StateKeeping {
   protected readonly init: MemberStateInit;
   protected readonly board: Board;
   through: Instance = 0;
@@ -62,9 +62,7 @@ export class MemberState implements StateKeeping {
     this.board = new Board(init.parts.board);
   }
 
-  recover(done: (error: Error | null, through: Instance) => void): void {
-    this.restoreCut(0, done);
-  }
+  abstract recover(done: (error: Error | null, through: Instance) => void): void;
 
   started(): void {
     this.board.setOf(this.init.member, "running", 1);
@@ -148,17 +146,14 @@ export class MemberState implements StateKeeping {
   protected restoreCut(through: Instance, done: (error: Error | null, through: Instance) => void): void {
     const { parts, platform, member } = this.init;
     if (through === 0) {
-      this.init.restored(
-        Array.from({ length: parts.groups + 1 }, () => 0),
-        0,
-      );
+      this.init.restored(0);
       return done(null, 0);
     }
     const sink = new CutSink(parts.groups, (section) => this.init.section(section));
     restoreCheckpoint(platform.checkpoints, through, sink, (error) => {
       if (error !== null) return done(error, 0);
       this.through = sink.positions[member] as Instance;
-      this.init.restored(sink.positions, through);
+      this.init.restored(through);
       done(null, this.through);
     });
   }
@@ -173,7 +168,7 @@ export class FollowingState extends MemberState {
     this.#checkpointThrough = checkpointThrough;
   }
 
-  override recover(done: (error: Error | null, through: Instance) => void): void {
+  recover(done: (error: Error | null, through: Instance) => void): void {
     this.restoreCut(this.#checkpointThrough, done);
   }
 }

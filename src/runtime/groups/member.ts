@@ -48,7 +48,7 @@ export const SKIPS: MultiRingConfig = {
 /** While a cut is wanted g_all's coordinator orders a barrier over all threads this often, in ms, until one has come. */
 const BARRIER_MS = 100;
 /**
- * And this often anyway, if anything was decided: replicas that it does not lead may want one, and the digests taken there are
+ * And this often anyway, if any command was executed: replicas that it does not lead may want one, and the digests taken there are
  * how the states of replicas are compared.
  */
 const IDLE_BARRIER_MS = 1000;
@@ -95,7 +95,7 @@ function createAllMember(init: MemberInit): Replica {
                 restoreInTurn(view, at, end, [createMerge(config, 1), createPacing(config, 1), pacing]),
               )
             : null,
-        restored: (_positions, through) => execution.begin(through),
+        restored: (through) => execution.begin(through),
       };
       return new FollowingState(state, init.checkpointThrough as Instance);
     },
@@ -171,7 +171,7 @@ function createThreadMember(init: MemberInit): Replica {
           if (section === sessionsSection(thread)) return psmr.restore();
           return thread === 0 && section === serviceSection(groups) ? service.restore() : null;
         },
-        restored: (_positions, through) => {
+        restored: (through) => {
           execution.begin();
           if (thread === 0) init.onShared?.((service as SharedServiceRoot).share(), through);
         },
@@ -223,7 +223,7 @@ class BarrierCaller {
   readonly #groups: number;
   readonly #block = new ByteWriter(BLOCK_HEADER_BYTES + 16);
   #calledAt = -Infinity;
-  #bytesAt = 0;
+  #orderedAt = 0;
 
   constructor(board: Board, groups: number) {
     this.#board = board;
@@ -238,18 +238,18 @@ class BarrierCaller {
     const since = now - this.#calledAt;
     if (since < BARRIER_MS) return null;
     if (this.#board.get("barrierWanted") === 0) {
-      const bytes = this.#decided();
-      if (since < IDLE_BARRIER_MS || bytes === this.#bytesAt) return null;
+      if (since < IDLE_BARRIER_MS || this.#ordered() === this.#orderedAt) return null;
     }
     this.#calledAt = now;
-    this.#bytesAt = this.#decided();
+    this.#orderedAt = this.#ordered();
     return this.#block;
   }
 
-  #decided(): number {
-    let bytes = 0;
-    for (let member = 1; member <= this.#groups; member++) bytes += this.#board.of(member, "executedOwn");
-    return bytes;
+  /** Not instances: each barrier brings a mark in every group, and an idle cluster would call for barriers for ever. */
+  #ordered(): number {
+    let ordered = 0;
+    for (let member = 1; member <= this.#groups; member++) ordered += this.#board.of(member, "ordered");
+    return ordered;
   }
 }
 

@@ -11,7 +11,6 @@ export class MessageSender {
   readonly #pieceBytesMax: number;
   /** Bytes that are in the ring of the message that did not fit. */
   #sent = 0;
-  #begun = false;
 
   constructor(memory: SharedArrayBuffer) {
     this.#ring = new RingProducer(memory);
@@ -31,7 +30,6 @@ export class MessageSender {
       const offset = ring.begin(HEADER_BYTES + length);
       if (offset < 0) {
         this.#sent = at - start;
-        this.#begun = at > start;
         ring.publish();
         // What was taken out between the look and this declaration has made room.
         if (ring.sleep()) return false;
@@ -46,14 +44,8 @@ export class MessageSender {
       if (last) break;
     }
     this.#sent = 0;
-    this.#begun = false;
     ring.publish();
     return true;
-  }
-
-  /** Part of a message is in the ring, and the rest of it has to follow. */
-  get begun(): boolean {
-    return this.#begun;
   }
 }
 

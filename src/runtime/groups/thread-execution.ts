@@ -302,8 +302,8 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
 
   /** Tells member 0 what it has to know: what is executed of g_all, and that there are answers. */
   #tellExecuted(): void {
-    const { executed, executedAll } = this.#psmr.inspect();
-    this.#board.setOf(this.stream, "executedOwn", executed);
+    const { executedAll, ordered } = this.#psmr.inspect();
+    this.#board.setOf(this.stream, "ordered", ordered);
     if (this.#init.entries !== null) this.#board.set("entries", this.#init.entries());
     if (executedAll === this.#toldAll && !this.#answered) return;
     this.#board.setOf(this.stream, "executedAll", executedAll);
