@@ -15,7 +15,8 @@ import { REPLIES_BYTES_MAX } from "./service.js";
  * | 24 | f64 | the client has every reply through this sequence number |
  * | 32 | u8 | kind, see `BlockKind` |
  * | 33 | u8 | stream: 0 ordered commands; others are for siblings with several groups |
- * | 34 | u16 | 0 |
+ * | 34 | u8 | 1 if no command may overtake an earlier one of its session that has failed (`blockStrict`), else 0 |
+ * | 35 | u8 | 0 |
  * | 36 | u32 | 0 |
  * | 40 | … | commands, each `u32 byte length` (these 4 bytes included) followed by bytes the service defines |
  */
@@ -40,6 +41,11 @@ export const BlockKind = {
   mergePoint: 5,
   /** The coordinator's own mark: in the place of a sequence number, how many empty logical instances the batch stands for. */
   skip: 6,
+  /**
+   * Commands that failed opt-PSMR's safety check, again, through g_all: session, sequence numbers (consecutive from the
+   * header's on) and stream are those of the optimistic ones, whose places in their session they take. Acknowledges nothing.
+   */
+  conservative: 7,
 } as const;
 export type BlockKind = (typeof BlockKind)[keyof typeof BlockKind];
 
@@ -57,6 +63,16 @@ export const blockSequence = (view: DataView, at: number): number => view.getFlo
 export const blockAcknowledged = (view: DataView, at: number): number => view.getFloat64(at + 24, true);
 export const blockKind = (view: DataView, at: number): number => view.getUint8(at + 32);
 export const blockStream = (view: DataView, at: number): number => view.getUint8(at + 33);
+/**
+ * Whether the commands of this block keep the order of their session even if an earlier one has failed its safety check: they
+ * fail along with it, whatever keys they have. Without it only those that conflict do (DESIGN safety rule 5).
+ */
+export const blockStrict = (view: DataView, at: number): boolean => view.getUint8(at + 34) !== 0;
+
+/** Makes the block at `at` one that keeps the whole order of its session. */
+export function markStrict(view: DataView, at: number): void {
+  view.setUint8(at + 34, 1);
+}
 
 /**
  * The nonce of a digest block at `at` as two whole numbers below 2^53, from its first and its second eight bytes. All 16
@@ -124,7 +140,9 @@ export function checkBlock(view: DataView, at: number, end: number): number {
   const length = blockLength(view, at);
   if (length < BLOCK_HEADER_BYTES || length > BLOCK_BYTES_MAX || length > end - at) return -1;
   const kind = blockKind(view, at);
-  if (kind > BlockKind.skip || view.getUint16(at + 34, true) !== 0 || view.getUint32(at + 36, true) !== 0) return -1;
+  if (kind > BlockKind.conservative || view.getUint16(at + 34, true) > 1 || view.getUint32(at + 36, true) !== 0)
+    return -1;
+  if (blockStrict(view, at) && kind !== BlockKind.commands) return -1;
   const session = blockSession(view, at);
   const sequence = blockSequence(view, at);
   const acknowledged = blockAcknowledged(view, at);
@@ -141,8 +159,8 @@ export function checkBlock(view: DataView, at: number, end: number): number {
     return bare && length === BLOCK_HEADER_BYTES && sequence >= 1 ? length : -1;
   }
   if (commands < 1 || commands > BLOCK_COMMANDS_MAX || sequence < 1) return -1;
-  if (kind === BlockKind.commands && session === 0) return -1;
-  if (acknowledged >= sequence && kind === BlockKind.commands) return -1;
+  if (kind === BlockKind.conservative && (acknowledged !== 0 || blockStream(view, at) === 0)) return -1;
+  if (kind !== BlockKind.read && (session === 0 || acknowledged >= sequence)) return -1;
   let offset = at + BLOCK_HEADER_BYTES;
   for (let i = 0; i < commands; i++) {
     if (stop - offset < 4) return -1;
@@ -164,7 +182,7 @@ function isCount(value: number): boolean {
  * | at | type | field |
  * |---|---|---|
  * | 0 | u32 | byte length of the whole reply block |
- * | 4 | u32 | number of replies that follow (0 unless status is `ok` or `split`) |
+ * | 4 | u32 | number of replies that follow (0 unless status is `ok`, `split` or `failed`) |
  * | 8 | f64 | session id; of reads the number that their sender gave them |
  * | 16 | f64 | sequence number of the first command answered; for `retry` the next one the service expects |
  * | 24 | u8 | status, see `ReplyStatus` |
@@ -199,6 +217,12 @@ export const ReplyStatus = {
    * nothing was executed, and the sequence number is free.
    */
   misrouted: 5,
+  /**
+   * As `ok`, but some of the commands failed opt-PSMR's safety check: their replies are empty (four bytes of length, which no
+   * service replies). They have not been executed, and keep their place in the session until a block of kind `conservative`
+   * executes them, of which there is a reply block of that kind.
+   */
+  failed: 6,
 } as const;
 export type ReplyStatus = (typeof ReplyStatus)[keyof typeof ReplyStatus];
 
@@ -238,13 +262,18 @@ export function stampReplyStatus(view: DataView, at: number, status: ReplyStatus
   view.setUint8(at + 24, status);
 }
 
+/** Bytes of the reply in the place of a command that failed its safety check: its length, and nothing. */
+export const FAILED_REPLY_BYTES = 4;
+
 /** Checks the reply block at `[at, end)`; its byte length, or -1 when malformed. */
 export function checkReply(view: DataView, at: number, end: number): number {
   if (end - at < REPLY_HEADER_BYTES) return -1;
   const length = replyLength(view, at);
   if (length < REPLY_HEADER_BYTES || length > REPLY_BYTES_MAX || length > end - at) return -1;
-  if (replyStatus(view, at) > ReplyStatus.misrouted || replyKind(view, at) > BlockKind.read) return -1;
-  if (replyKind(view, at) === BlockKind.openSession) return length;
+  const kind = replyKind(view, at);
+  if (replyStatus(view, at) > ReplyStatus.failed) return -1;
+  if (kind > BlockKind.read && kind !== BlockKind.conservative) return -1;
+  if (kind === BlockKind.openSession) return length;
   let offset = at + REPLY_HEADER_BYTES;
   const stop = at + length;
   const count = replyCount(view, at);

@@ -91,6 +91,16 @@ export interface ClusterConfig {
   readonly merge?: "points" | "skips" | undefined;
   /** Whether threads meet once for a run of dependent commands (default) or for each. For more than one group only. */
   readonly barrier?: "run" | "command" | undefined;
+  /**
+   * Who multicasts a command again that failed its safety check: the replicas (default; Algorithm 1 of opt-PSMR) or its client (the
+   * prototype that the paper measured). For execution opt-psmr only.
+   */
+  readonly resubmit?: "replicas" | "client" | undefined;
+  /**
+   * Where the key space of `btree` is cut among the groups, ascending whole numbers below 2^64 in decimal, one fewer than groups. By
+   * default into equal parts. For execution opt-psmr only: keys belong to groups by a hash elsewhere.
+   */
+  readonly bounds?: readonly string[] | undefined;
   readonly durability: Durability;
   readonly replicas: readonly ReplicaAddress[];
   readonly security?: SecurityConfig | undefined;

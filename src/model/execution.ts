@@ -83,5 +83,11 @@ export interface ExecutionSink {
   wantWork(): void;
   /** An ordered digest command executed: all replicas report the same digest for the same nonce. */
   digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void;
+  /**
+   * Commands that failed opt-PSMR's safety check are to be multicast again, conservatively: `[start, end)` is a block of kind
+   * `conservative`, to be copied now. Only the replica that coordinates g_all does so (Algorithm 1 of the paper; DESIGN safety
+   * rule 5). Absent where clients do it.
+   */
+  again?(bytes: Uint8Array, view: DataView, start: number, end: number): void;
   trace(code: TraceCode, a: number, b: number, c: number): void;
 }

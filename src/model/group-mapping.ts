@@ -25,6 +25,12 @@ export function declaredMapping(service: Service, groups: number): GroupMapping 
   return { groups, masks: (run, masks) => service.groups(run, 0, masks) };
 }
 
+/** The optimistic one of a service (OC-G of opt-PSMR): by static dependencies only. */
+export function optimisticMapping(service: Service, groups: number): GroupMapping {
+  checkGroups(groups);
+  return { groups, masks: (run, masks) => service.groups(run, 1, masks) };
+}
+
 /** The coarse one, for services that know no keys: reads to any one group, all else to all of them. */
 export function coarseMapping(service: Service, groups: number): GroupMapping {
   checkGroups(groups);

@@ -167,6 +167,14 @@ export interface SharedService extends Service {
    * that take part before executing at it.
    */
   adopt(threads: number): void;
+  /**
+   * opt-PSMR, parallel mode: executes the commands of the run from `first` on in order, as `execute` does, up to the first that
+   * fails its safety check, and returns the index of that one, or `run.count`. Nothing of a command that fails is left, in
+   * `replies` neither: either its check needs no execution, or what it did is taken back. Whether a command passes depends on the
+   * replicated state alone, and on no part of it that another thread may change meanwhile. Absent in a service none of whose
+   * single-group commands can fail.
+   */
+  attempt?(run: Run, first: number, thread: number, replies: ByteWriter): number;
 }
 
 /** The view that the first thread has of a shared service, before and after the others attach. */
@@ -185,8 +193,10 @@ export interface SharedServiceModule {
   createShared(groups: number): SharedServiceRoot;
   /** The view of another thread, 1 to groups - 1, on what `share` described. */
   attach(description: unknown, thread: number, groups: number): SharedService;
-  /** Which groups commands concern. It needs no state: clients have it as well. */
+  /** Which groups commands concern. It needs no state: clients have it as well. With opt-PSMR the conservative one, CC-G. */
   mapping(groups: number): GroupMapping;
+  /** OC-G of opt-PSMR: the groups that commands concern if all goes well. Absent if that is no other than `mapping`. */
+  optimisticMapping?(groups: number): GroupMapping;
 }
 
 /** A service as the registry makes it. */
