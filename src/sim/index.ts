@@ -19,6 +19,9 @@ export {
   type CrashPointCount,
   crashPointOf,
   crashPoints,
+  PassingService,
   SimWorld,
+  touchesOf,
+  WatchedView,
   WorldViolation,
 } from "./world/index.js";

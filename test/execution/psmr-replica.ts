@@ -17,106 +17,11 @@ import {
   declaredMapping,
   type Digest,
   type GroupMapping,
-  type Run,
   type SharedService,
-  type SnapshotSource,
 } from "#src/model/index.js";
-import { Btree, BtreeOperation } from "#src/service/index.js";
-import { AccessChecker, describeOverlap } from "#src/sim/index.js";
+import { Btree } from "#src/service/index.js";
+import { AccessChecker, describeOverlap, touchesOf, WatchedView } from "#src/sim/index.js";
 import type { Delivery, Plan } from "./psmr-plan.js";
-
-/** The node that stands for the structure of the tree, which every command reads; keys follow. */
-const STRUCTURE = 0;
-
-/** A view that tells what its commands touch, and what barriers tell threads of each other. */
-class WatchedService implements SharedService {
-  readonly name = "watched";
-  readonly #inner: SharedService;
-  readonly #thread: number;
-  readonly #checker: AccessChecker;
-  readonly #keys: number;
-  model: PsmrThread | null = null;
-  #executing = false;
-
-  constructor(inner: SharedService, thread: number, checker: AccessChecker, keys: number) {
-    this.#inner = inner;
-    this.#thread = thread;
-    this.#checker = checker;
-    this.#keys = keys;
-  }
-
-  readonly partitioned = false;
-
-  publish(alone: boolean, threads: number): void {
-    const { barrier } = this.#view();
-    // Each barrier is two meetings: all with the executor, and the executor with all.
-    this.#checker.arrive(this.#thread, 2 * barrier + (this.#executing ? 1 : 0));
-    this.#executing = false;
-    this.#inner.publish(alone, threads);
-  }
-
-  adopt(threads: number): void {
-    const { barrier, waiting } = this.#view();
-    this.#executing = waiting === Waiting.arrivals;
-    this.#checker.leave(this.#thread, 2 * barrier + (this.#executing ? 0 : 1));
-    this.#inner.adopt(threads);
-  }
-
-  execute(run: Run, replies: ByteWriter, undo: null): void {
-    const touch = (node: number, write: boolean): void => this.#checker.access(this.#thread, node, write);
-    for (let i = 0; i < run.count; i++) {
-      const at = run.offsets[i] as number;
-      const operation = run.view.getUint32(at + 4, true);
-      const key = run.view.getUint32(at + 8, true);
-      const structural = operation === BtreeOperation.insert || operation === BtreeOperation.delete;
-      touch(STRUCTURE, structural);
-      if (operation === BtreeOperation.range) {
-        const last = Math.min(this.#keys, run.view.getUint32(at + 16, true));
-        for (let other = key; other <= last; other++) touch(1 + other, false);
-      } else touch(1 + key, operation !== BtreeOperation.read);
-    }
-    this.#inner.execute(run, replies, undo);
-  }
-
-  #view(): ReturnType<PsmrThread["inspect"]> {
-    if (this.model === null) throw new Error("a view was used before it was watched");
-    return this.model.inspect();
-  }
-
-  advance(time: number): void {
-    this.#inner.advance(time, null);
-  }
-  due(): number {
-    return this.#inner.due();
-  }
-  rollback(): void {
-    throw new Error("P-SMR takes nothing back");
-  }
-  isRead(view: DataView, at: number): boolean {
-    return this.#inner.isRead(view, at);
-  }
-  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
-    this.#inner.groups(run, mode, masks);
-  }
-  safetyCheck(): void {
-    throw new Error("P-SMR checks nothing");
-  }
-  conflicts(): void {
-    throw new Error("P-SMR asks for no conflicts");
-  }
-  digest(into: Digest): void {
-    this.#inner.digest(into);
-  }
-  snapshot(): SnapshotSource {
-    return this.#inner.snapshot();
-  }
-  restore(): never {
-    throw new Error("a view is not restored");
-  }
-  size(): { entries: number; bytes: number } {
-    return this.#inner.size();
-  }
-}
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -199,9 +104,9 @@ export class PsmrReplica {
     const parts = createPsmrParts(threads);
     for (let thread = 0; thread < threads; thread++) {
       const inner = thread === 0 ? service : Btree.attach(description, thread, plan.options);
-      const watched = new WatchedService(inner, thread, this.checker, plan.keys);
+      const watched = new WatchedView(inner, thread, this.checker, touchesOf("btree", threads, plan.keys));
       const model = createPsmrThread(parts, thread, watched, mapping(watched, threads), others);
-      watched.model = model;
+      watched.watch(() => model.inspect());
       this.threads.push(model);
       this.#sinks.push(new Sink(this, thread));
       this.cuts.push([]);

@@ -29,9 +29,8 @@ import {
   SetFlag,
   writeArgumentLatin1,
 } from "#src/service/index.js";
-import { PassingService } from "#src/sim/bugs/passing-service.js";
 import { createReference, type Departure, WitnessChecker, type WitnessOptions } from "#src/sim/check/index.js";
-import { runLong } from "#src/sim/index.js";
+import { PassingService, runLong } from "#src/sim/index.js";
 
 type Write = (writer: ByteWriter) => void;
 
@@ -290,7 +289,7 @@ describe("a run too long for a search", () => {
     }
     const { verdict, invariant, message } = runLong(
       { seed: 5, service: "kv", operations: 4000 },
-      { siblings: (real) => ({ ...real, createService: () => new Late(real.createService(), () => 0) }) },
+      { siblings: (real) => ({ ...real, createService: () => new Late(real.createService()) }) },
     );
     assert.equal(verdict, "violation");
     assert.equal(invariant, "linearizability");

@@ -13,7 +13,7 @@ import {
 } from "../../model/index.js";
 import type { Disguise } from "../world/index.js";
 import { aroundExecution, PassingExecution } from "./passing-execution.js";
-import { aroundService, PassingService } from "./passing-service.js";
+import { aroundService, LocalService } from "./local-service.js";
 
 // Sessions.
 
@@ -80,7 +80,7 @@ export const sessionsNotInCheckpoint = (): Disguise => ({
 });
 
 /** The state is marked for a checkpoint when the first slice of the service is written, not when the checkpoint begins. */
-class LateMark extends PassingService {
+class LateMark extends LocalService {
   override snapshot(): SnapshotSource {
     let source: SnapshotSource | null = null;
     return {
@@ -115,7 +115,7 @@ class LateRestored extends PassingExecution {
 // Expiry.
 
 /** The sweep of what has expired asks the local clock when that is far ahead of agreed time. */
-class LocalSweep extends PassingService {
+class LocalSweep extends LocalService {
   override advance(time: number): void {
     const local = this.localMs();
     this.inner.advance(local > time + 5000 ? local : time, null);
@@ -124,7 +124,7 @@ class LocalSweep extends PassingService {
 export const sweepByLocalClock = (): Disguise => aroundService((inner, localMs) => new LocalSweep(inner, localMs));
 
 /** Reads hide what has expired by the local clock, when that is well ahead of agreed time. */
-class LocalReads extends PassingService {
+class LocalReads extends LocalService {
   override execute(...[run, replies, undo]: Parameters<Service["execute"]>): void {
     const local = this.localMs();
     if (run.readOnly && local > run.time + 5000) run.time = local;
@@ -134,7 +134,7 @@ class LocalReads extends PassingService {
 export const readsByLocalClock = (): Disguise => aroundService((inner, localMs) => new LocalReads(inner, localMs));
 
 /** What expires is not found again after a checkpoint was restored: the sweep passes it by. */
-class LostExpiries extends PassingService {
+class LostExpiries extends LocalService {
   #restored = false;
 
   override restore(): SnapshotSink {

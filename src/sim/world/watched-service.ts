@@ -1,17 +1,9 @@
 import { ByteWriter, hashBytes, mix32 } from "../../base/index.js";
-import {
-  type Digest,
-  emptyRun,
-  type ReplicaId,
-  type Run,
-  type Service,
-  type SnapshotSink,
-  type SnapshotSource,
-  type UndoLog,
-} from "../../model/index.js";
+import { type Digest, emptyRun, type ReplicaId, type Run, type Service, type UndoLog } from "../../model/index.js";
 import { DEFINED_COMMAND_HEADER_BYTES, ValueReader } from "../../service/index.js";
 import type { SimulatedService } from "../../runtime/index.js";
 import { shownCall } from "../workload/index.js";
+import { PassingService } from "./passing-service.js";
 import { WorldViolation } from "./violation.js";
 
 /** Ordered commands whose effects are remembered; replicas that lag further behind are not compared there. */
@@ -80,9 +72,7 @@ export class ServiceEffects {
  * Commands are executed one at a time, each as a run of its own, with a seed that follows from the block's as a function of its
  * place in it. While one runs, the engine's setting for stack traces is another on each replica, as it may be on machines.
  */
-class WatchedService implements Service {
-  readonly name: string;
-  readonly #inner: Service;
+class WatchedService extends PassingService {
   readonly #replica: ReplicaId;
   readonly #effects: ServiceEffects;
   readonly #one: Run = emptyRun();
@@ -90,14 +80,13 @@ class WatchedService implements Service {
   readonly #digest: Digest = new Uint32Array(4);
 
   constructor(inner: Service, replica: ReplicaId, effects: ServiceEffects) {
-    this.name = inner.name;
-    this.#inner = inner;
+    super(inner);
     this.#replica = replica;
     this.#effects = effects;
   }
 
-  execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
-    if (run.readOnly) return this.#differently(() => this.#inner.execute(run, replies, undo));
+  override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    if (run.readOnly) return this.#differently(() => this.inner.execute(run, replies, undo));
     const one = this.#one;
     const reply = this.#reply;
     for (let i = 0; i < run.count; i++) {
@@ -112,7 +101,7 @@ class WatchedService implements Service {
       one.work = 0;
       const before = this.#state();
       reply.clear();
-      this.#differently(() => this.#inner.execute(one, reply, undo));
+      this.#differently(() => this.inner.execute(one, reply, undo));
       const effect = {
         replica: this.#replica,
         before,
@@ -137,51 +126,7 @@ class WatchedService implements Service {
   }
 
   #state(): string {
-    this.#inner.digest(this.#digest);
+    this.inner.digest(this.#digest);
     return this.#digest.join();
-  }
-
-  advance(time: number, undo: UndoLog | null): void {
-    this.#inner.advance(time, undo);
-  }
-
-  due(): number {
-    return this.#inner.due();
-  }
-
-  rollback(undo: UndoLog, mark: number): void {
-    this.#inner.rollback(undo, mark);
-  }
-
-  isRead(view: DataView, at: number): boolean {
-    return this.#inner.isRead(view, at);
-  }
-
-  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
-    this.#inner.groups(run, mode, masks);
-  }
-
-  safetyCheck(run: Run, thread: number, pass: Uint8Array): void {
-    this.#inner.safetyCheck(run, thread, pass);
-  }
-
-  conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void {
-    this.#inner.conflicts(run, low, high, writes);
-  }
-
-  digest(into: Digest): void {
-    this.#inner.digest(into);
-  }
-
-  snapshot(): SnapshotSource {
-    return this.#inner.snapshot();
-  }
-
-  restore(): SnapshotSink {
-    return this.#inner.restore();
-  }
-
-  size(): { readonly entries: number; readonly bytes: number } {
-    return this.#inner.size();
   }
 }

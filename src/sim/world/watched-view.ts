@@ -2,17 +2,15 @@ import type { ByteWriter } from "../../base/index.js";
 import { type PsmrView, Waiting } from "../../execution/index.js";
 import {
   ANY_GROUP,
-  type Digest,
   emptyRun,
   type Run,
   type SharedService,
   type SharedServiceRoot,
-  type SnapshotSink,
-  type SnapshotSource,
   type UndoLog,
 } from "../../model/index.js";
 import { BtreeOperation, kvMapping } from "../../service/index.js";
 import type { AccessChecker } from "../check/index.js";
+import { PassingView } from "./passing-service.js";
 
 /** Says which nodes of the shared state a command reads or writes. */
 export type Touches = (run: Run, index: number, touch: (node: number, write: boolean) => void) => void;
@@ -59,10 +57,7 @@ export function touchesOf(service: string, groups: number, keysMax: number): Tou
  * The view that one thread has of a shared service, told on to the checker of overlapping accesses: what its commands touch, and
  * what barriers tell threads of each other. Each barrier is two meetings: all with the executor, and the executor with all.
  */
-export class WatchedView implements SharedServiceRoot {
-  readonly name: string;
-  readonly partitioned: boolean;
-  readonly #inner: SharedService | SharedServiceRoot;
+export class WatchedView extends PassingView {
   readonly #thread: number;
   readonly #checker: AccessChecker;
   readonly #touches: Touches;
@@ -70,9 +65,7 @@ export class WatchedView implements SharedServiceRoot {
   #executing = false;
 
   constructor(inner: SharedService | SharedServiceRoot, thread: number, checker: AccessChecker, touches: Touches) {
-    this.name = inner.name;
-    this.partitioned = inner.partitioned;
-    this.#inner = inner;
+    super(inner);
     this.#thread = thread;
     this.#checker = checker;
     this.#touches = touches;
@@ -83,71 +76,23 @@ export class WatchedView implements SharedServiceRoot {
     this.#view = view;
   }
 
-  share(): unknown {
-    return (this.#inner as SharedServiceRoot).share();
-  }
-
-  publish(alone: boolean, threads: number): void {
+  override publish(alone: boolean, threads: number): void {
     const at = this.#view?.();
     if (at !== undefined) this.#checker.arrive(this.#thread, 2 * at.barrier + (this.#executing ? 1 : 0));
     this.#executing = false;
-    this.#inner.publish(alone, threads);
+    super.publish(alone, threads);
   }
 
-  adopt(threads: number): void {
+  override adopt(threads: number): void {
     const at = this.#view?.();
     this.#executing = at?.waiting === Waiting.arrivals;
     if (at !== undefined) this.#checker.leave(this.#thread, 2 * at.barrier + (this.#executing ? 0 : 1));
-    this.#inner.adopt(threads);
+    super.adopt(threads);
   }
 
-  execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+  override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     const touch = (node: number, write: boolean): void => this.#checker.access(this.#thread, node, write);
     for (let i = 0; i < run.count; i++) this.#touches(run, i, touch);
-    this.#inner.execute(run, replies, undo);
-  }
-
-  advance(time: number, undo: UndoLog | null): void {
-    this.#inner.advance(time, undo);
-  }
-
-  due(): number {
-    return this.#inner.due();
-  }
-
-  rollback(undo: UndoLog, mark: number): void {
-    this.#inner.rollback(undo, mark);
-  }
-
-  isRead(view: DataView, at: number): boolean {
-    return this.#inner.isRead(view, at);
-  }
-
-  groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
-    this.#inner.groups(run, mode, masks);
-  }
-
-  safetyCheck(run: Run, thread: number, pass: Uint8Array): void {
-    this.#inner.safetyCheck(run, thread, pass);
-  }
-
-  conflicts(run: Run, low: Float64Array, high: Float64Array, writes: Uint8Array): void {
-    this.#inner.conflicts(run, low, high, writes);
-  }
-
-  digest(into: Digest): void {
-    this.#inner.digest(into);
-  }
-
-  snapshot(): SnapshotSource {
-    return this.#inner.snapshot();
-  }
-
-  restore(): SnapshotSink {
-    return this.#inner.restore();
-  }
-
-  size(): { readonly entries: number; readonly bytes: number } {
-    return this.#inner.size();
+    super.execute(run, replies, undo);
   }
 }
