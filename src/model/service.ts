@@ -27,6 +27,11 @@ export interface Run {
    * about a short command, so that the host goes back to its other duties in time.
    */
   work: number;
+  /**
+   * Where the replies of the run begin in the writer, for `attempt`, which may be called several times for one run: `REPLIES_BYTES_MAX`
+   * counts from here.
+   */
+  repliesAt: number;
 }
 
 export function emptyRun(): Run {
@@ -41,6 +46,7 @@ export function emptyRun(): Run {
     readOnly: false,
     answered: 0,
     work: 0,
+    repliesAt: 0,
   };
 }
 

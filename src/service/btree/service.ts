@@ -74,6 +74,12 @@ export class Btree implements SharedServiceRoot {
   readonly #highs = new Uint32Array(GROUP);
   readonly #leaves = new Uint32Array(GROUP);
   readonly #cells = new Uint8Array(GROUP);
+  // The leaves with keys below and from the bounds of thread `#edgesOf` on, 0 where there is no bound: all other leaves with keys of the
+  // thread are wholly its own. They are those of the structure of this number, -1 for none.
+  #below = 0;
+  #above = 0;
+  #edgesOf = 0;
+  #edgesStructure = -1;
 
   /** Throws `AssertionError` for bounds that do not ascend or are too many. */
   constructor(options: BtreeOptions = {}) {
@@ -141,11 +147,29 @@ export class Btree implements SharedServiceRoot {
       const count = Math.min(together, run.count - first);
       this.#decode(run, first, count);
       this.#tree.locate(this.#lows, this.#highs, this.#leaves, this.#cells, count);
-      const done = this.#executeGroup(run, first, count, start, replies, undo);
+      const done = this.#executeGroup(run, first, count, start, replies, undo, false);
       if (done === count) continue;
       run.answered = first + done;
       return;
     }
+  }
+
+  /**
+   * The same with the safety check in front of each insert and delete, on the leaf that its descent has found (`safetyCheck` says which
+   * pass). Nothing has to be taken back. For a tree with bounds.
+   */
+  attempt(run: Run, first: number, thread: number, replies: ByteWriter): number {
+    assert(this.#hashed <= 1, "keys belong to groups by bounds where commands are attempted");
+    const together = this.#together;
+    this.#findEdges(thread);
+    for (let begin = first; begin < run.count; begin += together) {
+      const count = Math.min(together, run.count - begin);
+      this.#decode(run, begin, count);
+      this.#tree.locate(this.#lows, this.#highs, this.#leaves, this.#cells, count);
+      const done = this.#executeGroup(run, begin, count, run.repliesAt, replies, null, true);
+      if (done < count) return begin + done;
+    }
+    return run.count;
   }
 
   rollback(undo: UndoLog, mark: number): void {
@@ -231,11 +255,12 @@ export class Btree implements SharedServiceRoot {
     assert(!this.#tree.isShared, "a tree is restored before threads share it");
     return new WordSink((tree) => {
       this.#tree = tree;
+      this.#edgesStructure = -1;
     });
   }
 
   size(): { readonly entries: number; readonly bytes: number } {
-    return { entries: this.#tree.count, bytes: this.#tree.bytes };
+    return { entries: this.#tree.entries, bytes: this.#tree.bytes };
   }
 
   /** Reads operations and keys of `count` commands into the columns of the group. */
@@ -253,7 +278,10 @@ export class Btree implements SharedServiceRoot {
     }
   }
 
-  /** Executes the commands decoded and returns how many it has answered; `start` is where the replies of the run begin. */
+  /**
+   * Executes the commands decoded and returns how many it has answered; `start` is where the replies of the run begin. With `checked` it
+   * stops in front of the first that fails its safety check.
+   */
   #executeGroup(
     run: Run,
     first: number,
@@ -261,6 +289,7 @@ export class Btree implements SharedServiceRoot {
     start: number,
     replies: ByteWriter,
     undo: UndoLog | null,
+    checked: boolean,
   ): number {
     const tree = this.#tree;
     const { view: commands, offsets, readOnly } = run;
@@ -283,6 +312,9 @@ export class Btree implements SharedServiceRoot {
         case UPDATE:
         case INSERT: {
           if (readOnly) break;
+          if (checked && operation === INSERT) {
+            if (this.#isEdge(leaf) || tree.wouldOverflow(leaf, low, high)) return i;
+          }
           const valueLow = commands.getInt32(at + 16, true);
           const valueHigh = commands.getInt32(at + 20, true);
           if (operation === UPDATE) {
@@ -293,6 +325,7 @@ export class Btree implements SharedServiceRoot {
         }
         case DELETE:
           if (readOnly) break;
+          if (checked && (this.#isEdge(leaf) || tree.wouldUnderflow(leaf, low, high))) return i;
           done = tree.remove(leaf, cell, low, high, undo);
           replyShort(replies, done ? OK : NIL);
           continue;
@@ -372,6 +405,34 @@ export class Btree implements SharedServiceRoot {
       group++;
     }
     return group;
+  }
+
+  /**
+   * Finds the two leaves with keys of a thread that may have keys of others as well: that of the last key below its first one, and that of
+   * the first key behind its last. A leaf holds an interval of keys, so that any other one with a key of the thread has none but its keys.
+   * They are found by inner nodes alone, and anew only where the structure has changed.
+   */
+  #findEdges(thread: number): void {
+    const tree = this.#tree;
+    if (this.#edgesStructure === tree.structure && this.#edgesOf === thread) return;
+    const bounds = this.#bounds;
+    assert(thread >= 0 && thread < this.#groups, `thread ${thread} of ${this.#groups}`);
+    this.#below = 0;
+    this.#above = 0;
+    if (thread > 0) {
+      const low = bounds[2 * thread - 2] as number;
+      const high = bounds[2 * thread - 1] as number;
+      this.#below = tree.leafOf((low - 1) | 0, (low === 0 ? high - 1 : high) | 0);
+    }
+    if (thread < this.#groups - 1) {
+      this.#above = tree.leafOf((bounds[2 * thread] as number) | 0, (bounds[2 * thread + 1] as number) | 0);
+    }
+    this.#edgesOf = thread;
+    this.#edgesStructure = tree.structure;
+  }
+
+  #isEdge(leaf: number): boolean {
+    return leaf === this.#below || leaf === this.#above;
   }
 
   /** Whether all keys of the leaf whose range the tree has found belong to a thread. */

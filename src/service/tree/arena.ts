@@ -31,8 +31,9 @@ const SWEPT_PER_BARRIER = 64;
  * stamped with that mark. So from a node through its links stamps descend strictly, and what a mark m saw is the first
  * version whose stamp is below m.
  *
- * Threads may share the nodes: each has an arena of its own over the same memory. What frees and takes nodes of the tree, and
- * opens marks, is thread 0's alone, at a barrier over all threads; `publish` and `adopt` carry it to the others. Between barriers any thread may preserve a node in front of a write to a part of it that is that thread's alone:
+ * Threads may share the nodes: each has an arena of its own over the same memory. Nodes of the tree are freed and taken by one thread at a
+ * time, any of them, at a barrier over all; `publish` and `adopt` carry it to the others. Marks are thread 0's alone, opened at such a
+ * barrier. Between barriers any thread may preserve a node in front of a write to a part of it that is that thread's alone:
  * copies come from nodes that the thread took for itself, and of two threads that copy one node the first to link its copy
  * wins. A walk of a mark may go on in one thread meanwhile; `isIntact` tells it whether what it read was what the mark saw.
  * Copies are given back when no mark is open.
@@ -121,24 +122,28 @@ export class Arena {
     this.#unused = 0;
   }
 
-  /** Writes what this thread has changed to where others find it; if it ran alone, also what only then may change. */
+  /**
+   * Writes what this thread has changed to where others find it; if it ran alone, also what only then may change. A mark that thread 0 has
+   * closed is closed for the others from the next barrier over all on, and for all of them there.
+   */
   publish(memory: SharedMemory, alone: boolean): void {
     memory.publishSum(NODES_SUM, this.nodes);
+    if (memory.thread === 0) memory.newest = this.newest;
     if (!alone) return;
-    assert(memory.thread === 0, "only the first thread changes the structure of a tree that threads share");
+    if (memory.thread !== 0) this.newest = memory.newest;
     memory.publish(FREE_WORD, this.#free);
     memory.publish(NEWEST_WORD, this.newest);
-    memory.publish(EPOCHS_WORD, this.#epochs);
-    this.#settle();
+    this.#settle(this.newest);
   }
 
-  /** Takes over what the first thread has published, in another one. */
+  /** Takes over what whoever ran alone last has published. */
   adopt(memory: SharedMemory): void {
     this.#free = memory.published(FREE_WORD) >>> 0;
-    this.newest = memory.published(NEWEST_WORD) >>> 0;
-    this.#epochs = memory.published(EPOCHS_WORD) >>> 0;
+    const newest = memory.published(NEWEST_WORD) >>> 0;
+    // Thread 0 may have closed a mark since.
+    if (memory.thread !== 0) this.newest = newest;
     this.#extend((memory.unused - 1) >>> CHUNK_SHIFT);
-    this.#settle();
+    this.#settle(newest);
   }
 
   /** The words of the chunk a node is in. */
@@ -325,9 +330,9 @@ export class Arena {
     while (this.chunks.length <= chunk) this.chunks.push(memory.chunk(this.chunks.length));
   }
 
-  /** At a barrier over all threads: notes whether a mark is open, and if none is, gives some copies back. */
-  #settle(): void {
-    this.#quiet = this.newest === 0;
+  /** Behind a barrier over all threads, at which `newest` was published to be the newest mark: if none is open, gives some copies back. */
+  #settle(newest: number): void {
+    this.#quiet = newest === 0;
     if (!this.#quiet) return;
     if (this.#stale.length === 0) [this.#stale, this.#copied] = [this.#copied, this.#stale];
     for (let i = 0; i < SWEPT_PER_BARRIER && this.#stale.length > 0; i += SWEPT_PER_ALLOCATION) this.#sweep();
@@ -400,8 +405,7 @@ export class Arena {
 /** What an arena publishes among the words of its tree, and its sum among those of its thread. */
 const FREE_WORD = 0;
 const NEWEST_WORD = 1;
-const EPOCHS_WORD = 2;
-export const ARENA_WORDS = 3;
+export const ARENA_WORDS = 2;
 const NODES_SUM = 0;
 export const ARENA_SUMS = 1;
 

@@ -25,7 +25,8 @@ export const RUN_NODES = 64;
 
 /**
  * Words of the control block. `unused` is the one that threads change at any time; the others are written only by the thread
- * that runs alone at a barrier. Behind them each thread has words of its own.
+ * that runs alone at a barrier over all, whichever that is. Behind them each thread has words of its own, which it writes in front
+ * of barriers and others read at those over all.
  */
 const UNUSED = 0;
 /** The words that are published, in an order that is the tree's. */
@@ -35,8 +36,9 @@ export const PUBLISHED_WORDS = 16;
 const OWN = 32;
 const OWN_WORDS = 32;
 
-/** Words that a thread adds up on its own, of which the sum over threads counts: those of the digest, and nodes in use. */
+/** The words of a thread: first those of which the sum over threads counts (digest, entries, nodes in use), then its newest open mark. */
 export const OWN_SUMS = 8;
+const OWN_NEWEST = OWN_SUMS;
 
 /** The memory of a tree that several threads have views of. Every thread makes an object of its own over the same buffers. */
 export class SharedMemory {
@@ -98,6 +100,16 @@ export class SharedMemory {
 
   publish(word: number, value: number): void {
     this.#control[PUBLISHED + word] = value;
+  }
+
+  /** The newest open mark of the first thread, which alone has marks; 0 for none. */
+  get newest(): number {
+    return this.#control[OWN + OWN_NEWEST] as number;
+  }
+
+  set newest(epoch: number) {
+    assert(this.thread === 0, "only the first thread has marks");
+    this.#control[OWN + OWN_NEWEST] = epoch;
   }
 
   /** Publishes one of the sums of this thread. */

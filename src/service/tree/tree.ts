@@ -40,7 +40,7 @@ export abstract class Tree {
   root = 0;
   /** Level of the root: 0 when it is a leaf. */
   height = 0;
-  /** Items in leaves. */
+  /** Items in leaves; where threads share the tree, what this one has added up of them, which may be below 0. */
   count = 0;
   /** Incremented when the range of a leaf changes: a leaf that was found before may then be the wrong one. */
   structure = 0;

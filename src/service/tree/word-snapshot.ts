@@ -32,7 +32,7 @@ export class WordSource implements SnapshotSource {
   constructor(tree: WordTree) {
     this.#walk = new MarkWalk(tree.arena, tree.root, tree.height, childAt);
     this.#height = tree.height;
-    this.#count = tree.count;
+    this.#count = tree.entries;
     tree.digest(this.#digest);
   }
 

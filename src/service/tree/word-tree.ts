@@ -23,9 +23,9 @@ export const INNER_CAPACITY = CAPACITY;
 const ROOT_WORD = ARENA_WORDS;
 const HEIGHT_WORD = ARENA_WORDS + 1;
 const STRUCTURE_WORD = ARENA_WORDS + 2;
-const COUNT_WORD = ARENA_WORDS + 3;
-const SHAPE_WORD = ARENA_WORDS + 4;
-const ENTRIES_SUM = ARENA_SUMS;
+const SHAPE_WORD = ARENA_WORDS + 3;
+const COUNT_SUM = ARENA_SUMS;
+const ENTRIES_SUM = ARENA_SUMS + 1;
 
 /** Fewer keys than this are cheaper to look for one by one. */
 const TOGETHER_MIN = 3;
@@ -43,10 +43,12 @@ const REMOVED = 10;
  *
  * The digest covers the entries and the shape: of each node its level and lower bound. The number of its items follows.
  *
- * Threads may share a tree: `share` gives a description, `attach` makes another thread's view of it. Between barriers each
- * thread may read and update keys that no other thread does, without locks, since an update writes the words of one value. At
- * a barrier over all threads thread 0 may do anything. Every thread calls `publish` before it arrives at a barrier, thread 0
- * also before it lets the others go on, and those then call `adopt`. `digest`, and snapshots, are for thread 0 at such a barrier.
+ * Threads may share a tree: `share` gives a description, `attach` makes another thread's view of it. Between barriers a thread may read
+ * and update, without locks, keys that no other thread works on, since an update writes the words of one value. It may also insert into
+ * and delete from leaves that hold none but its own keys and neither overflow nor underflow by it: no other thread looks into those. At a
+ * barrier over all threads any one thread may do anything. Every thread calls `publish` before it arrives at a barrier; the one that
+ * works there `adopt` in front of that and `publish` behind it; the others `adopt` when they go on. `count` is what this thread has
+ * added up, `entries` the sum. Snapshots are for thread 0 at a barrier over all, `digest` for any thread there.
  */
 export class WordTree extends Tree {
   /** The value that `read` found: low and high word. */
@@ -96,30 +98,35 @@ export class WordTree extends Tree {
     return this.#memory !== null;
   }
 
-  /** Puts what this thread has changed where the others find it; `alone` in thread 0 while all others wait at a barrier. */
+  /** Items in leaves, those of other threads as they have published them. */
+  get entries(): number {
+    const memory = this.#memory;
+    return memory === null ? this.count : (this.count + memory.sumOfOthers(COUNT_SUM)) >>> 0;
+  }
+
+  /** Puts what this thread has changed where the others find it; `alone` while all others wait at a barrier. */
   publish(alone: boolean): void {
     const memory = this.#memory;
     if (memory === null) return;
     this.arena.publish(memory, alone);
+    memory.publishSum(COUNT_SUM, this.count);
     for (let i = 0; i < 4; i++) memory.publishSum(ENTRIES_SUM + i, this.#entries.lane(i));
     if (!alone) return;
     memory.publish(ROOT_WORD, this.root);
     memory.publish(HEIGHT_WORD, this.height);
     memory.publish(STRUCTURE_WORD, this.structure);
-    memory.publish(COUNT_WORD, this.count);
     memory.publish(SHAPE_WORD, this.#shape[0] as number);
     memory.publish(SHAPE_WORD + 1, this.#shape[1] as number);
   }
 
-  /** Takes over what thread 0 has published; first thing behind a barrier. */
+  /** Takes over what whoever ran alone last has published: first thing behind a barrier, and before working at one. */
   adopt(): void {
     const memory = this.#memory;
-    if (memory === null || memory.thread === 0) return;
+    if (memory === null) return;
     this.arena.adopt(memory);
     this.root = memory.published(ROOT_WORD) >>> 0;
     this.height = memory.published(HEIGHT_WORD);
     this.structure = memory.published(STRUCTURE_WORD);
-    this.count = memory.published(COUNT_WORD) >>> 0;
     this.#shape[0] = memory.published(SHAPE_WORD);
     this.#shape[1] = memory.published(SHAPE_WORD + 1);
   }
@@ -294,9 +301,23 @@ export class WordTree extends Tree {
         }
         pairs += stop - first;
       }
-      if (through < count || !this.nextLeaf()) break;
+      if (through < count || !this.nextLeaf() || this.#leafIsAbove(lastLow, lastHigh)) break;
     }
     return pairs;
+  }
+
+  /**
+   * Whether all keys of the leaf that `nextLeaf` came to are above a key, by inner nodes alone: the leaf may be another thread's, which
+   * writes it meanwhile.
+   */
+  #leafIsAbove(low: number, high: number): boolean {
+    let level = 1;
+    while (this.slots[level] === 0) level++;
+    const node = this.path[level] as number;
+    const words = this.arena.words(node);
+    const item = at(node) + itemAt(this.slots[level] as number);
+    const itemHigh = words[item + HIGH] as number;
+    return itemHigh > high || (itemHigh === high && (words[item] as number) > low);
   }
 
   // What opt-PSMR's safety check asks (section V-B). It reads inner nodes, and of leaves only that of the key.
