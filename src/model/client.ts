@@ -43,6 +43,11 @@ export type ClientEvent =
   | { readonly kind: "borrow"; readonly now: number; readonly stream: number }
   /** To a client that has borrowed one: its session. */
   | { readonly kind: "lend"; readonly now: number; readonly session: SessionId }
+  /**
+   * To the client of g_all: commands of another stream's client that failed opt-PSMR's safety check, as a whole block of kind
+   * `conservative`, valid only now. It is sent once if a leader is known, and forgotten: who waits for its replies asks again.
+   */
+  | { readonly kind: "resubmit"; readonly now: number; readonly span: Span }
   /** Stop: fail what is open, close the session if possible, and those that were lent. */
   | { readonly kind: "close"; readonly now: number };
 
@@ -82,6 +87,16 @@ export interface ClientSink {
   borrow(): void;
   /** From the client of g_all: the session that the client of `stream` has asked for. */
   lend(stream: number, session: SessionId): void;
+  /**
+   * So many commands of a block failed opt-PSMR's safety check: the replies to its others have come, and the block is resolved,
+   * whole, when those to these have. Told at most once for a block, before `resolve` or `fail`.
+   */
+  pending(token: number, commands: number): void;
+  /**
+   * From the client of a stream other than 0, if it is clients who multicast failed commands again: a block of kind
+   * `conservative` for the client of g_all, which gets it by a `resubmit` event. The span is valid only now.
+   */
+  resubmit(block: Span): void;
   wakeAt(time: number): void;
   /** `inspect().open` turned true again. */
   opened(): void;

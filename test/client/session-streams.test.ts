@@ -94,6 +94,8 @@ class World {
           this.lent.push({ stream: to, session });
           this.step(to, { kind: "lend", now: this.kernel.now, session });
         },
+        pending: () => assert.fail("no command of this cluster fails"),
+        resubmit: () => assert.fail("no command of this cluster fails"),
         wakeAt: (time) => this.#wakeAt(lane, time),
         opened: () => {},
       };

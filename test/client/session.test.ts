@@ -93,6 +93,8 @@ class World {
       rollback: () => assert.fail("this client does not predict"),
       borrow: () => assert.fail("this client opens its own session"),
       lend: () => assert.fail("nobody has asked this client for a session"),
+      pending: () => assert.fail("no command of this cluster fails"),
+      resubmit: () => assert.fail("no command of this cluster fails"),
       wakeAt: (time) => this.#wakeAt(time),
       opened: () => {
         assert.ok(this.model.inspect().open, "opened was told while the window is full");

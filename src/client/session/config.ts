@@ -7,6 +7,11 @@ export interface SessionClientConfig {
   readonly blocksMax: number;
   /** A block is taken while fewer bytes than this are open, so at most one block more than this is held. */
   readonly bytesMax: number;
+  /**
+   * Replies held of blocks whose other commands failed opt-PSMR's safety check and wait to be executed, in bytes. Beyond it those
+   * of the oldest block alone are taken; the others are asked for again when there is room.
+   */
+  readonly repliesHeldBytesMax: number;
   /** Without progress for this long, everything unanswered is sent again; doubles up to `retransmitMsMax`. */
   readonly retransmitMs: number;
   readonly retransmitMsMax: number;
@@ -25,6 +30,7 @@ export interface SessionClientConfig {
 export const defaultSessionClientConfig: SessionClientConfig = Object.freeze({
   blocksMax: 256,
   bytesMax: 8 * MiB,
+  repliesHeldBytesMax: 32 * MiB,
   retransmitMs: 300,
   retransmitMsMax: 1500,
   probeMs: 20,
@@ -41,6 +47,9 @@ export function sessionClientConfig(partial: Partial<SessionClientConfig> = {}):
   }
   if (!(config.bytesMax >= BLOCK_BYTES_MAX)) {
     throw new ConfigError(`bytesMax must hold one block of ${BLOCK_BYTES_MAX} bytes, got ${config.bytesMax}`);
+  }
+  if (!(config.repliesHeldBytesMax >= 0)) {
+    throw new ConfigError(`repliesHeldBytesMax is at least 0, got ${config.repliesHeldBytesMax}`);
   }
   for (const [low, high] of [
     ["retransmitMs", "retransmitMsMax"],

@@ -1,5 +1,15 @@
 import { ByteWriter, KiB } from "../../base/index.js";
-import { beginBlock, BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockKind, endBlock, type Span } from "../../model/index.js";
+import {
+  beginBlock,
+  BLOCK_BYTES_MAX,
+  BLOCK_HEADER_BYTES,
+  BlockKind,
+  blockSession,
+  endBlock,
+  markStrict,
+  type Span,
+} from "../../model/index.js";
+import { PartialReplies } from "./partial-replies.js";
 
 const emptyBytes = new Uint8Array(0);
 const emptyView = new DataView(emptyBytes.buffer);
@@ -21,6 +31,8 @@ export class OpenBlock implements Span {
   /** Its caller was told that the outcome is unknown; it is still sent until answered, to keep the sequence dense. */
   abandoned = false;
   answered = false;
+  /** Its replies so far, when some of its commands have failed their safety check and wait to be executed. */
+  partial: PartialReplies | null = null;
   #writer: ByteWriter | null;
 
   constructor(token: number, commands: number, deadline: number, writer: ByteWriter) {
@@ -66,12 +78,17 @@ const POOLED_WRITERS_MAX = 64;
 /** Frames blocks of one stream and reuses the buffers of those that are done: at most 64 buffers of at most 64 KiB. */
 export class BlockFrames {
   readonly #stream: number;
+  /** Blocks of commands keep the order of their session whatever fails. */
+  readonly #strict: boolean;
   readonly #free: ByteWriter[] = [];
   /** Bytes of all framed blocks that were not released. */
   bytesOpen = 0;
+  /** Bytes of the replies that blocks hold until they are whole. */
+  repliesHeld = 0;
 
-  constructor(stream: number) {
+  constructor(stream: number, strict: boolean) {
     this.#stream = stream;
+    this.#strict = strict;
   }
 
   /** Copies the commands in `span` into a new block; its numbers are stamped at the first send. */
@@ -81,6 +98,7 @@ export class BlockFrames {
     const at = beginBlock(writer, kind, 0, 0, 0, this.#stream);
     writer.copy(span.bytes, span.start, span.end);
     endBlock(writer, at, commands);
+    if (this.#strict && kind === BlockKind.commands) markStrict(writer.view, at);
     this.bytesOpen += length;
     return new OpenBlock(token, commands, deadline, writer);
   }
@@ -95,7 +113,46 @@ export class BlockFrames {
     return rest;
   }
 
+  /** Notes the replies to a block of which some are missing: a checked reply block with as many replies as it has commands. */
+  hold(block: OpenBlock, replies: Span): PartialReplies {
+    block.partial = new PartialReplies(replies);
+    this.repliesHeld += block.partial.bytes;
+    return block.partial;
+  }
+
+  /**
+   * Writes blocks of kind `conservative` for the commands of a block that wait for their replies, consecutive ones in one, and
+   * calls `each` with every one of them; it is valid only then.
+   */
+  conservative(block: OpenBlock, writer: ByteWriter, each: (block: Span) => void): void {
+    const { partial, bytes, view, commands, sequence } = block;
+    if (partial === null) return;
+    let at = BLOCK_HEADER_BYTES;
+    for (let i = 0; i < commands;) {
+      const first = i;
+      const from = at;
+      for (; i < commands && partial.isPending(i); i++) at += view.getUint32(at, true);
+      if (i === first) {
+        at += view.getUint32(at, true);
+        i++;
+        continue;
+      }
+      writer.clear();
+      beginBlock(writer, BlockKind.conservative, blockSession(view, 0), sequence + first, 0, this.#stream);
+      writer.copy(bytes, from, at);
+      endBlock(writer, 0, i - first);
+      each({ bytes: writer.bytes, view: writer.view, start: 0, end: writer.length });
+    }
+  }
+
+  /** Forgets the replies that a block holds. */
+  letGo(block: OpenBlock): void {
+    this.repliesHeld -= block.partial?.bytes ?? 0;
+    block.partial = null;
+  }
+
   release(block: OpenBlock): void {
+    this.letGo(block);
     const writer = block.release();
     if (writer === null) return;
     this.bytesOpen -= writer.length;

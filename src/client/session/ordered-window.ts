@@ -50,6 +50,12 @@ export class OrderedWindow {
     return block?.sequence === sequence ? block : undefined;
   }
 
+  /** The sent block that has the command with this sequence number, answered or not. */
+  holder(sequence: number): OpenBlock | undefined {
+    const block = this.sent.at(this.indexFrom(sequence + 1) - 1);
+    return block !== undefined && sequence < block.sequence + block.commands ? block : undefined;
+  }
+
   /** Index of the first sent block at or above `sequence`; `sent.size` if there is none. */
   indexFrom(sequence: number): number {
     const sent = this.sent;

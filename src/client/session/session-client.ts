@@ -1,5 +1,5 @@
 // Hot file: one step per submitted block and per reply block. No work per command; allocations per block only.
-import { assert, Prng } from "../../base/index.js";
+import { assert, ByteWriter, KiB, Prng } from "../../base/index.js";
 import {
   BLOCK_BYTES_MAX,
   BLOCK_COMMANDS_MAX,
@@ -10,12 +10,15 @@ import {
   type ClientModel,
   type ClientSink,
   type ClientView,
+  FAILED_REPLY_BYTES,
   FrameKind,
   type ReplicaId,
   replyCount,
   replyKind,
   replySequence,
   replySession,
+  REPLY_BYTES_MAX,
+  REPLY_HEADER_BYTES,
   ReplyStatus,
   replyStatus,
   type SessionId,
@@ -38,6 +41,16 @@ export interface SessionClientInit {
    * of stream 0.
    */
   readonly stream?: number;
+  /**
+   * Who multicasts commands again that failed opt-PSMR's safety check: the replicas (default) or this client, through that of
+   * stream 0. As the cluster has it.
+   */
+  readonly resubmit?: "replicas" | "client" | undefined;
+  /**
+   * Every command of a session takes effect after all before it, even if some of these fail their safety check; by default only
+   * those do that conflict with one which failed.
+   */
+  readonly strict?: boolean | undefined;
 }
 
 /** Makes a session client. Throws `ConfigError` for a configuration out of bounds. */
@@ -52,6 +65,8 @@ const noBytes = new Uint8Array(0);
 const emptySpan: Span = { bytes: noBytes, view: new DataView(noBytes.buffer), start: 0, end: 0 };
 /** Redirects followed at once without any progress between them; beyond it the client probes at its own pace. */
 const REDIRECTS_MAX = 3;
+/** Larger buffers of whole replies are left to the garbage collector rather than kept. */
+const WHOLE_BYTES_KEPT = 256 * KiB;
 
 /**
  * What becomes of a submitted block, once and only once: `resolve` with its replies (a block of reads with long ones: part by
@@ -68,6 +83,10 @@ const REDIRECTS_MAX = 3;
  * event opens one, which is sent like everything else until it is answered, and `lend` tells of it. It ends them when it is
  * closed, and each when the stream borrows another.
  *
+ * A block of which some commands failed opt-PSMR's safety check is not done: it holds its place and is sent again as it is until
+ * the replies to their conservative copies have come, and is resolved with all of its replies at once. Nothing from the first
+ * such command on is acknowledged meanwhile, for the service forgets what is.
+ *
  * After an expiry the client opens another session by itself. The sink's `resolve`, `fail` and `opened` are never called
  * inside a `submit` or `more` step, and may themselves step those.
  */
@@ -78,6 +97,8 @@ class SessionClient implements ClientModel {
   readonly #frames: BlockFrames;
   readonly #prng: Prng;
   readonly #stream: number;
+  /** It multicasts failed commands again itself. */
+  readonly #resubmits: boolean;
   readonly #view: { -readonly [K in keyof ClientView]: ClientView[K] };
 
   /** The blocks that open sessions, for this client and those that borrow, until their replies are here. */
@@ -94,7 +115,13 @@ class SessionClient implements ClientModel {
   /** What is left of blocks of reads whose replies did not fit in one block, by token, until the caller asks for more. */
   readonly #rests = new Map<number, OpenBlock>();
 
-  /** The window's oldest block changed, or the session opened. */
+  /** The reply block that is being put together of what came to its parts, and the conservative block that leaves. */
+  #whole = new ByteWriter(4 * KiB, REPLY_BYTES_MAX);
+  readonly #copy = new ByteWriter(4 * KiB, BLOCK_BYTES_MAX);
+  /** The smallest failed command whose conservative copy another one has to wait for. */
+  #sibling = Infinity;
+
+  /** The window's oldest block changed or has more of its replies, or the session opened. */
   #movedAt = -Infinity;
   #timeoutMs: number;
   #probeMs: number;
@@ -116,7 +143,8 @@ class SessionClient implements ClientModel {
     this.#route = new Route(init.replicas, this.#prng.u32());
     this.#window = new OrderedWindow(config.blocksMax);
     this.#stream = init.stream ?? 0;
-    this.#frames = new BlockFrames(this.#stream);
+    this.#frames = new BlockFrames(this.#stream, init.strict ?? false);
+    this.#resubmits = init.resubmit === "client";
     this.#openings = new Openings(this.#frames, init.nonce);
     this.#timeoutMs = this.#jittered(config.retransmitMs);
     this.#probeMs = config.probeMs;
@@ -158,6 +186,10 @@ class SessionClient implements ClientModel {
         break;
       case "lend":
         this.#onLend(now, event.session, out);
+        break;
+      case "resubmit":
+        assert(this.#stream === 0, `conservative blocks go through g_all, not through stream ${this.#stream}`);
+        if (this.#route.settled) out.send(this.#route.target, FrameKind.block, event.span);
         break;
       case "close":
         this.#onClose(out);
@@ -238,6 +270,7 @@ class SessionClient implements ClientModel {
     const kind = replyKind(view, start);
     if (kind === BlockKind.read) this.#onReadReply(now, span, out);
     else if (kind === BlockKind.commands) this.#onOrderedReply(now, span, out);
+    else if (kind === BlockKind.conservative) this.#onConservativeReply(now, span, out);
     else if (kind === BlockKind.openSession) this.#onSessionOpened(now, span, out);
     if (found && !this.#closed) this.#transmit(now, out);
   }
@@ -272,14 +305,124 @@ class SessionClient implements ClientModel {
     if (status === ReplyStatus.misrouted) return this.#onMisrouted(now, sequence, out);
     const block = this.#window.find(sequence);
     if (block === undefined || block.answered) return;
+    const complete = replyCount(view, start) === block.commands;
+    if (status === ReplyStatus.failed && complete && this.#stream > 0)
+      return this.#onPartialReply(now, block, span, out);
     const { token, abandoned } = block;
-    const answered = status === ReplyStatus.ok && replyCount(view, start) === block.commands;
-    this.#frames.release(block);
-    if (this.#window.answer(block)) this.#progressed(now);
+    this.#settle(block, now);
     if (abandoned) return;
     // Stale: applied, and its replies are gone. They were never acknowledged, so the service's bounded memory let them go.
-    if (answered) this.#resolve(token, span, out);
+    if (status === ReplyStatus.ok && complete) this.#resolve(token, span, out);
     else this.#fail(token, "indeterminate", out);
+  }
+
+  /** Some of the block's commands have failed their safety check; the others are answered. */
+  #onPartialReply(now: number, block: OpenBlock, span: Span, out: ClientSink): void {
+    // What a copy of the block is answered is known already.
+    if (block.partial !== null || !this.#holds(block, span)) return;
+    const partial = this.#frames.hold(block, span);
+    if (block === this.#window.sent.at(0)) this.#progressed(now);
+    if (partial.pending === 0) return this.#finish(block, now, out);
+    const { token, abandoned } = block;
+    const { pending } = partial;
+    this.#resubmit(block, out);
+    if (abandoned) return;
+    this.#refresh();
+    out.pending(token, pending);
+  }
+
+  /** Conservative copies were executed, or not, for the reason that the status gives. */
+  #onConservativeReply(now: number, span: Span, out: ClientSink): void {
+    const { bytes, view, start } = span;
+    if (this.#session === 0 || replySession(view, start) !== this.#session) return;
+    const status = replyStatus(view, start);
+    const sequence = replySequence(view, start);
+    if (status === ReplyStatus.sessionExpired) return this.#onExpired(now, out);
+    if (status === ReplyStatus.retry) return this.#onRefused(sequence, out);
+    const executed = status === ReplyStatus.ok;
+    // Without replies it speaks of its first command only, whose reply is gone.
+    const count = executed ? replyCount(view, start) : 1;
+    let at = start + REPLY_HEADER_BYTES;
+    for (let i = 0; i < count && !this.#closed;) {
+      const block = this.#window.holder(sequence + i);
+      const first = sequence + i - (block?.sequence ?? sequence + i);
+      const through = Math.min(count - i, (block?.commands ?? first + 1) - first);
+      const partial = block?.partial ?? null;
+      // If the reply to the block itself was lost, both come again.
+      const takes = block !== undefined && partial !== null && (!executed || this.#holds(block, span));
+      const { pending = 0, bytes: before = 0 } = partial ?? {};
+      for (let index = first; index < first + through; index++, i++) {
+        const length = executed ? view.getUint32(at, true) : 0;
+        if (takes && length > FAILED_REPLY_BYTES) partial.fill(index, bytes, at, length);
+        else if (takes && !executed) partial.lose(index);
+        at += length;
+      }
+      if (!takes || partial.pending === pending) continue;
+      this.#frames.repliesHeld += partial.bytes - before;
+      if (block === this.#window.sent.at(0)) this.#progressed(now);
+      if (partial.pending === 0) this.#finish(block, now, out);
+    }
+    if (!this.#closed && sequence <= this.#sibling && this.#sibling < sequence + count)
+      this.#resubmitBehindSibling(out);
+  }
+
+  /** Whether replies to a block can be held. The oldest one's always can, for all others wait for it. */
+  #holds(block: OpenBlock, { start, end }: Span): boolean {
+    return (
+      block === this.#window.sent.at(0) || this.#frames.repliesHeld + end - start <= this.#config.repliesHeldBytesMax
+    );
+  }
+
+  /** All commands of a block that had failed are executed. */
+  #finish(block: OpenBlock, now: number, out: ClientSink): void {
+    const { token, abandoned, partial } = block;
+    const whole = partial?.lost === false && !abandoned;
+    if (whole) {
+      this.#whole.clear();
+      partial.assemble(this.#whole);
+    }
+    this.#settle(block, now);
+    if (abandoned) return;
+    if (!whole) return this.#fail(token, "indeterminate", out);
+    const { bytes, view, length } = this.#whole;
+    if (bytes.length > WHOLE_BYTES_KEPT) this.#whole = new ByteWriter(4 * KiB, REPLY_BYTES_MAX);
+    this.#resolve(token, { bytes, view, start: 0, end: length }, out);
+  }
+
+  /** A sent block is answered, wholly. */
+  #settle(block: OpenBlock, now: number): void {
+    this.#frames.release(block);
+    if (this.#window.answer(block)) this.#progressed(now);
+  }
+
+  /** Conservative copies can't be executed before that of an earlier command, with which they conflict. */
+  #onRefused(sibling: number, out: ClientSink): void {
+    if (!this.#resubmits || sibling >= this.#sibling) return;
+    this.#sibling = sibling;
+    const block = this.#window.holder(sibling);
+    const waits = block !== undefined && (block.partial?.isPending(sibling - block.sequence) ?? !block.answered);
+    if (!waits) this.#resubmitBehindSibling(out);
+  }
+
+  /**
+   * Sends the copies again that may have been refused for one which is executed now: all later ones, for the refusal does not
+   * say which of them it was. It comes seldom, as copies that nothing delays arrive in order; those that were not refused are
+   * recognised as duplicates.
+   */
+  #resubmitBehindSibling(out: ClientSink): void {
+    const { sent } = this.#window;
+    const from = this.#sibling;
+    this.#sibling = Infinity;
+    for (let i = 0; i < sent.size; i++) {
+      const block = sent.at(i) as OpenBlock;
+      if (block.sequence + block.commands > from) this.#resubmit(block, out);
+    }
+  }
+
+  /** Multicasts the commands of a block again that failed, if that is the client's part. */
+  #resubmit(block: OpenBlock, out: ClientSink): void {
+    if (!this.#resubmits || block.partial === null) return;
+    this.#frames.conservative(block, this.#copy, (copy) => out.resubmit(copy));
   }
 
   #onSessionOpened(now: number, span: Span, out: ClientSink): void {
@@ -297,6 +440,7 @@ class SessionClient implements ClientModel {
     this.#usedAt = now;
     this.#window.begin(session);
     this.#retryQuietUntil = -Infinity;
+    this.#sibling = Infinity;
     this.#progressed(now);
     if (this.#route.settled) this.#pump(now, out);
   }
@@ -367,6 +511,7 @@ class SessionClient implements ClientModel {
     const again: OpenBlock[] = [];
     for (let block = sent.shift(); block !== undefined; block = sent.shift()) {
       if (block.sequence > sequence && !block.answered && !block.abandoned) {
+        this.#frames.letGo(block);
         block.recall();
         again.push(block);
         continue;
@@ -449,7 +594,7 @@ class SessionClient implements ClientModel {
     const orderedDue = now >= this.#orderedDueAt();
     const next = Math.min(this.#config.retransmitMsMax, ms * 2);
     this.#timeoutMs = this.#jittered(next);
-    if (now - route.quietSince >= ms) {
+    if (now - route.quietSince >= ms && this.#owesAnswer()) {
       const before = route.target;
       route.suspect(now, this.#timeoutMs);
       if (route.target === before) {
@@ -461,6 +606,13 @@ class SessionClient implements ClientModel {
       route.epoch++;
       this.#transmit(now, out);
     } else this.#resendReads(now, ms, out);
+  }
+
+  /** The target has something to say to what it was sent, unless the oldest block only waits for what others execute. */
+  #owesAnswer(): boolean {
+    if (this.#openings.pending.length > 0 || this.#reads.size > 0) return true;
+    const head = this.#window.sent.at(0);
+    return head === undefined || head.partial === null || head.sentAt > this.#route.quietSince;
   }
 
   #expireDeadlines(now: number, out: ClientSink): void {
@@ -554,7 +706,9 @@ class SessionClient implements ClientModel {
     }
     for (let i = 0; i < sent.size; i++) {
       const block = sent.at(i) as OpenBlock;
-      if (!block.answered && block.epoch !== epoch) this.#send(block, FrameKind.block, now, out);
+      if (block.answered || block.epoch === epoch) continue;
+      this.#send(block, FrameKind.block, now, out);
+      this.#resubmit(block, out);
     }
     this.#pump(now, out);
     for (const block of this.#reads.values()) {

@@ -29,6 +29,10 @@ export interface BlockClientInit {
   readonly handlers: BlockClientHandlers;
   readonly events: EventLog;
   readonly config?: Partial<SessionClientConfig>;
+  /** With groups: who multicasts commands again that failed opt-PSMR's safety check, as the cluster has it. The replicas. */
+  readonly resubmit?: "replicas" | "client" | undefined;
+  /** With groups: blocks of a stream take effect in order although commands fail that safety check. Not by default. */
+  readonly strict?: boolean | undefined;
 }
 
 /** Malformed frames that get a line in the log; a broken replica must not fill it. */
@@ -48,6 +52,8 @@ export interface Lenders {
   readonly reads: boolean;
   borrow(): void;
   lend(stream: number, session: SessionId): void;
+  /** Sends a conservative block through g_all. */
+  resubmit(block: Span): void;
 }
 
 const alone: Lenders = {
@@ -55,6 +61,7 @@ const alone: Lenders = {
   reads: true,
   borrow: () => assert(false, "this client has one stream"),
   lend: () => assert(false, "this client has one stream"),
+  resubmit: () => assert(false, "this client has one stream"),
 };
 
 /** The host of one session client: of a cluster, or of one of its streams. */
@@ -164,6 +171,11 @@ export class ClientHost implements BlockClient, ClientSink {
     this.#step({ kind: "lend", now: this.#now(), session });
   }
 
+  /** Of stream 0: sends a conservative block of another stream's session, once. */
+  sendConservative(span: Span): void {
+    this.#step({ kind: "resubmit", now: this.#now(), span });
+  }
+
   close(done: () => void): void {
     assert(!this.#closed, "a client is closed once");
     this.#model.step({ kind: "close", now: this.#now() }, this);
@@ -208,6 +220,14 @@ export class ClientHost implements BlockClient, ClientSink {
 
   lend(stream: number, session: SessionId): void {
     this.#lenders.lend(stream, session);
+  }
+
+  pending(token: number, commands: number): void {
+    this.#handlers.pending?.(token, commands);
+  }
+
+  resubmit(block: Span): void {
+    this.#lenders.resubmit(block);
   }
 
   wakeAt(time: number): void {

@@ -1,5 +1,5 @@
 import { assert } from "../../base/index.js";
-import type { SessionId } from "../../model/index.js";
+import type { SessionId, Span } from "../../model/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
 import { type BlockClientInit, ClientHost } from "./client-host.js";
 import type { ClientPort } from "./shared-links.js";
@@ -14,7 +14,8 @@ export interface StreamClient extends BlockClient {
  * Clients of all streams of a cluster with groups: 0 for g_all, i for g_i. Each stream has a session of its own (stream 0 opens
  * them all), its own leader, window and deadlines, and goes on while others have no leader. The blocks of one stream take
  * effect in the order submitted; between streams there is no order, but that what was answered comes before what is submitted
- * afterwards. Single threaded; callbacks never run inside `submit`.
+ * afterwards. With opt-PSMR the commands of a stream keep that order if they conflict, and all of them if the client is `strict`.
+ * Single threaded; callbacks never run inside `submit`.
  */
 export interface GroupsClient {
   readonly groups: number;
@@ -62,10 +63,11 @@ class Streams implements GroupsClient {
     assert(ports.length >= 2, `a client of groups has a port for g_all and one for each group, got ${ports.length}`);
     const borrow = (stream: number): void => this.#host(0).openSessionFor(stream);
     const lend = (stream: number, session: SessionId): void => this.#host(stream).takeSession(session);
+    const resubmit = (block: Span): void => this.#host(0).sendConservative(block);
     this.streams = ports.map((port, stream) => {
       return new ClientHost(
         { ...init, port, handlers: init.handlersOf(stream) },
-        { stream, reads: false, borrow: () => borrow(stream), lend },
+        { stream, reads: false, borrow: () => borrow(stream), lend, resubmit },
       );
     });
     for (const host of this.streams) host.start();

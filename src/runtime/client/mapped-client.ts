@@ -61,7 +61,8 @@ class MappedClient implements BlockClient {
     this.#blocksMax = blocksMax;
     this.#bytesMax = bytesMax;
     this.#timer = init.scheduler.timer(() => this.#expire());
-    this.#streams = createGroupsClient({ ...init, handlersOf: (stream) => this.#handlersOf(stream) });
+    // What this promises is the order of all blocks, whichever keys they have.
+    this.#streams = createGroupsClient({ ...init, strict: true, handlersOf: (stream) => this.#handlersOf(stream) });
     assert(
       this.#streams.groups === init.mapping.groups,
       `a mapping to ${init.mapping.groups} groups for a cluster of ${this.#streams.groups}`,
@@ -132,6 +133,7 @@ class MappedClient implements BlockClient {
         this.#handlers.fail(token, failure);
         this.#tellOpened();
       },
+      pending: (token: number, commands: number) => this.#handlers.pending?.(token, commands),
       opened: () => this.#goOn(),
       idle: () => this.#goOn(),
       ...(stream === 0 ? { leaderChanged: (leader) => this.#handlers.leaderChanged?.(leader) } : {}),

@@ -64,6 +64,9 @@ export class GatewayClients {
       replicas: config.replicas.map((replica) => replica.id),
       nonce: new Uint8Array(randomBytes(16)),
       events,
+      resubmit: config.resubmit,
+      // The commands of one connection take effect in the order sent, whichever keys they have and whichever of them fail at first.
+      strict: true,
       // The gateway asks for its clients one by one within a call, and none is called back inside it.
       handlersOf: (stream) => ({
         resolve: (token, replies) => this.#handlers[stream]?.resolve(token, replies),
