@@ -1,6 +1,6 @@
 // Hot file: one slot per block, reused. No allocation per block once the slots are there, none per command ever.
-import { assert, type ByteWriter } from "../../base/index.js";
-import { type ClientFailure, ReplyStatus, replyStatus, type Span } from "../../model/index.js";
+import { assert, ByteWriter, KiB, MiB } from "../../base/index.js";
+import { BLOCK_BYTES_MAX, type ClientFailure, ReplyStatus, replyStatus, type Span } from "../../model/index.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
 import type { ArrivalSchedule } from "./load-arrivals.js";
 
@@ -12,10 +12,13 @@ export const LoadBlockKind = {
   read: 1,
   /** Reads whose updates follow, in the same slot, when they are answered. */
   modify: 2,
+  /** Commands of any kind, reads among them, all ordered. */
+  mixed: 3,
 } as const;
 export type LoadBlockKind = (typeof LoadBlockKind)[keyof typeof LoadBlockKind];
 
 const nothing = new Float64Array(0);
+const DRAFT_BYTES = 64 * KiB;
 
 /** A submitted block; its index among the client's slots is its token. */
 export class BlockSlot {
@@ -35,8 +38,8 @@ export class BlockSlot {
   firstKey = 0;
   /** The client's insertions through those of this block. */
   insertedThrough = 0;
-  /** With groups: the insertions that this block has a part of; null for none. */
-  insertions: Insertions | null = null;
+  /** With groups: the insertions that this block has a part of. Reused. */
+  readonly insertions: Insertions[] = [];
 
   constructor(token: number) {
     this.token = token;
@@ -47,8 +50,32 @@ export class BlockSlot {
 export interface Insertions {
   /** The client's insertions through these. */
   readonly through: number;
-  /** Blocks that are under way. */
+  /** Blocks that are under way, or being written. */
   blocks: number;
+}
+
+/** A block being written: its bytes, and what is known of each command. */
+export class Draft {
+  readonly writer = new ByteWriter(DRAFT_BYTES, BLOCK_BYTES_MAX + 1 * MiB);
+  readonly due: Float64Array;
+  /** Keys of modifications. */
+  readonly keys: Float64Array;
+  commands = 0;
+  /** When the first of its commands was drawn. */
+  since = 0;
+  readonly insertions: Insertions[] = [];
+
+  /** With room for what is known of so many commands; due times and keys are known of some only. */
+  constructor(dueMax: number, keysMax: number) {
+    this.due = new Float64Array(dueMax);
+    this.keys = new Float64Array(keysMax);
+  }
+
+  clear(): void {
+    this.writer.clear();
+    this.commands = 0;
+    this.insertions.length = 0;
+  }
 }
 
 /** A block that found no place when its turn came; it is submitted before anything else. */
@@ -77,6 +104,9 @@ export class LoadClient implements BlockClientHandlers {
   /** At most the blocks of one turn: while any is held nothing new is written. */
   readonly #held: HeldBlock[] = [];
   #streams: readonly BlockClient[] = [];
+  /** With groups, by stream: blocks under way, and the commands that wait to go with the next one. */
+  readonly #openIn: number[] = [];
+  drafts: readonly Draft[] = [];
   #close: (done: () => void) => void = (done) => done();
   /** Commands under way; a modification is one from its read's submission to its update's answer. */
   outstanding = 0;
@@ -97,9 +127,11 @@ export class LoadClient implements BlockClientHandlers {
     this.index = index;
   }
 
-  /** Gives it its client, or with groups the clients of all streams, which `close` closes. */
-  attach(streams: readonly BlockClient[], close: (done: () => void) => void): void {
+  /** Gives it its client, or with groups the clients of all streams and a draft for each, which `close` closes. */
+  attach(streams: readonly BlockClient[], drafts: readonly Draft[], close: (done: () => void) => void): void {
     this.#streams = streams;
+    this.drafts = drafts;
+    for (let stream = 0; stream < streams.length; stream++) this.#openIn.push(0);
     this.#close = close;
   }
 
@@ -113,6 +145,18 @@ export class LoadClient implements BlockClientHandlers {
     const streams = this.#streams;
     for (let i = 0; i < streams.length; i++) if (!(streams[i] as BlockClient).open) return false;
     return streams.length > 0;
+  }
+
+  /** Commands drawn and not submitted. */
+  get drafted(): number {
+    let drafted = 0;
+    for (let i = 0; i < this.drafts.length; i++) drafted += (this.drafts[i] as Draft).commands;
+    return drafted;
+  }
+
+  /** Whether no block is under way in a stream. */
+  isIdle(stream: number): boolean {
+    return this.#openIn[stream] === 0;
   }
 
   get holds(): boolean {
@@ -153,6 +197,7 @@ export class LoadClient implements BlockClientHandlers {
   drop(): void {
     for (const { slot } of this.#held.splice(0)) this.end(slot);
     for (const slot of this.modifiesOwed.splice(0)) this.end(slot);
+    for (const draft of this.drafts) draft.clear();
   }
 
   /** A slot's commands are no longer under way. */
@@ -166,7 +211,9 @@ export class LoadClient implements BlockClientHandlers {
     assert(client !== undefined, "a block was submitted before its client was open");
     slot.commandsLeft = slot.commands;
     this.blocksOpen++;
-    client.submit(slot.token, slot.kind !== LoadBlockKind.ordered, slot.commands, bytes, view, 0, length);
+    this.#openIn[slot.stream] = (this.#openIn[slot.stream] as number) + 1;
+    const reads = slot.kind === LoadBlockKind.read || slot.kind === LoadBlockKind.modify;
+    client.submit(slot.token, reads, slot.commands, bytes, view, 0, length);
   }
 
   // What the block client tells.
@@ -178,19 +225,24 @@ export class LoadClient implements BlockClientHandlers {
       this.#streams[slot.stream]?.more(token);
       return;
     }
-    this.blocksOpen--;
+    this.#leave(slot);
     this.#load.onReplies(this, slot, replies);
     this.#load.onRoom(this);
   }
 
   fail(token: number, failure: ClientFailure): void {
     const slot = this.#slots[token] as BlockSlot;
-    this.blocksOpen--;
+    this.#leave(slot);
     this.#load.onFailure(this, slot, failure);
     this.#load.onRoom(this);
   }
 
   opened(): void {
     this.#load.onRoom(this);
+  }
+
+  #leave(slot: BlockSlot): void {
+    this.blocksOpen--;
+    this.#openIn[slot.stream] = (this.#openIn[slot.stream] as number) - 1;
   }
 }

@@ -15,9 +15,17 @@ import {
 import { insertedBy, insertedCount, isInserted, type LoadKey } from "./load-keys.js";
 import { SCAN_LENGTH_MAX } from "./load-workload.js";
 
-/** What a load must get for its answers: to anything that changes a key, to anything that reads one, while it preloads. */
-export const Expected = { done: 0, found: 1, loaded: 2 } as const;
+/**
+ * What a load must get for its answers: to anything that changes a key, to anything that reads one, while it preloads, and where
+ * both are in one block.
+ */
+export const Expected = { done: 0, found: 1, loaded: 2, either: 3 } as const;
 export type Expected = (typeof Expected)[keyof typeof Expected];
+
+/** Whether the value of a key is what a load must get. */
+export function takesFound(expected: Expected): boolean {
+  return expected === Expected.found || expected === Expected.either;
+}
 
 /** The commands of one service that a load consists of. */
 export interface LoadCommands {
@@ -145,9 +153,9 @@ class KvLoadCommands implements LoadCommands {
     let at = start;
     for (let i = 0; i < count; i++) {
       const kind = view.getUint32(at + 4, true);
-      if (expected === Expected.found) {
-        if (kind !== ReplyKind.bulk && !(kind === ReplyKind.array && replyItems(view, at) > 0)) unexpected++;
-      } else if (kind !== ReplyKind.ok && !isOne(view, at, kind)) unexpected++;
+      const done = kind === ReplyKind.ok || isOne(view, at, kind);
+      const found = kind === ReplyKind.bulk || (kind === ReplyKind.array && replyItems(view, at) > 0);
+      if (!(done && expected !== Expected.found) && !(found && takesFound(expected))) unexpected++;
       at += view.getUint32(at, true);
     }
     return unexpected;

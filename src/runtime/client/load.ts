@@ -1,8 +1,7 @@
 // Hot file: the benchmark's own cost is part of what it measures. Nothing per command but drawing it, writing it and checking
 // its reply; per block one slot of a table, reused.
-import { assert, ByteWriter, KiB, MiB, Prng } from "../../base/index.js";
+import { assert, type ByteWriter, KiB, Prng } from "../../base/index.js";
 import {
-  BLOCK_BYTES_MAX,
   BLOCK_COMMANDS_MAX,
   type ClientFailure,
   CommandError,
@@ -17,7 +16,14 @@ import type { BlockClient, BlockClientHandlers } from "./block-client.js";
 import type { GroupsClient } from "./groups-client.js";
 import { LatencyHistogram } from "./latency-histogram.js";
 import { ArrivalSchedule } from "./load-arrivals.js";
-import { type BlockSlot, type Insertions, LoadBlockKind, LoadClient, type LoadClientHandlers } from "./load-client.js";
+import {
+  type BlockSlot,
+  Draft,
+  type Insertions,
+  LoadBlockKind,
+  LoadClient,
+  type LoadClientHandlers,
+} from "./load-client.js";
 import { Expected, type LoadCommands } from "./load-commands.js";
 import { createKeyChooser, InsertedKeys, insertedKey, type KeyChooser } from "./load-keys.js";
 import { type LoadOptions, loadOptions } from "./load-options.js";
@@ -43,8 +49,13 @@ export interface LoadInit {
     handlers: BlockClientHandlers,
     index: number,
   ): BlockClient | GroupsClient | Promise<BlockClient> | Promise<GroupsClient>;
-  /** With groups: which of them commands concern. Each client's commands are sorted into a block for each stream. */
+  /**
+   * With groups: which of them commands concern. Each client's commands are sorted into a block for each stream, of which one at
+   * a time is under way: what is drawn meanwhile waits for it, so that blocks do not become ever smaller.
+   */
   readonly mapping?: GroupMapping | undefined;
+  /** The cluster orders reads: they go with the other commands, in one block. True with groups, else false by default. */
+  readonly readsOrdered?: boolean | undefined;
   readonly commands: LoadCommands;
   readonly options: LoadOptions;
   /** Once per second. */
@@ -127,26 +138,6 @@ function mixBounds(mix: LoadMix): MixBounds {
   return { read, update, insert, delete: deleted, scan: deleted + mix.scan * step };
 }
 
-/** A block being written: its bytes, and what is known of each command. */
-class Draft {
-  readonly writer = new ByteWriter(64 * KiB, BLOCK_BYTES_MAX + 1 * MiB);
-  readonly due: Float64Array;
-  /** Keys of modifications. */
-  readonly keys: Float64Array;
-  commands = 0;
-
-  /** With room for what is known of so many commands; due times and keys are known of some only. */
-  constructor(dueMax: number, keysMax: number) {
-    this.due = new Float64Array(dueMax);
-    this.keys = new Float64Array(keysMax);
-  }
-
-  clear(): void {
-    this.writer.clear();
-    this.commands = 0;
-  }
-}
-
 /** Longer commands are copied by the engine. */
 const WORD_COPY_BYTES_MAX = 128;
 
@@ -183,6 +174,8 @@ class Load implements LoadClientHandlers {
   /** With groups: what tells the streams of commands, and a draft for each stream. */
   readonly #choice: StreamChoice | null;
   readonly #parts: readonly Draft[];
+  /** Kind of the blocks that ordered commands, and perhaps reads, go in. */
+  readonly #orderedKind: LoadBlockKind;
   readonly histogram = new LatencyHistogram();
 
   #phase: LoadPhase = "preload";
@@ -222,9 +215,10 @@ class Load implements LoadClientHandlers {
     const updatesMax = Math.max(1, Math.floor(BLOCK_BYTES_TARGET / init.commands.updateBytes));
     this.#modifiesMax = mix.modify > 0 ? Math.min(commandsMax, updatesMax) : 0;
     this.#ordered = new Draft(dueMax, 0);
-    this.#reads = new Draft(dueMax, 0);
+    const { mapping, readsOrdered = mapping !== undefined } = init;
+    this.#orderedKind = readsOrdered && mix.read + mix.scan > 0 ? LoadBlockKind.mixed : LoadBlockKind.ordered;
+    this.#reads = readsOrdered ? this.#ordered : new Draft(dueMax, 0);
     this.#modifies = new Draft(dueMax, this.#modifiesMax);
-    const { mapping } = init;
     this.#choice = mapping === undefined ? null : new StreamChoice(mapping);
     const streams = mapping === undefined ? 0 : mapping.groups + 1;
     this.#parts = Array.from({ length: streams }, () => new Draft(dueMax, this.#modifiesMax));
@@ -242,7 +236,9 @@ class Load implements LoadClientHandlers {
         streams.length === Math.max(1, this.#parts.length),
         "clients of groups have the mapping of their commands",
       );
-      client.attach(streams, (done) => opened.close(done));
+      const dueMax = this.#ordered.due.length;
+      const drafts = this.#parts.map(() => new Draft(dueMax, 0));
+      client.attach(streams, drafts, (done) => opened.close(done));
     }
   }
 
@@ -303,6 +299,7 @@ class Load implements LoadClientHandlers {
 
   #unexpected(slot: BlockSlot, { view, start }: Span, count: number): number {
     let expected: Expected = slot.kind === LoadBlockKind.ordered ? Expected.done : Expected.found;
+    if (slot.kind === LoadBlockKind.mixed) expected = Expected.either;
     if (this.#phase === "preload") expected = Expected.loaded;
     return this.#commands.unexpected(view, start + REPLY_HEADER_BYTES, count, expected);
   }
@@ -335,9 +332,9 @@ class Load implements LoadClientHandlers {
 
   /** Insertions that went into several blocks are there when all of these are answered, and all before them are there. */
   #endInsertions(client: LoadClient, slot: BlockSlot): void {
-    if (slot.insertions === null) return;
-    slot.insertions.blocks--;
-    slot.insertions = null;
+    if (slot.insertions.length === 0) return;
+    for (let i = 0; i < slot.insertions.length; i++) (slot.insertions[i] as Insertions).blocks--;
+    slot.insertions.length = 0;
     const { insertions } = client;
     for (let oldest = insertions[0]; oldest !== undefined && oldest.blocks === 0; oldest = insertions[0]) {
       this.#inserted.acknowledge(client.index, oldest.through);
@@ -401,9 +398,10 @@ class Load implements LoadClientHandlers {
     const now = this.#now();
     client.submitHeld();
     while (client.modifiesOwed.length > 0 && client.open) this.#submitModify(client);
-    while (client.open && client.outstanding < this.#options.window) {
-      if (!this.#fillBlocks(client, now)) return;
+    while (client.open && client.outstanding + client.drafted < this.#options.window) {
+      if (!this.#fillBlocks(client, now)) break;
     }
+    if (this.#choice !== null) this.#submitDrafts(client);
   }
 
   /** Draws commands into a client's room and submits them; false if none was due. */
@@ -415,7 +413,7 @@ class Load implements LoadClientHandlers {
     ordered.clear();
     reads.clear();
     modifies.clear();
-    const room = Math.min(this.#options.window - client.outstanding, BLOCK_COMMANDS_MAX);
+    const room = Math.min(this.#options.window - client.outstanding - client.drafted, BLOCK_COMMANDS_MAX);
     const insertedBefore = client.inserted;
     const modifiesMax = this.#modifiesMax;
     let drawn = 0;
@@ -434,47 +432,83 @@ class Load implements LoadClientHandlers {
     }
     const inserted = client.inserted > insertedBefore ? client.inserted : 0;
     if (this.#choice !== null) {
-      this.#submitParts(client, LoadBlockKind.ordered, ordered, now, inserted);
-      this.#submitParts(client, LoadBlockKind.read, reads, now, 0);
-      this.#submitParts(client, LoadBlockKind.modify, modifies, now, 0);
+      this.#sort(client, ordered, now, inserted);
+      this.#submitParts(client, LoadBlockKind.modify, modifies, now);
       return drawn > 0;
     }
     if (ordered.commands > 0) {
-      const slot = this.#take(client, LoadBlockKind.ordered, ordered, now);
+      const slot = this.#take(client, this.#orderedKind, ordered, now);
       slot.insertedThrough = inserted;
       client.submit(slot, ordered.writer);
     }
-    if (reads.commands > 0) client.submit(this.#take(client, LoadBlockKind.read, reads, now), reads.writer);
+    if (reads !== ordered && reads.commands > 0)
+      client.submit(this.#take(client, LoadBlockKind.read, reads, now), reads.writer);
     if (modifies.commands > 0) {
       client.submit(this.#take(client, LoadBlockKind.modify, modifies, now), modifies.writer);
     }
     return drawn > 0;
   }
 
-  /** Sorts a draft's commands by their streams and submits a block to each. */
-  #submitParts(client: LoadClient, kind: LoadBlockKind, draft: Draft, now: number, inserted: number): void {
+  /** Sorts the commands that were drawn into the client's drafts, by their streams. */
+  #sort(client: LoadClient, drawn: Draft, now: number, inserted: number): void {
+    if (drawn.commands === 0) return;
+    let insertions: Insertions | null = null;
+    if (inserted > 0) {
+      insertions = { through: inserted, blocks: 0 };
+      client.insertions.push(insertions);
+    }
+    const { drafts } = client;
+    this.#distribute(drawn, drafts, now);
+    if (insertions === null) return;
+    for (let stream = 0; stream < drafts.length; stream++) {
+      const draft = drafts[stream] as Draft;
+      if (draft.commands === 0) continue;
+      draft.insertions.push(insertions);
+      insertions.blocks++;
+    }
+  }
+
+  /** Appends a draft's commands to those of their streams. */
+  #distribute(draft: Draft, parts: readonly Draft[], now: number): void {
     const { writer, commands, due, keys } = draft;
-    if (commands === 0) return;
     const choice = this.#choice as StreamChoice;
-    const parts = this.#parts;
-    for (let stream = 0; stream < parts.length; stream++) (parts[stream] as Draft).clear();
     choice.look(commands, writer.bytes, writer.view, 0);
     for (let i = 0; i < commands; i++) {
       const part = parts[choice.of(i)] as Draft;
+      if (part.commands === 0) part.since = now;
       copyCommand(writer, choice.offset(i), part.writer);
       if (due.length > 0) part.due[part.commands] = due[i] as number;
       if (keys.length > 0) part.keys[part.commands] = keys[i] as number;
       part.commands++;
     }
-    const insertions: Insertions | null = inserted === 0 ? null : { through: inserted, blocks: 0 };
-    if (insertions !== null) client.insertions.push(insertions);
+  }
+
+  /** Submits what waits for streams in which nothing is under way, or is as much as a block takes. */
+  #submitDrafts(client: LoadClient): void {
+    const { drafts } = client;
+    for (let stream = 0; stream < drafts.length; stream++) {
+      const draft = drafts[stream] as Draft;
+      if (draft.commands === 0 || !client.open) continue;
+      if (!client.isIdle(stream) && draft.writer.length < BLOCK_BYTES_TARGET) continue;
+      const slot = this.#take(client, this.#orderedKind, draft, draft.since);
+      slot.stream = stream;
+      for (let i = 0; i < draft.insertions.length; i++) slot.insertions.push(draft.insertions[i] as Insertions);
+      client.submit(slot, draft.writer);
+      draft.clear();
+    }
+  }
+
+  /** Sorts a draft's commands by their streams and submits a block to each. */
+  #submitParts(client: LoadClient, kind: LoadBlockKind, draft: Draft, now: number): void {
+    if (draft.commands === 0) return;
+    const parts = this.#parts;
+    for (let stream = 0; stream < parts.length; stream++) (parts[stream] as Draft).clear();
+    this.#distribute(draft, parts, now);
     for (let stream = 0; stream < parts.length; stream++) {
       const part = parts[stream] as Draft;
       if (part.commands === 0) continue;
       const slot = this.#take(client, kind, part, now);
       slot.stream = stream;
-      slot.insertions = insertions;
-      if (insertions !== null) insertions.blocks++;
       client.submit(slot, part.writer);
     }
   }
