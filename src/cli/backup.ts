@@ -15,6 +15,7 @@ import {
   fetchBackup,
   loadCluster,
   openCluster,
+  type ReplicaQuery,
   replicaDirectory,
   Supervisor,
 } from "../runtime/index.js";
@@ -28,6 +29,8 @@ import { onStopSignal } from "./stop-signal.js";
 /** How long the replica that is asked may take to execute what was acknowledged before. */
 const CAUGHT_UP_MS_MAX = 30_000;
 const POLL_MS = 20;
+/** Threads of several groups are called to a barrier this often, in ms, until the checkpoint has been taken there. */
+const BARRIER_MS = 500;
 /** How long a replica is asked again that has other backups to send. */
 const REFUSED_MS_MAX = 120_000;
 
@@ -66,7 +69,7 @@ export async function runBackup(file: string, flags: BackupFlags): Promise<numbe
   try {
     const source = await runningReplicas(flags, cleanup, output);
     const target = await caughtUpReplica(source, flags.address);
-    const { offer, bytes } = await fetchTo(file, target, source.security, cleanup, output);
+    const { offer, bytes } = await fetchTo(file, target, source, cleanup, output);
     const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
     output.progress("");
     const { clusterId, digest, replica, service, through } = offer;
@@ -96,12 +99,10 @@ async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Out
     parseAddress(flags.address);
     const security = givenSecurity(flags) ?? {};
     const replicas = await discover(flags.address, security);
-    refuseGroups(replicas[0]?.members?.length ?? 1);
     return { replicas, security };
   }
   const directory = flags.data ?? "./synod-data";
   const config = await loadCluster(directory);
-  refuseGroups(config.groups);
   const security = securityOver(directorySecurity(directory, config), flags);
   const source: Source = { replicas: config.replicas, security };
   const folders = config.replicas.map(({ id }) => replicaDirectory(directory, id));
@@ -118,10 +119,6 @@ async function runningReplicas(flags: BackupFlags, cleanup: Cleanup, output: Out
   output.progress("  the cluster is stopped: starting it for the backup");
   cleanup.supervisor = await started(directory, flags);
   return source;
-}
-
-function refuseGroups(groups: number): void {
-  if (groups > 1) throw new ConfigError(`a backup of a cluster with ${groups} groups is not built yet`);
 }
 
 async function anyAnswers({ replicas, security }: Source): Promise<boolean> {
@@ -195,7 +192,7 @@ async function caughtUpReplica({ replicas, security }: Source, address: string |
 async function fetchTo(
   file: string,
   address: string,
-  security: ClientSecurity,
+  source: Source,
   cleanup: Cleanup,
   output: Output,
 ): Promise<{ readonly offer: BackupOffer; readonly bytes: number }> {
@@ -203,12 +200,15 @@ async function fetchTo(
   const { version } = JSON.parse(manifest) as { version: string };
   const deadlineMs = performance.now() + REFUSED_MS_MAX;
   for (;;) {
-    const { port, scheduler } = dialled([address], security);
+    const { port, scheduler } = dialled([address], source.security);
+    const offered = new AbortController();
+    const barriers = callBarriers(source, offered.signal);
     try {
       let total = 0;
       const offer = await fetchBackup(port, scheduler, {
-        async begin(offered) {
-          const { bytes, transfer: _transfer, ...cluster } = offered;
+        async begin(offer) {
+          offered.abort();
+          const { bytes, transfer: _transfer, ...cluster } = offer;
           total = bytes;
           cleanup.writer = await BackupWriter.create(file, {
             createdAt: new Date().toISOString(),
@@ -234,7 +234,27 @@ async function fetchTo(
       output.progress(`  waiting: ${(error as Error).message}`);
       await setTimeout(wait);
     } finally {
+      offered.abort();
+      await barriers;
       await new Promise<void>((resolve) => port.close(resolve));
     }
   }
+}
+
+/**
+ * The state of several groups is saved where all threads meet, for a command that concerns all of them. A cluster that nobody uses
+ * has none, so digests are ordered, which change nothing, until there is an offer. A single group needs no such thing.
+ */
+async function callBarriers({ replicas, security }: Source, offered: AbortSignal): Promise<void> {
+  if ((replicas[0]?.members?.length ?? 0) === 0) return;
+  const clients = replicas.map(({ client }) => client);
+  const call = async (query: ReplicaQuery): Promise<void> => {
+    while (!offered.aborted) {
+      const question = { want: "digest", nonce: randomBytes(16).toString("hex") };
+      // Whoever leads orders it; those who do not, or do not answer, are no failure of the backup.
+      await Promise.allSettled(clients.map((_, index) => query.status(index, question, 2 * BARRIER_MS)));
+      await setTimeout(BARRIER_MS, undefined, { signal: offered }).catch(() => undefined);
+    }
+  };
+  await withQuery(clients, call, security).catch(() => undefined);
 }

@@ -3,25 +3,38 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { type ClusterConfig, clusterShape, memberAddress } from "#src/model/index.js";
+import { type ClusterConfig, clusterChecksum, clusterShape, memberAddress } from "#src/model/index.js";
 import { openCluster } from "#src/runtime/index.js";
 import { finished, temporaryDirectory } from "./synod-process.js";
 
 const several = { groups: 2, execution: "psmr", service: "btree", port: 0 } as const;
 const flags = ["--groups", "2", "--execution", "psmr", "--service", "btree"];
 
+const optimistic = ["--groups", "2", "--execution", "opt-psmr", "--service", "btree"];
+
 describe("combinations with groups", () => {
   const refused: readonly (readonly [args: readonly string[], reason: RegExp])[] = [
-    [["--groups", "2", "--service", "btree"], /execution pipelined has at most 1 group, got 2; psmr has up to 16/],
+    [
+      ["--groups", "2", "--service", "btree"],
+      /execution pipelined has at most 1 group, got 2; psmr and opt-psmr have up to 16/,
+    ],
     [["--groups", "2", "--execution", "sequential", "--service", "btree"], /sequential has at most 1 group, got 2/],
     [["--groups", "17"], /--groups.*whole number from 1 to 16/],
     [["--groups", "0"], /--groups.*whole number from 1 to 16/],
     [[...flags, "--reads", "quorum"], /with 2 groups reads are ordered, got quorum/],
     [["--groups", "2", "--execution", "psmr", "--service", "counter"], /service counter has one group/],
-    [["--merge", "skips"], /merge skips needs execution psmr, got pipelined/],
-    [["--barrier", "command"], /barrier command needs execution psmr, got pipelined/],
+    [["--merge", "skips"], /merge skips needs execution psmr or opt-psmr, got pipelined/],
+    [["--barrier", "command"], /barrier command needs execution psmr or opt-psmr, got pipelined/],
     [[...flags, "--merge", "sometimes"], /--merge.*points, skips/],
     [[...flags, "--barrier", "never"], /--barrier.*run, command/],
+    [["--resubmit", "client"], /resubmit client needs execution opt-psmr, got pipelined/],
+    [[...flags, "--resubmit", "client"], /resubmit client needs execution opt-psmr, got psmr/],
+    [[...flags, "--bounds", "5"], /bounds 5 needs execution opt-psmr, got psmr/],
+    [[...optimistic, "--resubmit", "nobody"], /--resubmit.*replicas, client/],
+    [[...optimistic, "--service", "kv", "--bounds", "5"], /bounds are of the keys of service btree, got service kv/],
+    [[...optimistic, "--bounds", "0x10"], /--bounds.*whole numbers in decimal, separated by commas/],
+    [[...optimistic, "--bounds", ""], /--bounds.*whole numbers in decimal, separated by commas/],
+    [[...optimistic, "--service", "counter"], /service counter has one group/],
   ];
   for (const [args, reason] of refused) {
     test(`up ${args.join(" ")} exits 4`, async (t) => {
@@ -30,6 +43,24 @@ describe("combinations with groups", () => {
       assert.match(stderr, reason);
       assert.match(stderr, /^synod: [^\n]+\n$/);
       assert.equal(code, 4);
+      assert.ok(!existsSync(data));
+    });
+  }
+
+  const misplaced: readonly (readonly [groups: number, bounds: readonly string[], reason: RegExp])[] = [
+    [2, ["5", "6"], /bounds are one fewer than groups, 1, got 2/],
+    [1, ["5"], /bounds are one fewer than groups, 0, got 1/],
+    [3, ["6", "5"], /bounds ascend, got 5 behind 6/],
+    [3, ["6", "6"], /bounds ascend, got 6 behind 6/],
+    [2, ["0"], /from 1 to 2\^64 - 1 in decimal, got 0/],
+    [2, ["007"], /from 1 to 2\^64 - 1 in decimal, got 007/],
+    [2, ["18446744073709551616"], /from 1 to 2\^64 - 1 in decimal, got 18446744073709551616/],
+    [2, ["9".repeat(1000)], /from 1 to 2\^64 - 1 in decimal, got 9{30}$/],
+  ];
+  for (const [groups, bounds, reason] of misplaced) {
+    test(`bounds ${bounds.join(",").slice(0, 40)} of ${groups} groups are refused`, async (t) => {
+      const data = join(temporaryDirectory(t), "data");
+      await assert.rejects(openCluster(data, { ...several, execution: "opt-psmr", groups, bounds }), reason);
       assert.ok(!existsSync(data));
     });
   }
@@ -76,13 +107,60 @@ describe("the directory of a cluster with groups", () => {
       [{ groups: 1 }, /groups 2, not 1/],
       [{ merge: "skips" }, /merge points, not skips/],
       [{ barrier: "command" }, /barrier run, not command/],
-      [{ execution: "pipelined" }, /pipelined has at most 1 group, got 2/],
+      [{ execution: "pipelined" }, /execution psmr, not pipelined/],
+      [{ execution: "opt-psmr" }, /execution psmr, not opt-psmr/],
+      [{ resubmit: "client" }, /resubmit client needs execution opt-psmr, got psmr/],
       [{ reads: "quorum" }, /with 2 groups reads are ordered/],
     ];
     for (const [request, reason] of others) await assert.rejects(openCluster(data, request), reason);
     const checked = await finished(t, ["config", "check", "--data", data, "--groups", "3"]);
     assert.match(checked.stderr, /groups 2, not 3/);
     assert.equal(checked.code, 4);
+  });
+
+  test("of opt-psmr records who sends again and where keys are cut, and is continued with that", async (t) => {
+    const data = join(temporaryDirectory(t), "data");
+    const asked = { ...several, groups: 3, execution: "opt-psmr", bounds: ["10", "18446744073709551615"] } as const;
+    const { config } = await openCluster(data, asked);
+    assert.deepEqual([config.resubmit, config.bounds], ["replicas", asked.bounds]);
+    assert.deepEqual((await openCluster(data, {})).config, config);
+    assert.deepEqual((await openCluster(data, { ...asked, resubmit: "replicas" })).config, config);
+    const others: readonly (readonly [request: Parameters<typeof openCluster>[1], reason: RegExp])[] = [
+      [{ execution: "psmr" }, /execution opt-psmr, not psmr; leave out --execution/],
+      [{ resubmit: "client" }, /resubmit replicas, not client/],
+      [{ bounds: ["10", "11"] }, /bounds 10,18446744073709551615, not 10,11/],
+    ];
+    for (const [request, reason] of others) await assert.rejects(openCluster(data, request), reason);
+    const printed = await finished(t, ["config", "print", "--data", data]);
+    assert.equal(printed.code, 0, printed.stderr);
+    assert.match(printed.stdout, /^bounds +10,18446744073709551615 +cluster.json$/m);
+    assert.match(printed.stdout, /^resubmit +replicas +cluster.json$/m);
+    const file = join(data, "cluster.json");
+    for (const edit of [{ bounds: ["11", "10"] }, { bounds: [10, 11] }, { bounds: ["10"] }, { resubmit: "nobody" }]) {
+      writeFileSync(file, JSON.stringify({ ...config, ...edit }));
+      await assert.rejects(openCluster(data, {}), /bound|resubmit/);
+    }
+  });
+
+  test("replicas of opt-psmr that differ in it are no peers of each other", async (t) => {
+    const { config } = await openCluster(join(temporaryDirectory(t), "data"), { ...several, execution: "opt-psmr" });
+    assert.deepEqual([config.resubmit, config.bounds], ["replicas", undefined]);
+    const others: readonly ClusterConfig[] = [
+      config,
+      { ...config, resubmit: "client" },
+      { ...config, bounds: ["10"] },
+      { ...config, bounds: ["11"] },
+      { ...config, execution: "psmr", resubmit: undefined },
+    ];
+    for (const member of [0, 1, 2]) {
+      assert.equal(new Set(others.map((other) => clusterChecksum(other, member))).size, others.length);
+      assert.equal(new Set(others.map((other) => clusterShape(other, member))).size, others.length);
+    }
+    assert.equal(
+      clusterChecksum({ ...config, resubmit: undefined }, 1),
+      clusterChecksum(config, 1),
+      "the default is said",
+    );
   });
 
   test("can't be edited to say what does not fit", async (t) => {
@@ -102,17 +180,20 @@ describe("the directory of a cluster with groups", () => {
     }
   });
 
-  test("psmr with one group records one, and may become pipelined", async (t) => {
-    const data = join(temporaryDirectory(t), "data");
-    const { config } = await openCluster(data, { execution: "psmr", merge: "skips", port: 0 });
-    assert.deepEqual([config.groups, config.execution, config.merge, config.reads], [1, "psmr", undefined, "quorum"]);
-    assert.ok(config.replicas.every(({ members }) => members === undefined));
-    assert.equal((await openCluster(data, { execution: "pipelined" })).config.execution, "pipelined");
-    await assert.rejects(
-      openCluster(data, { groups: 2, execution: "psmr", service: "btree" }),
-      /service kv, not btree/,
-    );
-  });
+  for (const execution of ["psmr", "opt-psmr"] as const) {
+    test(`${execution} with one group records one, and may become pipelined`, async (t) => {
+      const data = join(temporaryDirectory(t), "data");
+      const { config } = await openCluster(data, { execution, merge: "skips", port: 0 });
+      assert.deepEqual(
+        [config.groups, config.execution, config.merge, config.reads],
+        [1, execution, undefined, "quorum"],
+      );
+      assert.equal(config.resubmit, undefined);
+      assert.ok(config.replicas.every(({ members }) => members === undefined));
+      assert.equal((await openCluster(data, { execution: "pipelined" })).config.execution, "pipelined");
+      await assert.rejects(openCluster(data, { groups: 2, execution, service: "btree" }), /service kv, not btree/);
+    });
+  }
 
   test("several machines: config new gives each member a port, and init an identity", async (t) => {
     const directory = temporaryDirectory(t);
@@ -141,14 +222,5 @@ describe("the directory of a cluster with groups", () => {
     const rejoined = await finished(t, ["init", "1", "--cluster", file, "--data", join(directory, "r"), "--rejoin"]);
     assert.equal(rejoined.code, 0, rejoined.stderr);
     assert.deepEqual(readdirSync(join(directory, "r", "replica-1")), []);
-  });
-
-  test("backup and restore refuse it", async (t) => {
-    const directory = temporaryDirectory(t);
-    const data = join(directory, "data");
-    await openCluster(data, several);
-    const { code, stderr } = await finished(t, ["backup", join(directory, "b"), "--data", data]);
-    assert.match(stderr, /a cluster with 2 groups is not built yet/);
-    assert.equal(code, 4);
   });
 });

@@ -32,6 +32,8 @@ const SHARED = {
   cutDigest: 6,
   /** Entries of the service as of late; by member 1. The digest takes four numbers. */
   entries: 10,
+  /** Instance of g_all that a cut has to cover for a backup, 0 while nobody waits for one; by member 0. */
+  backupWanted: 11,
 } as const;
 const SHARED_NUMBERS = 16;
 

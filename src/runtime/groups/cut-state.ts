@@ -65,7 +65,7 @@ export class CutState extends MemberState {
     this.#init.platform.checkpoints.open((error, latest) => {
       if (error !== null) return done(error, 0);
       this.#cut = latest;
-      this.latest = latest;
+      if (latest !== null) this.#tellCut(latest);
       this.restoreCut(latest?.through ?? 0, done);
     });
   }
@@ -158,8 +158,15 @@ export class CutState extends MemberState {
     }
   }
 
+  /** What all members say of the newest durable cut. */
+  #tellCut({ digest, bytes }: CheckpointInfo): void {
+    this.board.setCutDigest(digest);
+    this.board.set("cutBytes", bytes);
+  }
+
   #due(): boolean {
     const { parts, options, psmr } = this.#init;
+    if (this.board.get("backupWanted") > (this.#cut?.through ?? 0)) return true;
     let bytes = 0;
     let pressed = false;
     for (let member = 0; member <= parts.groups; member++) {
@@ -190,8 +197,7 @@ export class CutState extends MemberState {
     this.#cut = info;
     const { board } = this;
     for (const [member, position] of positions.entries()) board.setOf(member, "cut", position);
-    board.setCutDigest(info.digest);
-    board.set("cutBytes", info.bytes);
+    this.#tellCut(info);
     board.set("cutsDurable", board.get("cutsDurable") + 1);
     for (let member = 0; member < positions.length; member++) if (member !== 1) this.#init.bells.ring(member);
     this.#init.host.requestTurn();

@@ -91,6 +91,7 @@ export abstract class MemberState implements StateKeeping {
     const { board } = this;
     const { member, host } = this.init;
     board.setOf(member, "bytes", this.#bytes - this.#bytesCovered);
+    if (member === 0) this.#tellBackup(host.backupWanted());
     const pressed = host.view().logFill > 0.5 ? 1 : 0;
     if (board.of(member, "pressed") !== pressed) {
       board.setOf(member, "pressed", pressed);
@@ -142,6 +143,13 @@ export abstract class MemberState implements StateKeeping {
 
   close(): void {}
 
+  /** Member 0 has the client that waits for a backup, and member 1 takes the cut for it. */
+  #tellBackup(wanted: Instance): void {
+    if (this.board.get("backupWanted") === wanted) return;
+    this.board.set("backupWanted", wanted);
+    this.init.bells.ring(1);
+  }
+
   /** Restores the cut of g_all through `through`, if there is one. */
   protected restoreCut(through: Instance, done: (error: Error | null, through: Instance) => void): void {
     const { parts, platform, member } = this.init;
@@ -153,6 +161,7 @@ export abstract class MemberState implements StateKeeping {
     restoreCheckpoint(platform.checkpoints, through, sink, (error) => {
       if (error !== null) return done(error, 0);
       this.through = sink.positions[member] as Instance;
+      this.latest = { through: this.through, digest: this.board.cutDigest, bytes: this.board.get("cutBytes") };
       this.init.restored(through);
       done(null, this.through);
     });

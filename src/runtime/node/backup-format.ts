@@ -13,9 +13,11 @@
  * | footer | u32, u32 | 0, CRC-32 of the rest |
  * | | f64, f64 | bytes and number of all chunks |
  *
- * The chunks together are a checkpoint as the replicated state writes it. Every version keeps the first 12 bytes as they are.
+ * The chunks together are a checkpoint as the replicated state writes it: with several groups, a cut through all streams. Every version keeps the first 12 bytes as they are.
  */
 import { encodeUtf8, KiB, MiB } from "../../base/index.js";
+import type { ClusterConfig } from "../../model/index.js";
+import { areGroupFacts } from "../replica/backup-serving.js";
 
 export const BACKUP_MAGIC = encodeUtf8("SYNODBAK");
 export const BACKUP_VERSION = 1;
@@ -41,8 +43,13 @@ export interface BackupFacts {
   readonly execution: string;
   readonly reads: string;
   readonly groups: number;
+  /** Of a cluster with several groups: how they are merged, where threads meet, and what opt-PSMR adds. */
+  readonly merge?: ClusterConfig["merge"];
+  readonly barrier?: ClusterConfig["barrier"];
+  readonly resubmit?: ClusterConfig["resubmit"];
+  readonly bounds?: ClusterConfig["bounds"];
   readonly durability: string;
-  /** The state is that behind this instance, and has this digest. */
+  /** The state is that behind this instance, of g_all with several groups, and has this digest. */
   readonly through: number;
   readonly digest: string;
 }
@@ -66,6 +73,7 @@ export function isBackupFacts(value: unknown): value is BackupFacts {
   return (
     TEXT_FIELDS.every((name) => typeof fields[name] === "string") &&
     NUMBER_FIELDS.every((name) => Number.isSafeInteger(fields[name]) && (fields[name] as number) >= 0) &&
+    areGroupFacts(fields) &&
     /^[0-9a-f]{0,1024}$/.test(fields["digest"] as string)
   );
 }

@@ -72,20 +72,42 @@ function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest
       "a cluster of memory durability forgets what it is restored from; leave out --durability memory",
     );
   }
-  const groups = request.groups ?? facts.groups;
-  if (groups > 1 || facts.groups > 1) {
-    throw new ConfigError(`restoring a cluster with ${Math.max(groups, facts.groups)} groups is not built yet`);
-  }
+  assertSameGroups(file, facts, request);
   return {
     ...request,
+    ...requestOfGroups(facts, request),
     service,
     replicas: request.replicas ?? facts.replicas,
-    groups,
+    groups: facts.groups,
     ordering: request.ordering ?? facts.ordering,
     execution: request.execution ?? facts.execution,
     reads: request.reads ?? (facts.reads === "ordered" ? "ordered" : "quorum"),
     durability,
   };
+}
+
+function requestOfGroups(facts: BackupFacts, request: ClusterRequest): ClusterRequest {
+  if (facts.groups === 1) return {};
+  const { merge = facts.merge, barrier = facts.barrier } = request;
+  return { ...(merge === undefined ? {} : { merge }), ...(barrier === undefined ? {} : { barrier }) };
+}
+
+/**
+ * Throws `ConfigError` for groups that can't continue a cut: it has a part for each thread, in the form of its execution model, and
+ * says where each is in the merge. Where threads meet may be another place from now on.
+ */
+function assertSameGroups(file: string, facts: BackupFacts, request: ClusterRequest): void {
+  const { groups = facts.groups, execution = facts.execution, merge = facts.merge ?? "points" } = request;
+  if (groups !== facts.groups) {
+    throw new ConfigError(`${file} is a backup of a cluster with groups ${facts.groups}, not ${groups}`);
+  }
+  if (groups === 1) return;
+  if (execution !== facts.execution) {
+    throw new ConfigError(`${file} is a backup of a cluster with execution ${facts.execution}, not ${execution}`);
+  }
+  if (merge !== (facts.merge ?? "points")) {
+    throw new ConfigError(`${file} is a backup of a cluster with merge ${facts.merge ?? "points"}, not ${merge}`);
+  }
 }
 
 /** The service of the new cluster. One of the user's own is known by its file, which may lie elsewhere on this machine. */

@@ -1,5 +1,5 @@
 import { decodeUtf8, encodeUtf8, MiB } from "../../base/index.js";
-import { type ClusterConfig, FrameKind, type Instance } from "../../model/index.js";
+import { type ClusterConfig, FrameKind, GROUPS_CONFIGURED_MAX, type Instance } from "../../model/index.js";
 import type { CheckpointInfo, CheckpointReader, CheckpointStore, FramePort } from "../../platform/index.js";
 
 /** Bytes on their way to a client before it must have stored some: enough for 40 MB/s over a round trip of 100 ms. */
@@ -22,7 +22,13 @@ export interface BackupOffer {
   readonly execution: string;
   readonly reads: ClusterConfig["reads"];
   readonly groups: number;
+  /** What else makes a cluster with several groups what it is; absent fields have their defaults. */
+  readonly merge?: ClusterConfig["merge"];
+  readonly barrier?: ClusterConfig["barrier"];
+  readonly resubmit?: ClusterConfig["resubmit"];
+  readonly bounds?: ClusterConfig["bounds"];
   readonly durability: ClusterConfig["durability"];
+  /** The state is that behind this instance: of g_all, if there are several groups. */
   readonly through: Instance;
   readonly digest: string;
   /** Bytes of all chunks. */
@@ -166,6 +172,10 @@ export class BackupServing {
       execution: config.execution,
       reads: config.reads,
       groups: config.groups,
+      merge: config.merge,
+      barrier: config.barrier,
+      resubmit: config.resubmit,
+      bounds: config.bounds,
       durability: config.durability,
       through: info.through,
       digest: info.digest,
@@ -238,6 +248,19 @@ export function parseBackupOffer(bytes: Uint8Array, start: number, end: number):
   return isBackupOffer(value) ? value : null;
 }
 
+/** True if what is said of the groups of a cluster may be of one; all of it may be absent. */
+export function areGroupFacts(fields: Readonly<Record<string, unknown>>): boolean {
+  const { merge = "points", barrier = "run", resubmit = "replicas", bounds = [] } = fields;
+  return (
+    (merge === "points" || merge === "skips") &&
+    (barrier === "run" || barrier === "command") &&
+    (resubmit === "replicas" || resubmit === "client") &&
+    Array.isArray(bounds) &&
+    bounds.length < GROUPS_CONFIGURED_MAX &&
+    bounds.every((bound) => typeof bound === "string" && /^\d{1,20}$/.test(bound))
+  );
+}
+
 const TEXT_FIELDS = ["clusterId", "service", "ordering", "execution", "reads", "durability", "digest"] as const;
 const NUMBER_FIELDS = ["transfer", "replica", "replicas", "groups", "through", "bytes"] as const;
 
@@ -247,6 +270,7 @@ function isBackupOffer(value: unknown): value is BackupOffer {
   return (
     TEXT_FIELDS.every((name) => typeof fields[name] === "string" && fields[name].length <= 4096) &&
     NUMBER_FIELDS.every((name) => Number.isSafeInteger(fields[name]) && (fields[name] as number) >= 0) &&
+    areGroupFacts(fields) &&
     /^[0-9a-f]{32}$/.test(fields["digest"] as string)
   );
 }

@@ -211,7 +211,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     });
     this.#state = parts.keepState(this.#stateHost(), this);
     this.#backups =
-      this.#membership !== null
+      // The cut of all members is asked for where g_all is: its positions are those of the checkpoint.
+      (this.#membership?.stream ?? 0) > 0
         ? null
         : new BackupServing({
             self: init.self,
@@ -529,8 +530,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (kind === BlockKind.openSession) this.#routes.noteOpening(nonceAt(bytes, start + BLOCK_HEADER_BYTES), route);
     else if (kind === BlockKind.commands || kind === BlockKind.closeSession)
       this.#routes.note(blockSession(view, start), route);
-    else return false;
+    else if (kind !== BlockKind.conservative) return false;
     if (kind === BlockKind.commands) this.#takeCommands(bytes, view, start, end, protocol.ballot);
+    else if (kind === BlockKind.conservative) this.#takeConservative(bytes, view, start, end);
     // A block that is not taken is as good as lost on the way: the client sends it again.
     else this.#ingress.add(bytes, start, end);
     if (this.#ingress.full && !this.#paused) this.#pauseClients(true);
@@ -540,8 +542,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   /** Whether a block may come to this member: its stream's commands, and in g_all what concerns sessions. Reads are ordered. */
   #isOfStream(kind: number, view: DataView, start: number): boolean {
     if (this.#membership === null) return true;
-    const { stream } = this.#membership;
+    const { stream, conservative, conservativeFromClients } = this.#membership;
     if (kind === BlockKind.commands) return blockStream(view, start) === stream;
+    if (kind === BlockKind.conservative) {
+      return conservative !== null && conservativeFromClients && blockStream(view, start) <= this.#init.config.groups;
+    }
     return stream === 0 && kind !== BlockKind.read;
   }
 
@@ -553,6 +558,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (this.#underway.has(ballot, session, first, count)) return;
     if (this.#execution.answerAgain?.(view, start, this) === true) return;
     if (this.#ingress.add(bytes, start, end)) this.#underway.add(ballot, session, first, count);
+  }
+
+  /** Takes a block of commands that failed from their client, unless it is a copy of one on its way. */
+  #takeConservative(bytes: Uint8Array, view: DataView, start: number, end: number): void {
+    if (this.#membership?.conservative?.isDecided(view, start) === false) this.again(bytes, view, start, end);
   }
 
   #pauseClients(paused: boolean): void {
@@ -601,6 +611,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       // Nobody but the coordinator proposes: the clients are told where to send what is dropped here.
       this.#ingress.clear();
       this.#underway.clear();
+      this.#membership?.conservative?.lose();
       for (const route of this.#routes.links) this.#misdirected.add(route);
     }
     while (this.#ingress.blocks > 0 && protocol.proposable && protocol.logFill <= this.#state.logFillMax) {
@@ -821,6 +832,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#underway.clear();
       for (const route of this.#routes.links) this.#misdirected.add(route);
       if (this.#membership === null) return;
+      this.#membership.conservative?.lose();
       // The pacing counts it as under way and would wait for its decision for ever: it begins anew, as behind an election.
       this.#pacedBallot = NOT_PACED;
       this.#turn.request();
@@ -881,14 +893,27 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (this.#protocol.inspect().role !== "leader") return;
     const { bytes, view, length } = this.#replyWriter;
     const kind = replyKind(view, at);
-    if (kind === BlockKind.commands && replyStatus(view, at) === ReplyStatus.ok) {
+    const status = replyStatus(view, at);
+    if (kind === BlockKind.commands && (status === ReplyStatus.ok || status === ReplyStatus.failed)) {
+      // Of commands that failed a copy is taken as well: it has them multicast again.
       this.#underway.answered(session, replySequence(view, at), replyCount(view, at));
-    } else this.#underway.forget(session);
+    } else if (kind !== BlockKind.conservative) this.#underway.forget(session);
     const opening = kind === BlockKind.openSession;
     const route = opening
       ? this.#routes.take(nonceAt(bytes, at + REPLY_HEADER_BYTES), session)
       : this.#routes.of(session);
     if (route !== undefined) this.#sendReply(route, bytes, at, length);
+  }
+
+  /** Takes a conservative block that is not decided yet, unless it is a copy of one that is to be proposed. */
+  again(bytes: Uint8Array, view: DataView, start: number, end: number): void {
+    const conservative = this.#membership?.conservative ?? null;
+    assert(conservative !== null, "a conservative block came to a host that orders none");
+    const { role, ballot } = this.#protocol.inspect();
+    if (role !== "leader" || conservative.isTaken(ballot, view, start)) return;
+    if (!this.#ingress.add(bytes, start, end)) return;
+    conservative.take(ballot, view, start);
+    this.#turn.request();
   }
 
   readWanted(route: Route): boolean {
