@@ -1,8 +1,16 @@
 import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { type ClusterConfig, ConfigError, ExitCode, parseAddress, type ReplicaId } from "../model/index.js";
+import {
+  type ClusterConfig,
+  ConfigError,
+  ExitCode,
+  isOptimistic,
+  parseAddress,
+  type ReplicaId,
+} from "../model/index.js";
 import { lockHolder, SystemScheduler } from "../platform/index.js";
 import {
+  btreeLoadBounds,
   btreeLoadCommands,
   builtNames,
   type ClientAddress,
@@ -21,8 +29,8 @@ import {
   type LoadResult,
   orderedReads,
   replicaDirectory,
+  RESUBMIT_DEFAULT,
   runLoad,
-  sharedServiceOf,
 } from "../runtime/index.js";
 import type { BenchFlags } from "./bench-command.js";
 import { givenSecurity, securityOver } from "./client-security-option.js";
@@ -73,7 +81,7 @@ export async function runBench(flags: BenchFlags): Promise<number> {
   const service = flags.service ?? (builtNames("service").includes("btree") ? "btree" : "kv");
   // What can't work is refused before a cluster is started for it.
   loadOf(flags, service);
-  const cluster = new ThrowawayCluster({ ...flags, service }, flags.logLevel ?? "warn");
+  const cluster = new ThrowawayCluster({ ...flags, service, ...boundsFor(flags, service) }, flags.logLevel ?? "warn");
   const interrupted = (): never => {
     output.progress("");
     process.exit(ExitCode.interrupted);
@@ -93,6 +101,13 @@ export async function runBench(flags: BenchFlags): Promise<number> {
   } finally {
     await cluster.close();
   }
+}
+
+/** The keys of the load in equal parts, unless something else is asked for: a thread for each part has the same to do. */
+function boundsFor(flags: BenchFlags, service: string): Pick<BenchFlags, "bounds"> {
+  const { execution = "", groups = 1, keys, bounds } = flags;
+  if (bounds !== undefined || service !== "btree" || !isOptimistic({ execution, groups }) || keys < groups) return {};
+  return { bounds: btreeLoadBounds(keys, groups) };
 }
 
 async function runningTarget(flags: BenchFlags): Promise<Target> {
@@ -138,13 +153,13 @@ async function measure(flags: BenchFlags, target: Target, output: Output): Promi
   const readings = new Map<LoadPhase, Reading>();
   // The sessions of one process share its connections, as those of any program would.
   const connection = await connectCluster({ ...target.security, addresses, scheduler });
-  const { groups } = connection;
-  const mapping = groups > 1 ? sharedServiceOf(target.service).mapping(groups) : undefined;
+  const mapping = connection.mappingOf(target.service);
   const result = await runLoad({
     scheduler,
     options,
     commands,
     mapping,
+    readsOrdered: mapping !== undefined || target.config?.reads === "ordered",
     open(handlers) {
       if (mapping !== undefined) return connection.openStreams({ handlersOf: () => handlers });
       const client = connection.openClient({ handlers });
@@ -218,6 +233,7 @@ async function reportOf(
       durability: config?.durability ?? null,
       groups: config?.groups ?? null,
       ...(config === null || config.groups === 1 ? {} : mergeOf(config)),
+      ...(config === null || !isOptimistic(config) ? {} : { resubmit: config.resubmit ?? RESUBMIT_DEFAULT }),
       node: process.versions.node,
       cpus: availableParallelism(),
     },

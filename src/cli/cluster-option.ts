@@ -3,6 +3,9 @@ import { GROUPS_CONFIGURED_MAX } from "../model/index.js";
 import { builtNames, checkName, type SiblingFamily } from "../runtime/index.js";
 import { oneOf, option, whole } from "./option.js";
 
+/** Fifteen numbers of twenty digits, and commas and blanks between. */
+const BOUNDS_TEXT_MAX = 400;
+
 /** The name of a sibling that this version has built. */
 function sibling(family: SiblingFamily): (text: string) => string {
   return (text) => {
@@ -18,6 +21,15 @@ function sibling(family: SiblingFamily): (text: string) => string {
 function siblingOption(family: SiblingFamily, what: string, fallback: string): Option {
   const names = [...builtNames(family), ...(family === "service" ? ["./module.js"] : [])].join("|");
   return option(`--${family} <name>`, `${what}: ${names} (default: ${fallback})`, sibling(family));
+}
+
+/** Whole numbers in decimal, separated by commas; what they mean to each other and to the groups is checked with the cluster. */
+function decimals(text: string): readonly string[] {
+  const numbers = text.split(",").map((each) => each.trim());
+  if (text.length > BOUNDS_TEXT_MAX || !numbers.every((each) => /^\d{1,20}$/.test(each))) {
+    throw new InvalidArgumentError("It must be whole numbers in decimal, separated by commas.");
+  }
+  return numbers;
 }
 
 /** An option of the product contract that this version has not built: known, absent from the help, refused. */
@@ -52,7 +64,7 @@ export function addClusterOptions(command: Command, service = "kv"): Command {
     .addOption(
       option(
         "--groups <k>",
-        "streams of commands that execute in parallel, with --execution psmr (default: 1)",
+        "streams of commands that execute in parallel, with --execution psmr or opt-psmr (default: 1)",
         whole(1, GROUPS_CONFIGURED_MAX),
       ),
     )
@@ -68,6 +80,20 @@ export function addClusterOptions(command: Command, service = "kv"): Command {
         "--barrier <where>",
         "threads of several groups meet for each run|command (default: run)",
         oneOf(["run", "command"]),
+      ),
+    )
+    .addOption(
+      option(
+        "--resubmit <who>",
+        "who sends a failed command of opt-psmr again: replicas|client (default: replicas)",
+        oneOf(["replicas", "client"]),
+      ),
+    )
+    .addOption(
+      option(
+        "--bounds <a,b,…>",
+        "where opt-psmr cuts the keys of btree, one number fewer than groups (default: equal parts)",
+        decimals,
       ),
     )
     .addOption(unbuilt("--speculative"))

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { type ClusterConfig, ConfigError, ExitCode, parseAddress } from "../model/index.js";
+import { type ClusterConfig, ConfigError, ExitCode, isOptimistic, parseAddress } from "../model/index.js";
 import {
   assertContinues,
   assertProtected,
@@ -7,6 +7,7 @@ import {
   type ClusterRequest,
   completed,
   GROUPS_DEFAULTS,
+  RESUBMIT_DEFAULT,
   holdsCluster,
   loadCluster,
   loadClusterFile,
@@ -95,8 +96,10 @@ function shaped(name: string, description: string): Command {
   return addConfigOption(addClusterOptions(command)).option("--json", "one JSON object a line on stdout");
 }
 
+type Value = string | number | readonly string[];
+
 interface Effective {
-  readonly values: Record<string, string | number>;
+  readonly values: Record<string, Value>;
   readonly sources: Record<string, string>;
   /** The cluster that `up` would continue; null if it would create one. */
   readonly recorded: ClusterConfig | null;
@@ -105,35 +108,55 @@ interface Effective {
 async function effective(flags: ConfigFlags, command: Command): Promise<Effective> {
   const recorded = holdsCluster(flags.data) ? await loadCluster(flags.data) : null;
   const there = recorded === null ? {} : recordedValues(recorded);
-  const values: Record<string, string | number> = { data: flags.data };
+  const values: Record<string, Value> = { data: flags.data };
   const sources: Record<string, string> = { data: sourceOf(command, "data") };
-  const given = flags as unknown as Readonly<Record<string, string | number | undefined>>;
+  const given = flags as unknown as Readonly<Record<string, Value | undefined>>;
   const wanted = completed({ ...there, ...askedOf(flags) });
   for (const [name, value] of Object.entries(wanted)) {
+    if (value === undefined) continue;
     values[name] = value;
     sources[name] = given[name] === undefined && name in there ? "cluster.json" : sourceOf(command, name);
   }
   checkCombination(wanted);
-  if (Number(values["replicas"]) + Number(values["port"]) > 65_536) {
-    throw new ConfigError(`port ${values["port"]} and the ${values["replicas"]} from there on go beyond 65535`);
+  const { port, replicas } = wanted;
+  if (replicas + port > 65_536) {
+    throw new ConfigError(`port ${port} and the ${replicas} from there on go beyond 65535`);
   }
   return { values, sources, recorded };
 }
 
 /** What the flags, and where these come from otherwise, say of a cluster. */
 function askedOf(flags: ConfigFlags): ClusterRequest {
-  const { service, replicas, groups, ordering, execution, reads, merge, barrier, durability, port } = flags;
-  const all = { service, replicas, groups, ordering, execution, reads, merge, barrier, durability, port };
+  const { service, replicas, groups, ordering, execution, reads, merge, barrier, resubmit, bounds } = flags;
+  const { durability, port } = flags;
+  const all = {
+    service,
+    replicas,
+    groups,
+    ordering,
+    execution,
+    reads,
+    merge,
+    barrier,
+    resubmit,
+    bounds,
+    durability,
+    port,
+  };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
 function recordedValues(config: ClusterConfig): ClusterRequest {
-  const { service, groups, ordering, execution, reads, merge, barrier, durability, replicas } = config;
+  const { service, groups, ordering, execution, reads, merge, barrier, durability, replicas, bounds } = config;
   const resp = replicas[0]?.resp ?? null;
   const port = resp === null ? {} : { port: parseAddress(resp).port };
   const several =
     groups === 1 ? {} : { merge: merge ?? GROUPS_DEFAULTS.merge, barrier: barrier ?? GROUPS_DEFAULTS.barrier };
-  return { service, replicas: replicas.length, groups, ordering, execution, reads, ...several, durability, ...port };
+  const optimism = isOptimistic(config)
+    ? { resubmit: config.resubmit ?? RESUBMIT_DEFAULT, ...(bounds === undefined ? {} : { bounds }) }
+    : {};
+  const facts = { service, replicas: replicas.length, groups, ordering, execution, reads };
+  return { ...facts, ...several, ...optimism, durability, ...port };
 }
 
 function sourceOf(command: Command, name: string): string {

@@ -1,7 +1,7 @@
 import { createRespGateway } from "../gateway/index.js";
 import type { ReplicaAddress } from "../model/index.js";
 import { TcpBytePort } from "../platform/index.js";
-import { type Gateway, type GatewayInit, runReplicaThread, sharedServiceOf } from "../runtime/index.js";
+import { clientMappingOf, type Gateway, type GatewayInit, runReplicaThread } from "../runtime/index.js";
 
 /** The module that a replica's thread starts from: the replica, and the gateways that its address has ports for. */
 await runReplicaThread((init) => (init.address.resp === null ? [] : [respGateway(init, init.address.resp)]));
@@ -12,7 +12,7 @@ function respGateway(init: GatewayInit, listen: NonNullable<ReplicaAddress["resp
   const gateway = createRespGateway({
     port,
     client: (handlers, stream) => init.client(handlers, stream),
-    mapping: config.groups === 1 ? null : sharedServiceOf(config.service).mapping(config.groups),
+    mapping: config.groups === 1 ? null : clientMappingOf(config),
     scheduler,
     events,
     info,

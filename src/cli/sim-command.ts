@@ -14,6 +14,7 @@ export interface SimFlags {
   readonly groups?: number;
   readonly merge?: "points" | "skips";
   readonly barrier?: "run" | "command";
+  readonly resubmit?: "replicas" | "client";
   readonly faults?: string;
   readonly jobs?: number;
   readonly bug?: string;
@@ -82,6 +83,13 @@ export function simCommand(): Command {
         "--barrier <kind>",
         "run|command; where threads meet (default: drawn by the seed)",
         oneOf(["run", "command"]),
+      ),
+    )
+    .addOption(
+      option(
+        "--resubmit <who>",
+        "replicas|client; who sends failed commands of opt-psmr again (default: drawn by the seed)",
+        oneOf(["replicas", "client"]),
       ),
     )
     .addOption(option("--faults <list>", `all, none, or names separated by commas ${drawn}`))

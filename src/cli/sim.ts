@@ -88,9 +88,9 @@ export async function runSim(flags: SimFlags): Promise<number> {
 }
 
 function argumentsOf(flags: SimFlags): Bug["arguments"] {
-  const { ordering, execution, service, durability, replicas, groups, merge, barrier } = flags;
+  const { ordering, execution, service, durability, replicas, groups, merge, barrier, resubmit } = flags;
   const faults = flags.faults === undefined ? undefined : parseFaults(flags.faults);
-  return { ordering, execution, service, durability, replicas, faults, groups, merge, barrier };
+  return { ordering, execution, service, durability, replicas, faults, groups, merge, barrier, resubmit };
 }
 
 function bugNamed(name: string): Bug {

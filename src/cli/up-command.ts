@@ -11,6 +11,8 @@ export interface ClusterFlags {
   readonly groups?: number;
   readonly merge?: "points" | "skips";
   readonly barrier?: "run" | "command";
+  readonly resubmit?: "replicas" | "client";
+  readonly bounds?: readonly string[];
   readonly ordering?: string;
   readonly execution?: string;
   readonly reads?: "quorum" | "ordered";

@@ -40,6 +40,14 @@ export function membersOf(config: Pick<ClusterConfig, "groups">): number {
   return config.groups === 1 ? 1 : config.groups + 1;
 }
 
+/** The execution model whose commands go to the groups that they probably concern, and again through g_all if that was wrong. */
+export const OPTIMISTIC_EXECUTION = "opt-psmr";
+
+/** Whether a cluster is one of opt-PSMR: with a single group nothing is left to be optimistic about. */
+export function isOptimistic({ execution, groups }: Pick<ClusterConfig, "execution" | "groups">): boolean {
+  return execution === OPTIMISTIC_EXECUTION && groups > 1;
+}
+
 /** The name of what a member of a replica with several groups orders. */
 export function groupName(member: number): string {
   return member === 0 ? "g_all" : `g_${member}`;
@@ -132,7 +140,8 @@ export function checkClusterConfig(config: ClusterConfig): ClusterConfig {
   return Object.freeze({ ...config, replicas: Object.freeze([...config.replicas]) });
 }
 
-function checkGroups({ groups, merge, barrier, reads, replicas }: ClusterConfig): void {
+function checkGroups(config: ClusterConfig): void {
+  const { groups, merge, barrier, resubmit, bounds, reads, replicas } = config;
   if (!Number.isInteger(groups) || groups < 1 || groups > GROUPS_CONFIGURED_MAX) {
     throw new ConfigError(`groups must be 1 to ${GROUPS_CONFIGURED_MAX}, got ${groups}`);
   }
@@ -142,6 +151,10 @@ function checkGroups({ groups, merge, barrier, reads, replicas }: ClusterConfig)
   if (barrier !== undefined && barrier !== "run" && barrier !== "command") {
     throw new ConfigError(`barrier must be run or command, got ${String(barrier)}`);
   }
+  if (resubmit !== undefined && resubmit !== "replicas" && resubmit !== "client") {
+    throw new ConfigError(`resubmit must be replicas or client, got ${String(resubmit)}`);
+  }
+  if (bounds !== undefined) checkBounds(groups, bounds);
   if (groups > 1 && reads !== "ordered")
     throw new ConfigError(`with ${groups} groups reads must be ordered, got ${reads}`);
   const members = groups === 1 ? 0 : groups;
@@ -151,6 +164,26 @@ function checkGroups({ groups, merge, barrier, reads, replicas }: ClusterConfig)
         `replica ${id} needs ${members} addresses in members for ${groups} groups, got ${own.length}`,
       );
     }
+  }
+}
+
+/** Keys and bounds lie below this. */
+const BOUND_END = 2n ** 64n;
+
+/** Throws `ConfigError` unless the key space can be cut there among so many groups. */
+export function checkBounds(groups: number, bounds: readonly string[]): void {
+  if (bounds.length !== groups - 1) {
+    throw new ConfigError(`bounds are one fewer than groups, ${groups - 1}, got ${bounds.length}`);
+  }
+  let before = 0n;
+  for (const bound of bounds) {
+    // Twenty digits at most, so that nobody's megabyte of them is computed with.
+    if (!/^[1-9]\d{0,19}$/.test(bound) || BigInt(bound) >= BOUND_END) {
+      throw new ConfigError(`a bound is a whole number from 1 to 2^64 - 1 in decimal, got ${bound.slice(0, 30)}`);
+    }
+    const next = BigInt(bound);
+    if (next <= before) throw new ConfigError(`bounds ascend, got ${bound} behind ${before}`);
+    before = next;
   }
 }
 
@@ -195,9 +228,17 @@ const replicaIds = (config: ClusterConfig): string => config.replicas.map((repli
  * and compares, so that a `cluster.json` edited by hand does no harm.
  */
 export function clusterShape(config: ClusterConfig, member = 0): string {
-  const { service, ordering, groups, merge = "points", barrier = "run" } = config;
+  const { service, ordering, execution, groups, merge = "points", barrier = "run" } = config;
   const shape = `service ${serviceName(service)}, ordering ${ordering}, groups ${groups}, replicas ${replicaIds(config)}`;
-  return groups === 1 ? shape : `${shape}, merge ${merge}, barrier ${barrier}, member ${member}`;
+  if (groups === 1) return shape;
+  // To which threads commands belong is in the log, so that with groups the models are no choice of every start.
+  const optimism = isOptimistic(config) ? `, execution ${execution}, ${optimismOf(config).join(", ")}` : "";
+  return `${shape}, merge ${merge}, barrier ${barrier}${optimism}, member ${member}`;
+}
+
+/** What opt-PSMR has besides, in words. */
+function optimismOf({ resubmit = "replicas", bounds }: ClusterConfig): string[] {
+  return [`resubmit ${resubmit}`, `bounds ${bounds?.join(" ") ?? "equal parts"}`];
 }
 
 /**
@@ -218,6 +259,7 @@ export function clusterChecksum(config: ClusterConfig, member = 0): number {
     config.durability,
     ids,
     ...(config.groups === 1 ? [] : [config.merge ?? "points", config.barrier ?? "run", member]),
+    ...(isOptimistic(config) ? optimismOf(config) : []),
   ].join("|");
   return (hashText(text, 0x5e0d) ^ fnv1a(text)) >>> 0;
 }

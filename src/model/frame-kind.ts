@@ -3,7 +3,8 @@
  *
  * Client bodies: `block` and `read` carry one block; `reply` one reply block; `redirect` is `u32 leader` (0: unknown);
  * `welcome` is `u32 replica, u32 leader` followed by the cluster's client addresses as UTF-8 JSON (a list of `{id, client}`,
- * with groups of `{id, client, members: [{client}…]}`, the members of the groups in their order); `status` and
+ * with groups of `{id, client, members: [{client}…]}`, the members of the groups in their order, and with opt-PSMR the first
+ * has `optimistic: {resubmit, bounds}` besides, as the cluster's configuration has them); `status` and
  * `admin` requests and their answers are UTF-8 JSON (bounded at 64 KiB). The `backup…` kinds copy a checkpoint to a client:
  * see `runtime/replica/backup-serving.ts`.
  */

@@ -11,8 +11,11 @@ export {
   builtNames,
   checkCombination,
   checkName,
+  clientMappingOf,
   serviceEntry,
+  sharedServiceFor,
   sharedServiceOf,
+  type SharingConfig,
   type SiblingFamily,
   siblingsOf,
 } from "./registry.js";

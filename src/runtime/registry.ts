@@ -6,9 +6,9 @@
  * |---|---|---|---|
  * | multi-paxos | sequential, pipelined | quorum, ordered | 1 |
  * | none | sequential, pipelined | quorum, ordered | 1, and 1 replica |
- * | multi-paxos | psmr | quorum, ordered with 1 group; ordered with more | 1 to 16, of a service that threads can share |
+ * | multi-paxos | psmr, opt-psmr | quorum, ordered with 1 group; ordered with more | 1 to 16, of a service that threads can share |
  *
- * With one group psmr runs as pipelined: a barrier of one thread is none.
+ * With one group psmr and opt-psmr run as pipelined: a barrier of one thread is none, and no other thread is in the way of a command.
  *
  * Names that are planned but not built are known, so that asking for one says so rather than calling it a typing error.
  */
@@ -17,21 +17,29 @@ import { createPipelined, createSequential } from "../execution/index.js";
 import {
   type ClusterConfig,
   ConfigError,
+  type GroupMapping,
   GROUPS_CONFIGURED_MAX,
+  isOptimistic,
+  OPTIMISTIC_EXECUTION,
   type ProtocolModule,
   type ServiceModule,
   type SharedServiceModule,
 } from "../model/index.js";
 import { multiPaxos } from "../ordering/multi-paxos/index.js";
 import { none } from "../ordering/none/index.js";
-import { btree, counter, kv, sharedBtree, sharedKv } from "../service/index.js";
+import { btree, counter, kv, sharedBtree, sharedBtreeWith, sharedKv } from "../service/index.js";
 import type { ReplicaSiblings } from "./replica/api.js";
 import { isServiceModule } from "./user-service/service-module.js";
 
 const orderings: readonly ProtocolModule<unknown, unknown, unknown>[] = [multiPaxos, none];
 
 /** Those of a single group. What the threads of several have is made by the members (`groups/`). */
-const executions = { sequential: createSequential, pipelined: createPipelined, psmr: createPipelined } as const;
+const executions = {
+  sequential: createSequential,
+  pipelined: createPipelined,
+  psmr: createPipelined,
+  [OPTIMISTIC_EXECUTION]: createPipelined,
+} as const;
 
 /** One row of the table of legal combinations. */
 interface Combination {
@@ -55,7 +63,7 @@ const combinations: readonly Combination[] = [
   },
   {
     ordering: "multi-paxos",
-    executions: ["psmr"],
+    executions: ["psmr", OPTIMISTIC_EXECUTION],
     reads: ["quorum", "ordered"],
     groupsMax: GROUPS_CONFIGURED_MAX,
   },
@@ -128,6 +136,28 @@ export function sharedServiceOf(name: string): SharedServiceModule {
   return shared;
 }
 
+/** What says how a cluster's threads share its service. */
+export type SharingConfig = Pick<ClusterConfig, "service" | "execution" | "groups" | "bounds">;
+
+/**
+ * The service that the threads of a replica of this cluster share. Throws `ConfigError` for one that they can't share, or that is a
+ * user's: its module is loaded elsewhere.
+ */
+export function sharedServiceFor(config: SharingConfig): SharedServiceModule {
+  const shared = sharedServiceOf(config.service);
+  // Leaves belong to threads only where keys do by ranges; elsewhere a hash spreads those that are popular.
+  return shared === sharedBtree && isOptimistic(config) ? sharedBtreeWith(config.bounds) : shared;
+}
+
+/**
+ * How clients and gateways of this cluster choose the streams of their blocks; for a user's service `module` is what its
+ * definition makes. Throws as `sharedServiceFor`.
+ */
+export function clientMappingOf(config: SharingConfig, module = sharedServiceFor(config)): GroupMapping {
+  const { groups } = config;
+  return (isOptimistic(config) ? module.optimisticMapping?.(groups) : undefined) ?? module.mapping(groups);
+}
+
 /** The siblings that a cluster's configuration names. Throws `ConfigError` for one that is not built. */
 export function siblingsOf(config: Pick<ClusterConfig, "service" | "ordering" | "execution">): ReplicaSiblings {
   checkName("ordering", config.ordering);
@@ -153,6 +183,8 @@ export function checkCombination(wanted: {
   readonly replicas?: number | undefined;
   readonly merge?: string | undefined;
   readonly barrier?: string | undefined;
+  readonly resubmit?: string | undefined;
+  readonly bounds?: readonly string[] | undefined;
 }): void {
   const { ordering, execution, reads, groups } = wanted;
   for (const family of ["service", "ordering", "execution", "reads"] as const) checkName(family, wanted[family]);
@@ -161,7 +193,8 @@ export function checkCombination(wanted: {
   if (!row.reads.includes(reads)) throw new ConfigError(`ordering ${ordering} offers no ${reads} reads`);
   if (groups > row.groupsMax) {
     const parallel = combinations.find((each) => each.ordering === ordering && each.groupsMax >= groups);
-    const hint = parallel === undefined ? "" : `; ${parallel.executions.join(", ")} has up to ${parallel.groupsMax}`;
+    const hint =
+      parallel === undefined ? "" : `; ${parallel.executions.join(" and ")} have up to ${parallel.groupsMax}`;
     throw new ConfigError(
       `ordering ${ordering} with execution ${execution} has at most ${row.groupsMax} group, got ${groups}${hint}`,
     );
@@ -171,9 +204,19 @@ export function checkCombination(wanted: {
     throw new ConfigError(`ordering ${ordering} has ${row.replicasMax} replica at most, got ${replicas}`);
   }
   for (const name of ["merge", "barrier"] as const) {
-    if (wanted[name] !== undefined && execution !== "psmr") {
-      throw new ConfigError(`${name} ${wanted[name]} needs execution psmr, got ${execution}`);
+    if (wanted[name] !== undefined && row.groupsMax === 1) {
+      throw new ConfigError(`${name} ${wanted[name]} needs execution psmr or opt-psmr, got ${execution}`);
     }
+  }
+  for (const name of ["resubmit", "bounds"] as const) {
+    if (wanted[name] !== undefined && execution !== OPTIMISTIC_EXECUTION) {
+      throw new ConfigError(
+        `${name} ${String(wanted[name])} needs execution ${OPTIMISTIC_EXECUTION}, got ${execution}`,
+      );
+    }
+  }
+  if (wanted.bounds !== undefined && wanted.service !== "btree") {
+    throw new ConfigError(`bounds are of the keys of service btree, got service ${wanted.service}`);
   }
   if (groups === 1) return;
   if (reads !== "ordered") throw new ConfigError(`with ${groups} groups reads are ordered, got ${reads}`);

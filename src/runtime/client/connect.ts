@@ -1,9 +1,16 @@
 import type { SessionClientConfig } from "../../client/index.js";
 import { assert, fnv1a } from "../../base/index.js";
-import { AuthenticationError, ConfigError, type GroupMapping, parseAddress } from "../../model/index.js";
+import {
+  AuthenticationError,
+  ConfigError,
+  type GroupMapping,
+  OPTIMISTIC_EXECUTION,
+  parseAddress,
+  type SharedServiceModule,
+} from "../../model/index.js";
 import { type EventLog, type Scheduler, SystemScheduler, TcpDialler } from "../../platform/index.js";
 import { type ServiceDefinition, sharedDefinedService } from "../../service/index.js";
-import { serviceEntry } from "../registry.js";
+import { clientMappingOf, serviceEntry } from "../registry.js";
 import { suspendedInReplica } from "../user-service/announcement.js";
 import type { BlockClient, BlockClientHandlers } from "./block-client.js";
 import type { Calls } from "./calls.js";
@@ -15,7 +22,7 @@ import { KvClient } from "./kv-client.js";
 import { createMappedClient } from "./mapped-client.js";
 import { orderedReads } from "./ordered-reads.js";
 import { PromiseClient } from "./promise-client.js";
-import { type ClientAddress, ReplicaLinks } from "./replica-links.js";
+import { type ClientAddress, type Optimism, ReplicaLinks } from "./replica-links.js";
 import { NoAnswerError } from "./replica-query.js";
 import { checkDefinition, createServiceClient, type ServiceClient } from "./service-client.js";
 import { type ClientPort, SharedLinks } from "./shared-links.js";
@@ -59,6 +66,8 @@ export interface OpenStreamsOptions extends OwnOptions {
 export class ClusterConnection {
   /** 1, or the number of groups beside g_all. */
   readonly groups: number;
+  /** What the cluster says of its opt-PSMR; null if it is another's. */
+  readonly optimistic: Optimism | null;
   readonly #options: ConnectOptions;
   readonly #scheduler: Scheduler;
   readonly #replicas: readonly ClientAddress[];
@@ -74,6 +83,17 @@ export class ClusterConnection {
     this.#links = new SharedLinks(links, scheduler);
     this.#replicas = replicas;
     this.groups = replicas[0]?.members?.length ?? 1;
+    this.optimistic = replicas[0]?.optimistic ?? null;
+  }
+
+  /**
+   * The groups that commands of this service concern, as its clients see it: `module` is that of a user's service. Undefined in a
+   * cluster without groups. Throws `ConfigError` for a service that groups can't share.
+   */
+  mappingOf(service: string, module?: SharedServiceModule): GroupMapping | undefined {
+    if (this.groups === 1) return undefined;
+    const execution = this.optimistic === null ? "psmr" : OPTIMISTIC_EXECUTION;
+    return clientMappingOf({ service, execution, groups: this.groups, bounds: this.optimistic?.bounds }, module);
   }
 
   /**
@@ -142,6 +162,7 @@ export class ClusterConnection {
       nonce: crypto.getRandomValues(new Uint8Array(16)),
       deadlineMs: options.deadlineMs ?? deadlineMs,
       events,
+      resubmit: this.optimistic?.resubmit,
       ...(session === undefined ? {} : { config: session }),
     };
   }
@@ -207,7 +228,7 @@ export async function connectBlockClient(
   const { handlers, service } = options;
   const shared = service === undefined ? null : serviceEntry(service).shared;
   const connection = await connectCluster(options);
-  const mapping = connection.groups > 1 ? shared?.mapping(connection.groups) : undefined;
+  const mapping = shared === null ? undefined : connection.mappingOf(shared.name);
   return connection.openClient({ handlers, mapping });
 }
 
@@ -231,12 +252,11 @@ export async function connect(
   } = (options as typeof options | undefined) ?? {};
   if (service !== undefined) checkDefinition(service);
   const connection = await connectCluster({ ...options, scheduler });
-  const { groups } = connection;
   if (service !== undefined) {
-    const mapping = groups > 1 ? sharedDefinedService(service).mapping(groups) : undefined;
+    const mapping = connection.mappingOf(service.name, sharedDefinedService(service));
     return createServiceClient(service, callsOver(connection, scheduler, deadlineMs, mapping));
   }
-  const mapping = groups > 1 ? serviceEntry("kv").shared?.mapping(groups) : undefined;
+  const mapping = connection.mappingOf("kv");
   return new KvClient(callsOver(connection, scheduler, deadlineMs, mapping));
 }
 

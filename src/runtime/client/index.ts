@@ -21,7 +21,7 @@ export { createGroupsClient, type GroupsClient, type GroupsClientInit, type Stre
 export { KvClient, type KvBytes, type KvSetOptions } from "./kv-client.js";
 export { LatencyHistogram } from "./latency-histogram.js";
 export { ArrivalSchedule } from "./load-arrivals.js";
-export { btreeLoadCommands } from "./load-commands-btree.js";
+export { btreeLoadBounds, btreeLoadCommands } from "./load-commands-btree.js";
 export { Expected, kvLoadCommands, type LoadCommands, type LoadCommandsInit } from "./load-commands.js";
 export {
   createKeyChooser,
@@ -40,7 +40,7 @@ export { checkLoad, runLoad, type LoadInit, type LoadPhase, type LoadProgress, t
 export { createMappedClient, type MappedClientInit } from "./mapped-client.js";
 export { orderedReads } from "./ordered-reads.js";
 export { PromiseClient, type PromiseClientInit } from "./promise-client.js";
-export { ReplicaLinks, type AddressPort, type ClientAddress } from "./replica-links.js";
+export { ReplicaLinks, type AddressPort, type ClientAddress, type Optimism } from "./replica-links.js";
 export { StreamChoice } from "./stream-choice.js";
 export { createServiceClient, type ServiceClient } from "./service-client.js";
 export { type ClientPort, SHARING_CLIENTS_MAX, SharedLinks } from "./shared-links.js";

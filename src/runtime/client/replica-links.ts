@@ -1,6 +1,13 @@
 // Hot file: every frame of a TCP client passes here. No allocation per frame.
 import { assert, type ByteWriter, decodeUtf8, KiB } from "../../base/index.js";
-import { FrameKind, GROUPS_CONFIGURED_MAX, parseAddress, REPLICA_ID_MAX, type ReplicaId } from "../../model/index.js";
+import {
+  checkBounds,
+  FrameKind,
+  GROUPS_CONFIGURED_MAX,
+  parseAddress,
+  REPLICA_ID_MAX,
+  type ReplicaId,
+} from "../../model/index.js";
 import type { FrameHandlers, FramePort, Scheduler, Turn } from "../../platform/index.js";
 
 /** A port that dials addresses: its links are their indices, and it can say which replica is behind one that is up. */
@@ -14,6 +21,16 @@ export interface ClientAddress {
   readonly client: string;
   /** With groups: where they reach its members, from that of the first group on; all replicas have equally many. */
   readonly members?: readonly { readonly client: string }[] | undefined;
+  /** Of the first in a list, if the cluster is one of opt-PSMR with groups. */
+  readonly optimistic?: Optimism | undefined;
+}
+
+/** What clients of opt-PSMR have to know of a cluster beside its service. */
+export interface Optimism {
+  /** Who sends a command again that failed its safety check. */
+  readonly resubmit: "replicas" | "client";
+  /** Where the keys of `btree` are cut; absent for equal parts. */
+  readonly bounds?: readonly string[] | undefined;
 }
 
 /** Longest list of addresses in a welcome. */
@@ -35,7 +52,7 @@ export function welcomeAddresses(bytes: Uint8Array, start: number, end: number):
 
 /** Throws for what is no address of a replica. */
 function addressOf(entry: unknown): ClientAddress {
-  const { id, client, members } = entry as { id: unknown; client: unknown; members?: unknown };
+  const { id, client, members, optimistic } = entry as Record<"id" | "client" | "members" | "optimistic", unknown>;
   if (typeof id !== "number" || !Number.isInteger(id) || id < 1 || id > REPLICA_ID_MAX) throw new TypeError("id");
   if (typeof client !== "string") throw new TypeError("client");
   parseAddress(client);
@@ -49,7 +66,18 @@ function addressOf(entry: unknown): ClientAddress {
     parseAddress(address);
     return { client: address };
   });
-  return { id, client, members: clients };
+  if (optimistic === undefined) return { id, client, members: clients };
+  return { id, client, members: clients, optimistic: optimismOf(optimistic, clients.length) };
+}
+
+/** Throws for what no cluster with so many groups says. */
+function optimismOf(value: unknown, groups: number): Optimism {
+  const { resubmit, bounds } = value as Record<"resubmit" | "bounds", unknown>;
+  if (resubmit !== "replicas" && resubmit !== "client") throw new TypeError("resubmit");
+  if (bounds === undefined) return { resubmit };
+  if (!Array.isArray(bounds) || !bounds.every((bound) => typeof bound === "string")) throw new TypeError("bounds");
+  checkBounds(groups, bounds);
+  return { resubmit, bounds };
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   checkClusterConfig,
   type ClusterConfig,
   ConfigError,
+  isOptimistic,
   LockedError,
   parseAddress,
   type ReplicaAddress,
@@ -16,7 +17,13 @@ import {
 import { formatAddress } from "../../platform/index.js";
 import { checkCombination, serviceEntry } from "../registry.js";
 import { isServiceModule, serviceModuleOf } from "../user-service/index.js";
-import { type ClusterRequest, completed, GROUPS_DEFAULTS, requestedShape } from "./cluster-request.js";
+import {
+  type ClusterRequest,
+  completed,
+  GROUPS_DEFAULTS,
+  requestedShape,
+  RESUBMIT_DEFAULT,
+} from "./cluster-request.js";
 import { assertPortsFree, freePorts, type HostPort } from "./free-port.js";
 import { assertUnlocked, writeFirstIdentities } from "./replica-store.js";
 import { syncDirectory } from "./sync-directory.js";
@@ -136,13 +143,19 @@ export function assertContinues(directory: string, recorded: ClusterConfig, requ
       `${directory} was last run with memory durability, so there is nothing to continue; remove it or choose another`,
     );
   }
+  const several = recorded.groups > 1;
+  const optimistic = isOptimistic(recorded);
   const fields = [
     ["service", recorded.service, request.service],
     ["replicas", recorded.replicas.length, request.replicas],
     ["groups", recorded.groups, request.groups],
     // A single group has no use for them, and does not record them.
-    ["merge", recorded.merge ?? GROUPS_DEFAULTS.merge, recorded.groups === 1 ? undefined : request.merge],
-    ["barrier", recorded.barrier ?? GROUPS_DEFAULTS.barrier, recorded.groups === 1 ? undefined : request.barrier],
+    ["merge", recorded.merge ?? GROUPS_DEFAULTS.merge, several ? request.merge : undefined],
+    ["barrier", recorded.barrier ?? GROUPS_DEFAULTS.barrier, several ? request.barrier : undefined],
+    // To which threads commands belong is in the log; one thread executes the log of any model.
+    ["execution", recorded.execution, several ? request.execution : undefined],
+    ["resubmit", recorded.resubmit ?? RESUBMIT_DEFAULT, optimistic ? request.resubmit : undefined],
+    ["bounds", recorded.bounds?.join(",") ?? "of equal parts", optimistic ? request.bounds?.join(",") : undefined],
     ["ordering", recorded.ordering, request.ordering],
     ["durability", recorded.durability, request.durability],
   ] as const;
@@ -167,7 +180,8 @@ function revised(recorded: ClusterConfig, request: ClusterRequest): ClusterConfi
     ),
   };
   const { merge = config.merge, barrier = config.barrier } = request;
-  checkCombination({ ...config, replicas: config.replicas.length, merge, barrier });
+  const { resubmit = config.resubmit, bounds = config.bounds } = request;
+  checkCombination({ ...config, replicas: config.replicas.length, merge, barrier, resubmit, bounds });
   return checkClusterConfig(config);
 }
 

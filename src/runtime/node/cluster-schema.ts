@@ -24,6 +24,11 @@ const clusterSchema = z.strictObject({
   groups: z.int().min(1).max(GROUPS_CONFIGURED_MAX),
   merge: z.enum(["points", "skips"]).optional(),
   barrier: z.enum(["run", "command"]).optional(),
+  resubmit: z.enum(["replicas", "client"]).optional(),
+  bounds: z
+    .array(z.string().max(20))
+    .max(GROUPS_CONFIGURED_MAX - 1)
+    .optional(),
   durability: z.enum(["fsync", "os", "memory"]),
   replicas: z
     .array(

@@ -12,6 +12,7 @@ export {
   type CompleteRequest,
   GROUPS_DEFAULTS,
   RESP_PORT_DEFAULT,
+  RESUBMIT_DEFAULT,
 } from "./cluster-request.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
 export type { GatewayCounters, MemberReading, ReplicaReading } from "./reading.js";

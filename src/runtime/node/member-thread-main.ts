@@ -1,10 +1,10 @@
 /** The module that the thread of a member starts from, of a replica with several groups. `replica-members.ts` starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../../base/index.js";
-import { ExitCode, type SharedServiceModule } from "../../model/index.js";
+import { type ClusterConfig, ExitCode, type SharedServiceModule } from "../../model/index.js";
 import { type EventLog, SystemScheduler } from "../../platform/index.js";
 import { ThreadBells } from "../groups/index.js";
-import { sharedServiceOf } from "../registry.js";
+import { sharedServiceFor } from "../registry.js";
 import type { Replica } from "../replica/api.js";
 import { ReplicaMetrics } from "../replica/metrics.js";
 import { loadCluster } from "./cluster-directory.js";
@@ -127,7 +127,7 @@ const data = workerData as MemberThreadData;
 const say = (message: FromMemberThread): void => port.postMessage(message);
 try {
   // Before anything else of the host runs: what looks at the clock while a module is loaded is taken for the module's.
-  const service = await serviceOf(data.config.service);
+  const service = await serviceOf(data.config);
   const thread = new MemberThread(data, service, say);
   port.on("message", (message: ToMemberThread) => thread.handle(message));
   await thread.open();
@@ -135,8 +135,9 @@ try {
   say(failureOf(error, ExitCode.failed));
 }
 
-function serviceOf(name: string): SharedServiceModule | Promise<SharedServiceModule> {
-  if (!isServiceModule(name)) return sharedServiceOf(name);
+function serviceOf(config: ClusterConfig): SharedServiceModule | Promise<SharedServiceModule> {
+  const name = config.service;
+  if (!isServiceModule(name)) return sharedServiceFor(config);
   return loadSharedServiceModule(name, (reason) =>
     say({ kind: "log", level: "error", event: "promise-rejected", fields: { service: name, reason } }),
   );

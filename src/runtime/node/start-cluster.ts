@@ -14,8 +14,15 @@ export interface StartClusterOptions<A, R> {
   readonly service: ServiceDefinition<A, R>;
   /** 1 to 31. 3 by default; f of 2f + 1 may fail. */
   readonly replicas?: number;
-  /** Streams of commands, 1 to 16, each executed by a thread of its own; 1 by default. With more execution is "psmr". */
+  /** Streams of commands, 1 to 16, each executed by a thread of its own; 1 by default. */
   readonly groups?: number;
+  /**
+   * How commands are executed: "psmr" (default with several groups) or "opt-psmr", where a command goes to the group that it
+   * probably concerns; with one group "pipelined" (default) or "sequential" besides.
+   */
+  readonly execution?: "sequential" | "pipelined" | "psmr" | "opt-psmr";
+  /** With opt-psmr who sends a command again that was in the wrong group: "replicas" (default) or its "client". */
+  readonly resubmit?: "replicas" | "client";
   /**
    * Where the cluster's data is. An existing cluster there goes on. By default a temporary directory, which is removed when
    * the cluster stops.
@@ -66,7 +73,8 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
   if (suspended !== null) return suspended;
   const given = options as Partial<StartClusterOptions<A, R>> | undefined;
   checkDefinition(given?.service);
-  const { replicas, groups, directory, durability, deadlineMs = 5000, logLevel = "error" } = options;
+  const { replicas, groups, resubmit, directory, durability, deadlineMs = 5000, logLevel = "error" } = options;
+  const { execution = groups === undefined || groups === 1 ? undefined : "psmr" } = options;
   const service = moduleOfDefinition(options.service);
   const temporary = directory === undefined;
   const place = directory ?? mkdtempSync(join(tmpdir(), "synod-cluster-"));
@@ -78,7 +86,8 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
       service,
       ...(replicas === undefined ? {} : { replicas }),
       ...(groups === undefined ? {} : { groups }),
-      ...(groups === undefined || groups === 1 ? {} : { execution: "psmr" }),
+      ...(execution === undefined ? {} : { execution }),
+      ...(resubmit === undefined ? {} : { resubmit }),
       ...(durability === undefined ? {} : { durability }),
     });
     const cluster = new Cluster<A, R>(

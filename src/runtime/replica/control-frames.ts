@@ -7,6 +7,7 @@ import {
   BLOCK_HEADER_BYTES,
   endBlock,
   FrameKind,
+  isOptimistic,
   type Position,
   type ReplicaId,
 } from "../../model/index.js";
@@ -36,11 +37,15 @@ export class ControlFrames {
   constructor(init: ReplicaInit, actions: ControlActions) {
     this.#init = init;
     this.#actions = actions;
-    const addresses = init.config.replicas.map(({ id, client, members }) => {
+    const { config } = init;
+    const { resubmit = "replicas", bounds } = config;
+    const optimistic = isOptimistic(config) ? { optimistic: { resubmit, bounds } } : {};
+    const addresses = config.replicas.map(({ id, client, members }, index) => {
       return {
         id,
         client,
         ...(members === undefined ? {} : { members: members.map((member) => ({ client: member.client })) }),
+        ...(index === 0 ? optimistic : {}),
       };
     });
     this.#addresses = encodeUtf8(JSON.stringify(addresses));

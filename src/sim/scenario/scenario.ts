@@ -21,6 +21,8 @@ export interface SimArguments {
   readonly groups?: number | undefined;
   readonly merge?: GroupsScenario["merge"] | undefined;
   readonly barrier?: GroupsScenario["barrier"] | undefined;
+  /** Of opt-psmr on several groups. */
+  readonly resubmit?: "replicas" | "client" | undefined;
 }
 
 /** What a world with several groups has besides. */
