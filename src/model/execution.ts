@@ -59,6 +59,10 @@ export interface ExecutionView {
   /** Agreed time in ms from which the service wants a batch even if no commands arrive, `Infinity` for never. */
   readonly due: number;
   readonly sessions: number;
+  /** Of opt-PSMR, since start: commands that failed their safety check, that passed it, and failed ones executed at barriers. */
+  readonly failed?: number;
+  readonly passed?: number;
+  readonly conservative?: number;
 }
 
 /**

@@ -56,6 +56,7 @@ function reading(change: Partial<ReplicaReading> = {}): ReplicaReading {
       stateBytes: 321,
       logBytes: 1 << 20,
       logMemoryBytes: 1 << 19,
+      optimistic: { passed: 900, failed: 34, conservative: 33 },
       differing: [],
     },
     recovered: true,
@@ -125,6 +126,9 @@ describe("the page of metrics", () => {
     assert.equal(value("synod_decided_instance"), 100);
     assert.equal(value("synod_executed_total"), 1234);
     assert.equal(value("synod_resp_commands_total"), 10);
+    assert.equal(value("synod_optimistic_passed_total"), 900);
+    assert.equal(value("synod_optimistic_failed_total"), 34);
+    assert.equal(value("synod_conservative_total"), 33);
     assert.equal(value("process_resident_memory_bytes"), 1e8);
     const build = samples.find(({ name }) => name === "synod_build_info");
     assert.equal(build?.labels["version"], '0.1 "x"');

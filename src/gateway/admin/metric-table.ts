@@ -21,6 +21,9 @@ export const metricTable = Object.freeze({
   executed: row("synod_executed_instance", "gauge", "Instance through which everything is executed"),
   trimmed: row("synod_trimmed_instance", "gauge", "Instance through which the log is trimmed"),
   commands: row("synod_executed_total", "counter", "Commands executed since the process began, reads included"),
+  optimisticPassed: row("synod_optimistic_passed_total", "counter", "Commands that passed their safety check"),
+  optimisticFailed: row("synod_optimistic_failed_total", "counter", "Commands that failed their safety check"),
+  conservative: row("synod_conservative_total", "counter", "Commands that had failed and were executed at a barrier"),
   commit: row(
     "synod_commit_latency_seconds",
     "histogram",

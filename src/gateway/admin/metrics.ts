@@ -49,9 +49,12 @@ function writeReading(page: Exposition, reading: ReplicaReading): void {
     members.length === 0
       ? [{ labels: {}, reading }]
       : members.map((own, member) => ({ labels: { group: groupName(member) }, reading: own }));
-  const each = (row: MetricRow, value: (own: MemberReading) => number): void => {
+  const each = (row: MetricRow, value: (own: MemberReading) => number | undefined): void => {
     page.metric(row);
-    for (const { labels, reading: own } of rows) page.sample(value(own), labels);
+    for (const { labels, reading: own } of rows) {
+      const sample = value(own);
+      if (sample !== undefined) page.sample(sample, labels);
+    }
   };
   const eachBuckets = (row: MetricRow, value: (own: MemberReading) => Buckets): void => {
     page.metric(row);
@@ -67,6 +70,11 @@ function writeReading(page: Exposition, reading: ReplicaReading): void {
   each(table.executed, (own) => own.status.executed);
   each(table.trimmed, (own) => own.status.trimmed);
   each(table.commands, (own) => own.status.commands);
+  if (rows.some(({ reading: own }) => own.status.optimistic !== undefined)) {
+    each(table.optimisticPassed, (own) => own.status.optimistic?.passed);
+    each(table.optimisticFailed, (own) => own.status.optimistic?.failed);
+    each(table.conservative, (own) => own.status.optimistic?.conservative);
+  }
   eachBuckets(table.commit, (own) => own.commit);
   eachBuckets(table.walSync, (own) => own.logWrite);
   each(table.elected, (own) => own.elected);

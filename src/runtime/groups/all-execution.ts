@@ -13,6 +13,7 @@ import type {
   SnapshotSource,
 } from "../../model/index.js";
 import { MemberMessage } from "./member-message.js";
+import { CONSERVATIVE_BLOCKS_MAX, type ConservativeBlocks } from "../replica/conservative-blocks.js";
 import type { Bells, MemberParts } from "./api.js";
 import { Board } from "./board.js";
 import { MessageReceiver, MessageSender } from "./message-ring.js";
@@ -29,11 +30,12 @@ interface Thread {
 
 /**
  * What member 0 has in place of an execution model: it hands the decided batches of g_all to the threads, which execute them,
- * and takes their replies. It has executed what all threads have.
+ * and takes their replies, and what they want ordered. It has executed what all threads have.
  */
 export class AllExecution implements ExecutionModel {
   readonly #board: Board;
   readonly #bells: Bells;
+  readonly #conservative: ConservativeBlocks | null;
   readonly #threads: readonly Thread[];
   /** Decided batches from `#first` on that some thread has not been sent. */
   readonly #pending = new Ring<Batch>(PENDING_MAX);
@@ -52,9 +54,11 @@ export class AllExecution implements ExecutionModel {
     sessions: 0,
   };
 
-  constructor(parts: MemberParts, bells: Bells) {
+  /** `conservative` are the blocks of commands that failed, null where none does. */
+  constructor(parts: MemberParts, bells: Bells, conservative: ConservativeBlocks | null) {
     this.#board = new Board(parts.board);
     this.#bells = bells;
+    this.#conservative = conservative;
     this.#threads = parts.decisions.map((memory, i) => ({
       decisions: new MessageSender(memory),
       answers: new MessageReceiver(parts.answers[i] as SharedArrayBuffer),
@@ -83,6 +87,7 @@ export class AllExecution implements ExecutionModel {
 
   queues(visit: QueueVisitor): void {
     visit("batches of g_all to hand out", this.#pending.size, PENDING_MAX);
+    visit("conservative blocks on their way", this.#conservative?.size ?? 0, CONSERVATIVE_BLOCKS_MAX);
   }
 
   digest(): void {
@@ -100,6 +105,7 @@ export class AllExecution implements ExecutionModel {
   #decide(instance: Instance, batch: Batch, out: ExecutionSink): void {
     assert(instance === this.#first + this.#pending.size, `g_all decided ${instance} out of order`);
     this.#pending.push(batch);
+    this.#conservative?.decide(instance, batch);
     out.wantWork();
   }
 
@@ -116,6 +122,8 @@ export class AllExecution implements ExecutionModel {
         } else if (kind === MemberMessage.digest) {
           for (let lane = 0; lane < 4; lane++) this.#digest[lane] = view.getUint32(start + 16 + 4 * lane, true);
           out.digestTaken(view.getFloat64(start, true), view.getFloat64(start + 8, true), number, this.#digest);
+        } else if (kind === MemberMessage.again) {
+          if (this.#conservative?.isDecided(view, start, number) === false) out.again?.(bytes, view, start, end);
         } else assert(false, `a thread sent a message of kind ${kind}`);
         return true;
       });
@@ -124,6 +132,7 @@ export class AllExecution implements ExecutionModel {
     }
     if (executed > this.#view.executed) {
       this.#view.executed = executed;
+      this.#conservative?.pass(executed);
       out.executed(0, executed);
     }
   }

@@ -32,6 +32,14 @@ export interface Bells {
   onRing(handler: () => void): void;
 }
 
+/** Groups of commands, as the threads of a replica ask for them. */
+export interface ThreadMappings {
+  /** CC-G: two commands that depend on each other have a group in common. */
+  readonly conservative: GroupMapping;
+  /** OC-G, which says the same where no command can fail. */
+  readonly optimistic: GroupMapping;
+}
+
 /** The interchangeable parts of a member. */
 export interface MemberSiblings {
   readonly ordering: ReplicaSiblings["ordering"];
@@ -40,7 +48,7 @@ export interface MemberSiblings {
     parts: PsmrParts,
     thread: number,
     service: SharedService,
-    mapping: GroupMapping,
+    mappings: ThreadMappings,
     options: Partial<PsmrOptions>,
   ) => ThreadModel;
   readonly createMerge: (config: ClusterConfig, stream: number) => Merge;
@@ -60,7 +68,7 @@ export interface MemberInit extends Omit<ReplicaInit, "siblings"> {
    */
   createService(): SharedService | SharedServiceRoot;
   /** Groups of commands, by default those of the registry's service of this name. */
-  readonly mapping?: GroupMapping;
+  readonly mappings?: ThreadMappings;
   /** Limits of the replicated state: part of the state machine, the same everywhere. By default the model's. */
   readonly limits?: Partial<ReplicatedStateOptions>;
   /**

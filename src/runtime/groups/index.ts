@@ -4,5 +4,5 @@
  */
 export * from "./api.js";
 export { type BellsPart, createBellsParts, ThreadBells } from "./thread-bells.js";
-export { createMember, SKIPS } from "./member.js";
+export { createMember, mappingsOf, SKIPS } from "./member.js";
 export { createMemberParts, MEMBER_RING_BYTES } from "./parts.js";

@@ -10,4 +10,9 @@ export const MemberMessage = {
   section: 4,
   /** The position of a thread's own stream at a cut, which is the number; its sections follow. */
   position: 5,
+  /**
+   * A block of kind `conservative` that a thread wants ordered in g_all: commands of its group that failed their safety check. The
+   * number is the instance of g_all that the thread is at: a block that is decided behind that one says the same.
+   */
+  again: 6,
 } as const;

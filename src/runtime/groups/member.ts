@@ -1,5 +1,5 @@
 import { assert, ByteWriter } from "../../base/index.js";
-import { createPsmrThread } from "../../execution/index.js";
+import { createPsmrThread, type PsmrOptions, type PsmrParts, type ThreadModel } from "../../execution/index.js";
 import {
   beginBlock,
   BLOCK_HEADER_BYTES,
@@ -8,6 +8,8 @@ import {
   endBlock,
   type Instance,
   type ReplicaId,
+  type SharedService,
+  type SharedServiceModule,
   type SharedServiceRoot,
 } from "../../model/index.js";
 import {
@@ -20,12 +22,13 @@ import {
   type Pacing,
   singlePacing,
 } from "../../multicast/index.js";
-import { sharedServiceOf, siblingsOf } from "../registry.js";
+import { sharedServiceFor, siblingsOf } from "../registry.js";
 import type { Replica, ReplicaInit } from "../replica/api.js";
 import { replicaOptions } from "../replica/options.js";
+import { ConservativeBlocks } from "../replica/conservative-blocks.js";
 import { createHost } from "../replica/replica.js";
 import { AllExecution } from "./all-execution.js";
-import type { MemberInit, MemberSiblings } from "./api.js";
+import type { MemberInit, MemberSiblings, ThreadMappings } from "./api.js";
 import { Board } from "./board.js";
 import { placesSection, serviceSection, sessionsSection } from "./cut-format.js";
 import { CutPart } from "./cut-part.js";
@@ -69,7 +72,9 @@ export function createMember(init: MemberInit): Replica {
 function createAllMember(init: MemberInit): Replica {
   const { parts, bells, config, platform } = init;
   const board = new Board(parts.board);
-  const execution = new AllExecution(parts, bells);
+  const optimistic = config.execution === "opt-psmr";
+  const conservative = optimistic ? new ConservativeBlocks((stream) => board.of(stream, "executedAll")) : null;
+  const execution = new AllExecution(parts, bells, conservative);
   const { createMerge, createPacing } = siblingsOfMember(init);
   const pacing = createPacing(config, 0);
   const caller = new BarrierCaller(board, parts.groups);
@@ -106,6 +111,8 @@ function createAllMember(init: MemberInit): Replica {
       allDecided: () => board.get("allDecided"),
       onRing: (handler) => bells.onRing(handler),
       blockDue: (now) => caller.blockDue(now),
+      conservative,
+      conservativeFromClients: optimistic && config.resubmit === "client",
     },
   });
 }
@@ -116,9 +123,9 @@ function createThreadMember(init: MemberInit): Replica {
   const thread = member - 1;
   const board = new Board(parts.board);
   const service = init.createService();
-  const mapping = init.mapping ?? sharedServiceOf(config.service).mapping(groups);
+  const mappings = init.mappings ?? mappingsOf(sharedServiceFor(config), groups);
   const { createThread, createMerge, createPacing } = siblingsOfMember(init);
-  const psmr = createThread(parts.psmr, thread, service, mapping, {
+  const psmr = createThread(parts.psmr, thread, service, mappings, {
     ...init.limits,
     barrier: config.barrier ?? "run",
   });
@@ -142,6 +149,7 @@ function createThreadMember(init: MemberInit): Replica {
       if (part?.pump() === true) bells.ring(1);
     },
     entries: thread === 0 ? () => service.size().entries : null,
+    resubmits: config.execution === "opt-psmr" && config.resubmit !== "client",
   });
   return createHost(hostInit(init), {
     ordering: siblingsOfMember(init).ordering,
@@ -192,6 +200,8 @@ function createThreadMember(init: MemberInit): Replica {
       allDecided: () => board.get("allDecided"),
       onRing: (handler) => bells.onRing(handler),
       blockDue: () => null,
+      conservative: null,
+      conservativeFromClients: false,
     },
   });
 }
@@ -272,11 +282,28 @@ function hostInit(init: MemberInit): Omit<ReplicaInit, "siblings"> {
 function siblingsOfMember(init: MemberInit): MemberSiblings {
   return {
     ordering: init.siblings?.ordering ?? siblingsOf({ ...init.config, execution: "pipelined" }).ordering,
-    createThread: createPsmrThread,
+    createThread: createPlainThread,
     createMerge: mergeOf,
     createPacing: pacingOf,
     ...init.siblings,
   };
+}
+
+/** A thread of P-SMR, which knows commands of one kind. */
+function createPlainThread(
+  parts: PsmrParts,
+  thread: number,
+  service: SharedService,
+  { conservative }: ThreadMappings,
+  options: Partial<PsmrOptions>,
+): ThreadModel {
+  return createPsmrThread(parts, thread, service, conservative, options);
+}
+
+/** The mappings of a service to so many groups. */
+export function mappingsOf(service: SharedServiceModule, groups: number): ThreadMappings {
+  const conservative = service.mapping(groups);
+  return { conservative, optimistic: service.optimisticMapping?.(groups) ?? conservative };
 }
 
 /** Coordinators are spread over the replicas: each stream prefers another one to lead. */

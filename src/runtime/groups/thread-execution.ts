@@ -1,9 +1,10 @@
 // Hot file: every batch that a thread executes passes here. Nothing per command.
 import { assert, ByteWriter, MiB, Ring } from "../../base/index.js";
-import { type Cut, type PsmrSink, type ThreadModel, Waiting } from "../../execution/index.js";
+import type { Cut, PsmrSink, ThreadModel } from "../../execution/index.js";
 import {
   type Batch,
   BatchArena,
+  BlockKind,
   type Digest,
   type ExecutionEvent,
   type ExecutionModel,
@@ -12,6 +13,7 @@ import {
   type Instance,
   type Position,
   type QueueVisitor,
+  replyKind,
   type SessionId,
   type SnapshotSink,
   type SnapshotSource,
@@ -42,11 +44,14 @@ export interface ThreadExecutionInit {
   onCut(cut: Cut): void;
   /** How many entries the service has, of the first thread; null of others. */
   readonly entries: (() => number) | null;
+  /** Whether commands that failed their safety check are multicast again by the replicas rather than by their clients. */
+  readonly resubmits: boolean;
 }
 
 /**
  * The execution of member i: it merges the decided batches of its own stream with those of g_all, and executes them as a thread of
- * P-SMR. Replies to g_all go to member 0, whose clients they are for.
+ * P-SMR or opt-PSMR. Replies to g_all go to member 0, whose clients they are for; but those to conservative blocks, which concern
+ * sessions of the thread's own group, leave by its own member.
  *
  * Invariant: behind an instance of g_all the merge rests until it has been executed. So when a cut is taken, which is always
  * right behind one, the merge is where execution is, and its place can be saved.
@@ -68,8 +73,9 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
   /** One that the merge has no room for. */
   #refused: Batch | null = null;
   #refusedInstance: Instance = 0;
-  /** The batch of g_all that is in the thread. */
+  /** The batch of g_all that is in the thread, and how many of its own stream are, all of which execute before it. */
   #resting: Batch | null = null;
+  #ownInThread = 0;
   #out: ExecutionSink | null = null;
   #replies: ByteWriter | null = null;
   /** Messages to member 0 that did not fit: `u32 kind`, `u32 length`, `f64 number`, bytes. */
@@ -78,6 +84,7 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
   readonly #message = new ByteWriter(256, 64 * MiB);
   #toldAll: Instance = -1;
   #answered = false;
+  readonly again?: NonNullable<ExecutionSink["again"]>;
   readonly #takeDecision = (
     _kind: number,
     instance: number,
@@ -102,6 +109,7 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     this.thread = init.psmr.thread;
     this.#decisions = new MessageReceiver(init.parts.decisions[this.thread] as SharedArrayBuffer);
     this.#answers = new MessageSender(init.parts.answers[this.thread] as SharedArrayBuffer);
+    if (init.resubmits) this.again = (bytes, _view, start, end) => this.#multicastAgain(bytes, start, end);
   }
 
   get stream(): StreamId {
@@ -163,7 +171,10 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     if (stream === ALL) {
       this.#init.allPlace.decided(instance, batch);
       this.#resting = batch;
-    } else this.#init.ownPlace.decided(instance, batch);
+    } else {
+      this.#init.ownPlace.decided(instance, batch);
+      this.#ownInThread++;
+    }
     this.#psmr.step({ kind: "decided", stream, instance, batch }, this);
   }
 
@@ -174,7 +185,10 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
       assert(this.#resting !== null, "an instance of g_all was executed that is not there");
       this.#arena.release(this.#resting);
       this.#resting = null;
-    } else (this.#out as ExecutionSink).executed(stream, through);
+      return;
+    }
+    this.#ownInThread--;
+    (this.#out as ExecutionSink).executed(stream, through);
   }
 
   arrived(_barrier: number, executor: number): void {
@@ -195,12 +209,13 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
   }
 
   replied(session: SessionId, position: Position, at: number): void {
-    // The executor of a barrier answers for g_all; what a thread executes by itself is of its own stream.
-    if (this.#psmr.inspect().waiting !== Waiting.arrivals) {
+    const replies = this.#replies as ByteWriter;
+    // The instance of g_all comes behind what is of the own stream: nothing of that being left, it is answered, whether this
+    // thread executes it or repeats what it remembers.
+    if (this.#ownInThread > 0 || replyKind(replies.view, at) === BlockKind.conservative) {
       (this.#out as ExecutionSink).replied(session, position, at);
       return;
     }
-    const replies = this.#replies as ByteWriter;
     const message = this.#message;
     message.clear();
     message.f64(session);
@@ -298,6 +313,15 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     }
     backlog.clear();
     this.#backlogAt = 0;
+  }
+
+  /** Whether member 0 coordinates g_all, and has it ordered, is its own affair. */
+  #multicastAgain(bytes: Uint8Array, start: number, end: number): void {
+    const message = this.#message;
+    message.clear();
+    message.copy(bytes, start, end);
+    const { executedAll } = this.#psmr.inspect();
+    this.#answer(MemberMessage.again, this.#ownInThread > 0 ? executedAll : executedAll + 1);
   }
 
   /** Tells member 0 what it has to know: what is executed of g_all, and that there are answers. */

@@ -10,7 +10,7 @@ import type {
   SharedServiceRoot,
 } from "../../model/index.js";
 import type { EventLog, ReplicaPlatform, Scheduler } from "../../platform/index.js";
-import { createMember, type MemberParts, type ThreadBells } from "../groups/index.js";
+import { createMember, mappingsOf, type MemberParts, type ThreadBells } from "../groups/index.js";
 import type { Replica, ReplicaOptions } from "../replica/api.js";
 import type { ReplicaMetrics } from "../replica/metrics.js";
 import { addressOf, replicaDirectory } from "./cluster-directory.js";
@@ -77,7 +77,7 @@ export async function openMember(init: OpenMemberInit): Promise<OpenedMember> {
         parts: init.parts,
         bells: init.bells,
         metrics,
-        ...(service === null ? {} : { mapping: service.mapping(config.groups) }),
+        ...(service === null ? {} : { mappings: mappingsOf(service, config.groups) }),
         createService: () => viewOf(service, config, member, beginning),
         ...(beginning === null ? {} : { checkpointThrough: beginning.checkpointThrough }),
         onFatal: (error) => init.onFatal(error),

@@ -84,6 +84,16 @@ export interface ReplicaOptions {
   readonly compareCommands: number;
 }
 
+/** What a thread of opt-PSMR has counted since it began, in commands. */
+export interface OptimisticCounts {
+  /** Failed their safety check in parallel mode, or went along with one of their session that had. */
+  readonly failed: number;
+  /** Executed in parallel mode. */
+  readonly passed: number;
+  /** Executed at a barrier, having failed before, by this thread. */
+  readonly conservative: number;
+}
+
 export interface ReplicaStatus {
   readonly id: ReplicaId;
   readonly role: Role;
@@ -103,6 +113,8 @@ export interface ReplicaStatus {
   readonly logBytes: number;
   /** Memory that batches of the log take. */
   readonly logMemoryBytes: number;
+  /** Absent where commands can't fail. */
+  readonly optimistic?: OptimisticCounts;
   /** Replicas whose state differs from that of a majority, or, where there is none, from this one's. */
   readonly differing: readonly ReplicaId[];
 }

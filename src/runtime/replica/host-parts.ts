@@ -1,6 +1,7 @@
 import type { ByteWriter } from "../../base/index.js";
 import type { ExecutionModel, ExecutionSink, Instance, ProtocolModule, ReplicaId } from "../../model/index.js";
 import type { Pacing, StreamId } from "../../multicast/index.js";
+import type { ConservativeBlocks } from "./conservative-blocks.js";
 import type { StateHost, StateKeeping } from "./state-keeping.js";
 
 /** What a host drives: of a replica with one group, or of a member of one with several. */
@@ -28,4 +29,8 @@ export interface Membership {
   onRing(handler: () => void): void;
   /** A block that this member, as the coordinator, orders of its own accord at monotonic `now` in ms; null for none. */
   blockDue(now: number): ByteWriter | null;
+  /** Of the member of g_all, where commands may fail their safety check and come again: the blocks of such; null otherwise. */
+  readonly conservative: ConservativeBlocks | null;
+  /** Whether clients send them, rather than threads of the replicas. */
+  readonly conservativeFromClients: boolean;
 }

@@ -379,6 +379,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   status(): ReplicaStatus {
     const view = this.#protocol.inspect();
     const execution = this.#execution.inspect();
+    const { failed, passed = 0, conservative = 0 } = execution;
     const size = this.#parts.size();
     return {
       id: this.#init.self,
@@ -396,6 +397,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       stateBytes: size.bytes,
       logBytes: view.logBytes,
       logMemoryBytes: view.logMemoryBytes,
+      ...(failed === undefined ? {} : { optimistic: { failed, passed, conservative } }),
       differing: this.#comparison?.differing ?? [],
     };
   }

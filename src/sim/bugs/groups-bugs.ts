@@ -1,12 +1,13 @@
 import { type ByteWriter, Ring } from "../../base/index.js";
 import { Barrier, type BarrierPoint, type PsmrSink, Waiting } from "../../execution/index.js";
-import type {
-  Batch,
-  ExecutionEvent,
-  Instance,
-  QueueVisitor,
-  SharedService,
-  SnapshotSource,
+import {
+  type Batch,
+  type ExecutionEvent,
+  type Instance,
+  optimisticMapping,
+  type QueueVisitor,
+  type SharedService,
+  type SnapshotSource,
 } from "../../model/index.js";
 import type { DeliverySink, Merge, Pacing, StreamId } from "../../multicast/index.js";
 import type { BlockClient } from "../../runtime/index.js";
@@ -67,12 +68,10 @@ export const mappingDiffers = (): Disguise => ({
   members: {
     siblings: (real, { life }) => ({
       ...real,
-      createThread: (parts, thread, service, mapping, options) => {
-        const other = {
-          groups: mapping.groups,
-          masks: (...[run, masks]: Parameters<typeof mapping.masks>) => service.groups(run, 1, masks),
-        };
-        return real.createThread(parts, thread, service, life === 1 ? mapping : other, options);
+      createThread: (parts, thread, service, mappings, options) => {
+        const other = optimisticMapping(service, mappings.conservative.groups);
+        const mistaken = { conservative: other, optimistic: other };
+        return real.createThread(parts, thread, service, life === 1 ? mappings : mistaken, options);
       },
     }),
   },
@@ -260,9 +259,9 @@ export const barrierNotAdopted = (): Disguise => ({
   members: {
     siblings: (real, { life }) => ({
       ...real,
-      createThread: (parts, thread, service, mapping, options) => {
+      createThread: (parts, thread, service, mappings, options) => {
         if (life > 1) service.adopt = () => {};
-        return real.createThread(parts, thread, service, mapping, options);
+        return real.createThread(parts, thread, service, mappings, options);
       },
     }),
   },

@@ -386,8 +386,8 @@ export class SimMembers implements SimMachine {
         if (merge === "skips") return new MultiRingPacing(skips);
         return stream === 0 ? singlePacing : new MergePointPacing();
       },
-      createThread: (parts, thread, service, mapping, options) => {
-        const inner = createPsmrThread(parts, thread, service, mapping, options);
+      createThread: (parts, thread, service, mappings, options) => {
+        const inner = createPsmrThread(parts, thread, service, mappings.conservative, options);
         view.watched?.watch(() => inner.inspect());
         return this.#observed(life, shared, inner, service, groups);
       },
