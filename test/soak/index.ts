@@ -1,5 +1,6 @@
 /**
- * Long runs against real processes, outside CI: `npm run soak -- SCENARIO [--minutes M] [--seed S] [--groups K]`. Each prints one JSON
+ * Long runs against real processes, outside CI: `npm run soak -- SCENARIO [--minutes M] [--seed S] [--groups K [--execution psmr|opt-psmr]
+ * [--resubmit replicas|client] [--merge points|skips] [--barrier run|command]]`. Each prints one JSON
  * object with its figures and exits 5 if a verdict failed. The figures are recorded in docs/reliability.md.
  */
 import { parseArgs } from "node:util";
@@ -18,8 +19,12 @@ const { positionals, values } = parseArgs({
     seed: { type: "string", default: "1" },
     rounds: { type: "string", default: "9" },
     service: { type: "string", default: "kv" },
-    // Groups of threads (P-SMR); 1 has none.
+    // Groups of threads; 1 has none. The others are options of `up`, which refuses what does not go together.
     groups: { type: "string", default: "1" },
+    execution: { type: "string" },
+    resubmit: { type: "string" },
+    merge: { type: "string" },
+    barrier: { type: "string" },
     // Faults by name, separated by commas.
     only: { type: "string", default: "" },
     without: { type: "string", default: "" },
@@ -41,6 +46,12 @@ function chosenFaults(): FaultKind[] {
   return faultKinds.filter((kind) => (only.length === 0 || only.includes(kind)) && !without.includes(kind));
 }
 
+function sharing(): Record<string, string> {
+  const { execution, resubmit, merge, barrier } = values;
+  const given = Object.entries({ execution, resubmit, merge, barrier }).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as Record<string, string>;
+}
+
 async function nemesis(): Promise<boolean> {
   const faults = chosenFaults();
   if (sandboxDirectory() === null) {
@@ -53,6 +64,7 @@ async function nemesis(): Promise<boolean> {
     seed,
     service: values.service,
     groups: Number(values.groups),
+    sharing: sharing(),
     faults,
     log,
   });

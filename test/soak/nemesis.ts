@@ -22,6 +22,8 @@ export interface NemesisOptions {
   readonly service?: string;
   /** Groups of threads, 1 by default. */
   readonly groups?: number;
+  /** How they share the work, as options of `up` by name; execution psmr by default. */
+  readonly sharing?: Readonly<Record<string, string>>;
   readonly clients?: number;
   /** Mean pause of a lane of a client between two commands, in ms. */
   readonly pauseMs?: number;
@@ -33,6 +35,7 @@ export interface NemesisOptions {
 export interface NemesisReport {
   readonly service: string;
   readonly groups: number;
+  readonly sharing: Readonly<Record<string, string>>;
   readonly seconds: number;
   readonly seed: number;
   readonly operations: { readonly ok: number; readonly fail: number; readonly info: number };
@@ -59,8 +62,10 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
   const kind = loadKind(service);
   assert(kind !== undefined, `the nemesis has no load for ${service}`);
   const { groups = 1 } = options;
+  const sharing = { ...(groups > 1 ? { execution: "psmr" } : {}), ...options.sharing };
   const cluster = ["--service", kind.service];
-  if (groups > 1) cluster.push("--groups", String(groups), "--execution", "psmr");
+  if (groups > 1) cluster.push("--groups", String(groups));
+  for (const [name, value] of Object.entries(sharing)) cluster.push(`--${name}`, value);
   const wanted = options.faults ?? faultKinds;
   const refusal = sandboxDirectory() === null ? "needs a sandbox" : machinesRefusal();
   const skipped = Object.fromEntries(
@@ -130,6 +135,7 @@ export async function runNemesis(options: NemesisOptions): Promise<NemesisReport
     return {
       service,
       groups,
+      sharing,
       seconds: options.seconds,
       seed: options.seed,
       operations: { ok, fail, info },
