@@ -40,6 +40,21 @@ const shop = defineService({
       partial: ({ rows }, a) => [...rows.range(a.prefix)].map(([, row]) => row.owner),
       combine: (parts: string[][]) => parts.flat(),
     },
+    move: {
+      keys: (a: { from: string; to: string }) => [a.from, a.to],
+      likely: (a) => [a.from],
+      check: ({ counts }, a, ctx) => (counts.get(a.from) ?? 0) > ctx.time,
+      execute: ({ counts }, a) => counts.set(a.to, 1),
+    },
+    moveAll: {
+      keys: "all",
+      args: args<{ from: string }>(),
+      // @ts-expect-error The argument has no such field.
+      likely: (a) => [a.to],
+      // @ts-expect-error A check can't write.
+      check: ({ counts }, a) => counts.delete(a.from),
+      execute: ({ counts }, a) => counts.delete(a.from),
+    },
     reset: { keys: "all", execute: ({ counts }) => void counts.delete("a") },
   },
 });
@@ -76,6 +91,8 @@ test("a definition has its commands' names", () => {
       ["find", true],
       ["peek", true],
       ["owners", true],
+      ["move", false],
+      ["moveAll", false],
       ["reset", false],
     ],
   );

@@ -40,16 +40,22 @@ export function outcomes(service: Service, run: Run, undo: UndoLog | null = null
   const writer = new ByteWriter(64, 256 * 1024 * 1024);
   writer.u32(7);
   service.execute(run, writer, undo);
+  const found = outcomesOf(writer, 4);
+  if (found.length !== run.answered) throw new Error(`${found.length} replies to ${run.answered} commands`);
+  return found;
+}
+
+/** The replies from `start` on. */
+export function outcomesOf(writer: ByteWriter, start: number): Outcome[] {
   const found: Outcome[] = [];
   const reader = new ValueReader();
-  for (let at = 4; at < writer.length;) {
+  for (let at = start; at < writer.length;) {
     const end = at + writer.view.getUint32(at, true);
     const kind = kinds.find((name) => DefinedReply[name] === writer.view.getUint8(at + 4)) ?? "refused";
     const content = reader.read(writer.bytes, writer.view, at + DEFINED_REPLY_HEADER_BYTES, end);
     found.push(kind === "result" ? { result: content } : { error: kind, message: (content as string[])[0] ?? "" });
     at = end;
   }
-  if (found.length !== run.answered) throw new Error(`${found.length} replies to ${run.answered} commands`);
   return found;
 }
 

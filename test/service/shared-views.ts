@@ -18,6 +18,8 @@ export interface BarrierHooks {
   readonly inside?: (thread: number) => void;
   /** Another thread goes on. */
   readonly behind?: (thread: number) => void;
+  /** Which of those that take part executes; the first by default. */
+  readonly executor?: number;
 }
 
 export class SharedViews {
@@ -48,9 +50,13 @@ export class SharedViews {
   }
 
   /** The stream that a run goes through: 0 for that of all groups, i + 1 for that of thread i; and the groups it concerns. */
-  routeOf(run: Run, pick: number): { readonly stream: number; readonly mask: number } {
+  routeOf(
+    run: Run,
+    pick: number,
+    mapping = this.#module.mapping(this.threads),
+  ): { readonly stream: number; readonly mask: number } {
     const masks = new Uint32Array(run.count);
-    this.#module.mapping(this.threads).masks(run, masks);
+    mapping.masks(run, masks);
     const mask = masks.reduce((union, one) => union | one, 0) & 0x7fffffff;
     return { stream: streamFor(masks, run.count, this.threads, pick), mask: mask === 0 ? 1 : mask };
   }
@@ -58,7 +64,8 @@ export class SharedViews {
   /** A batch that concerns the groups of a mask, which the executor's view executes. */
   meet<T>(mask: number, execute: (view: SharedService) => T, hooks: BarrierHooks = {}): T {
     const members = this.views.map((_, thread) => thread).filter((thread) => (mask & (1 << thread)) !== 0);
-    const [executor = 0, ...others] = members;
+    const { executor = members[0] ?? 0 } = hooks;
+    const others = members.filter((thread) => thread !== executor);
     for (const thread of [...others, executor]) this.view(thread).publish(false, 1 << thread);
     hooks.between?.();
     const view = this.view(executor);

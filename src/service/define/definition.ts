@@ -69,10 +69,27 @@ export type ReadableTables<T> = { readonly [N in keyof T]: ReadableTable<ValueOf
 /** The keys that a command touches, in any table: a function of its argument, or all. */
 export type KeysOf<A> = "all" | ((args: A) => readonly string[]);
 
+/**
+ * What a command may say about its usual case, for clusters that execute optimistically (docs/optimism.md). Results never depend on it.
+ */
+interface Optimism<T, A> {
+  /**
+   * The keys that it touches if all goes well: a few of `keys`. If these are of one group, the command executes beside those of other
+   * groups, and as soon as it touches an entry of another group everything it has changed is taken back and it executes anew, alone among
+   * all groups that `keys` names. A function of the argument alone, like `keys`.
+   */
+  readonly likely?: ((args: A) => readonly string[]) | undefined;
+  /**
+   * Called first, with what `execute` gets but only to read, and with `likely` only: unless it returns true the command executes alone at
+   * once, so that nothing has to be taken back. What it throws counts as false.
+   */
+  readonly check?: ((tables: ReadableTables<T>, args: A, ctx: CommandContext) => boolean) | undefined;
+}
+
 /** A command: its keys, and what it does. It runs on every replica, so the same input must give the same outcome. */
 export type CommandDefinition<T, A> =
   /** Reads and writes the keys declared. */
-  | {
+  | ({
       readonly args?: ArgumentType<A>;
       readonly keys: KeysOf<A>;
       readonly read?: false | undefined;
@@ -80,9 +97,9 @@ export type CommandDefinition<T, A> =
       readonly execute: (tables: Tables<T>, args: A, ctx: CommandContext) => unknown;
       readonly partial?: undefined;
       readonly combine?: undefined;
-    }
+    } & Optimism<T, A>)
   /** Only reads, so that it need not be ordered: one replica executes it, when it is up to date. */
-  | {
+  | ({
       readonly args?: ArgumentType<A>;
       readonly keys: KeysOf<A>;
       readonly read: true;
@@ -90,7 +107,7 @@ export type CommandDefinition<T, A> =
       readonly execute: (tables: ReadableTables<T>, args: A, ctx: CommandContext) => unknown;
       readonly partial?: undefined;
       readonly combine?: undefined;
-    }
+    } & Optimism<T, A>)
   /**
    * Reads everything: `partial` for each part of the keys (one part in this version), `combine` makes the result of the
    * parts' results, which come in no particular order.
@@ -100,6 +117,8 @@ export type CommandDefinition<T, A> =
       readonly keys?: undefined;
       readonly read?: undefined;
       readonly reads: "all";
+      readonly likely?: undefined;
+      readonly check?: undefined;
       readonly execute?: undefined;
       readonly partial: (tables: ReadableTables<T>, args: A, ctx: CommandContext) => unknown;
       // The compiler can't infer what `partial` returns in time for `combine`; annotate it there: (sums: number[]) => …
@@ -134,6 +153,9 @@ export interface DefinedCommand {
   readonly keys: ((args: unknown) => unknown) | null;
   readonly read: boolean;
   readonly run: (tables: object, args: unknown, ctx: CommandContext) => unknown;
+  /** Absent where nothing is said, and in definitions of versions that did not know it. */
+  readonly likely?: (args: unknown) => unknown;
+  readonly check?: (tables: object, args: unknown, ctx: CommandContext) => unknown;
 }
 
 /**
@@ -237,7 +259,18 @@ type AnyFunction = (...args: unknown[]) => unknown;
 function checkedCommand(service: string, name: string, value: unknown): DefinedCommand {
   const label = `service ${service}, command ${name}`;
   if (typeof value !== "object" || value === null) throw new ConfigError(`${label}: a command is an object`);
-  const { args: type, keys, read, reads, execute, partial, combine, ...rest } = value as Record<string, unknown>;
+  const {
+    args: type,
+    keys,
+    read,
+    reads,
+    execute,
+    partial,
+    combine,
+    likely,
+    check,
+    ...rest
+  } = value as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) throw new ConfigError(`${label}: there is no field "${unknown}"`);
   if (type !== undefined && (type as { kind?: unknown } | null)?.kind !== "args") {
@@ -249,6 +282,11 @@ function checkedCommand(service: string, name: string, value: unknown): DefinedC
     if (keys !== undefined || read !== undefined || execute !== undefined) {
       throw new ConfigError(`${label}: reads goes with partial and combine, not with keys, read or execute`);
     }
+    if (likely !== undefined || check !== undefined) {
+      throw new ConfigError(
+        `${label}: likely and check are for commands that usually touch few keys, not for reads: "all"`,
+      );
+    }
     const gather = synchronous(label, "partial", partial);
     const join = synchronous(label, "combine", combine);
     // With one group there is one part.
@@ -259,11 +297,16 @@ function checkedCommand(service: string, name: string, value: unknown): DefinedC
   }
   if (read !== undefined && typeof read !== "boolean") throw new ConfigError(`${label}: read is true or false`);
   if (keys === undefined) throw new ConfigError(`${label}: it lacks keys, "all" or a function of its argument`);
+  if (check !== undefined && likely === undefined) {
+    throw new ConfigError(`${label}: check goes with likely; without that nothing can come in between`);
+  }
   return {
     ...base,
     keys: keys === "all" ? null : synchronous(label, "keys", keys),
     read: read === true,
     run: synchronous(label, "execute", execute),
+    ...(likely === undefined ? {} : { likely: synchronous(label, "likely", likely) }),
+    ...(check === undefined ? {} : { check: synchronous(label, "check", check) }),
   };
 }
 

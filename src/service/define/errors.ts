@@ -30,3 +30,14 @@ export class ValueError extends SynodError {
     super("SYNOD_VALUE", message);
   }
 }
+
+/**
+ * A command that executes optimistically touched what other threads have. It never gets to a client: the command is taken back, and
+ * executes again where it may touch that.
+ */
+export class StrayedError extends Error {
+  constructor() {
+    super("the command touched an entry of another group, and executes again among all groups that its keys name");
+    this.name = "StrayedError";
+  }
+}

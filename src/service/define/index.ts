@@ -13,7 +13,7 @@ export {
   TABLE_VALUE_BYTES_MAX,
 } from "./command.js";
 export * from "./definition.js";
-export * from "./errors.js";
+export { DeterminismError, ServiceError, UndeclaredKeyError, ValueError } from "./errors.js";
 export { ValueReader, VALUE_DEPTH_MAX, writeValue } from "./message-pack.js";
 export { sharedDefinedService } from "./partitioned.js";
 export { definedService, errorOfReply, type UserCode } from "./service.js";

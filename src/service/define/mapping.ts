@@ -5,7 +5,7 @@ import { partitionOf } from "../byte-store/index.js";
 import { DEFINED_COMMAND_HEADER_BYTES, TABLE_KEY_BYTES_MAX } from "./command.js";
 import type { DefinedCommand, ServiceDefinition } from "./definition.js";
 import { ValueReader } from "./message-pack.js";
-import { declaredKeys, type UserCode } from "./service.js";
+import { declaredKeys, likelyKeys, type UserCode } from "./service.js";
 import { encodeKey } from "./store.js";
 
 /**
@@ -13,17 +13,21 @@ import { encodeKey } from "./store.js";
  * its argument, whatever tables they are of; all if it declares all. A command without keys may run in any one group, and so may one
  * that is answered by an error whatever the state is.
  *
- * `keys` is the user's: it is a function of the argument alone, or client and replicas disagree, and the replicas refuse the command.
+ * The optimistic one goes by the keys that a command declares to be likely, where it does; where these are none that can be, by all keys
+ * declared, since the command has the same result either way.
+ *
+ * `keys` and `likely` are the user's: each is a function of the argument alone, or client and replicas disagree, and the replicas refuse the command.
  */
 export class DefinedMapping implements GroupMapping {
   readonly groups: number;
   readonly #all: number;
   readonly #userCode: UserCode;
+  readonly #optimistic: boolean;
   readonly #commands: ReadonlyMap<number, DefinedCommand>;
   readonly #reader = new ValueReader();
   readonly #key = new Uint8Array(TABLE_KEY_BYTES_MAX);
 
-  constructor(definition: ServiceDefinition, groups: number, userCode: UserCode) {
+  constructor(definition: ServiceDefinition, groups: number, userCode: UserCode, optimistic = false) {
     assert(
       Number.isInteger(groups) && groups >= 1 && groups <= MAPPED_GROUPS_MAX,
       `1 to ${MAPPED_GROUPS_MAX} groups, got ${groups}`,
@@ -31,6 +35,7 @@ export class DefinedMapping implements GroupMapping {
     this.groups = groups;
     this.#all = maskOfAll(groups);
     this.#userCode = userCode;
+    this.#optimistic = optimistic;
     this.#commands = new Map(definition.commands.map((command) => [command.number, command]));
   }
 
@@ -46,7 +51,8 @@ export class DefinedMapping implements GroupMapping {
     if (length < DEFINED_COMMAND_HEADER_BYTES) return 0;
     const command = this.#commands.get(view.getUint32(at + 4, true));
     if (command === undefined) return 0;
-    if (command.keys === null) return this.#all;
+    const likely = this.#optimistic ? command.likely : undefined;
+    if (command.keys === null && likely === undefined) return this.#all;
     const start = at + DEFINED_COMMAND_HEADER_BYTES;
     let keys: readonly string[] | null;
     const userCode = this.#userCode;
@@ -54,6 +60,7 @@ export class DefinedMapping implements GroupMapping {
       const argument = start === at + length ? undefined : this.#reader.read(bytes, view, start, at + length);
       userCode.running = command.label;
       keys = declaredKeys(command, argument);
+      if (likely !== undefined) keys = this.#likely(likely, argument) ?? keys;
     } catch {
       return 0;
     } finally {
@@ -67,5 +74,14 @@ export class DefinedMapping implements GroupMapping {
       named |= 1 << partitionOf(this.#key, 0, end, this.groups);
     }
     return named;
+  }
+
+  /** The likely keys; null if the user's code brings none that can be. */
+  #likely(likely: (args: unknown) => unknown, argument: unknown): readonly string[] | null {
+    try {
+      return likelyKeys(likely, argument);
+    } catch {
+      return null;
+    }
   }
 }

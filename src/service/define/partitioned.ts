@@ -1,4 +1,4 @@
-import { assert } from "../../base/index.js";
+import { assert, type ByteWriter } from "../../base/index.js";
 import type {
   Digest,
   GroupMapping,
@@ -25,25 +25,21 @@ import { TABLE_PREFIX_BYTES, TableStore } from "./store.js";
 class PartitionedDefined extends DefinedService implements SharedServiceRoot {
   readonly partitioned = true;
   readonly #memory: StoreMemory;
-  readonly #thread: number;
+  protected readonly thread: number;
   readonly #partitions: PartitionViews;
   readonly #mapping: GroupMapping;
+  readonly #optimisticMapping: GroupMapping;
 
-  constructor(
-    definition: ServiceDefinition,
-    userCode: UserCode,
-    memory: StoreMemory,
-    thread: number,
-    fresh: boolean,
-    mapping: GroupMapping,
-  ) {
+  constructor(definition: ServiceDefinition, userCode: UserCode, memory: StoreMemory, thread: number, fresh: boolean) {
     assert(thread >= 0 && thread < memory.partitions, `thread ${thread} of ${memory.partitions}`);
     const partitions = new PartitionViews(memory, thread, fresh);
     super(definition, userCode, new TableStore(partitions.own));
     this.#memory = memory;
-    this.#thread = thread;
+    this.thread = thread;
     this.#partitions = partitions;
-    this.#mapping = mapping;
+    this.store.partition(thread, memory.partitions);
+    this.#mapping = new DefinedMapping(definition, memory.partitions, userCode);
+    this.#optimisticMapping = new DefinedMapping(definition, memory.partitions, userCode, true);
   }
 
   share(): StoreMemory {
@@ -60,12 +56,12 @@ class PartitionedDefined extends DefinedService implements SharedServiceRoot {
     this.store.use(this.#partitions.adopt(threads));
   }
 
-  override groups(run: Run, _mode: 0 | 1, masks: Uint32Array): void {
-    this.#mapping.masks(run, masks);
+  override groups(run: Run, mode: 0 | 1, masks: Uint32Array): void {
+    (mode === 0 ? this.#mapping : this.#optimisticMapping).masks(run, masks);
   }
 
   override digest(into: Digest): void {
-    assert(this.#thread === 0, "the first thread takes digests, at a barrier over all");
+    assert(this.thread === 0, "the first thread takes digests, at a barrier over all");
     this.#partitions.readDigest(into);
   }
 
@@ -83,19 +79,29 @@ class PartitionedDefined extends DefinedService implements SharedServiceRoot {
   }
 }
 
+/** The same where commands declare what they are likely to touch: those that touch more are taken back. */
+class OptimisticDefined extends PartitionedDefined {
+  attempt(run: Run, first: number, thread: number, replies: ByteWriter): number {
+    assert(thread === this.thread, `thread ${thread} attempts commands in the view of thread ${this.thread}`);
+    return this.attemptFrom(run, first, replies);
+  }
+}
+
 /** The service of a definition for several groups. `bytesMax` bounds the memory, which is address space. */
 export function sharedDefinedService(
   definition: ServiceDefinition,
   userCode: UserCode = { running: null, violation: null },
   bytesMax?: number,
 ): SharedServiceModule {
-  const mapping = (groups: number): GroupMapping => new DefinedMapping(definition, groups, userCode);
-  const view = (memory: StoreMemory, thread: number, fresh: boolean): PartitionedDefined =>
-    new PartitionedDefined(definition, userCode, memory, thread, fresh, mapping(memory.partitions));
-  return {
+  const optimistic = definition.commands.some(({ likely }) => likely !== undefined);
+  const View = optimistic ? OptimisticDefined : PartitionedDefined;
+  const module: SharedServiceModule = {
     name: definition.name,
-    createShared: (groups) => view(createStoreMemory(groups, STORE_LIMITS, bytesMax, TABLE_PREFIX_BYTES), 0, true),
-    attach: (description, thread) => view(description as StoreMemory, thread, false),
-    mapping,
+    createShared: (groups) =>
+      new View(definition, userCode, createStoreMemory(groups, STORE_LIMITS, bytesMax, TABLE_PREFIX_BYTES), 0, true),
+    attach: (description, thread) => new View(definition, userCode, description as StoreMemory, thread, false),
+    mapping: (groups) => new DefinedMapping(definition, groups, userCode),
   };
+  if (!optimistic) return module;
+  return { ...module, optimisticMapping: (groups) => new DefinedMapping(definition, groups, userCode, true) };
 }

@@ -19,7 +19,7 @@ import {
   ERROR_CHARACTERS_MAX,
 } from "./command.js";
 import type { DefinedCommand, ServiceDefinition } from "./definition.js";
-import { DeterminismError, ServiceError, UndeclaredKeyError, ValueError } from "./errors.js";
+import { DeterminismError, ServiceError, StrayedError, UndeclaredKeyError, ValueError } from "./errors.js";
 import { ValueReader, writeValue } from "./message-pack.js";
 import { checkKey, OpenTable, Scope } from "./open-table.js";
 import { DefinedSink, DefinedSource } from "./snapshot.js";
@@ -93,7 +93,7 @@ export class DefinedService implements Service {
     for (let i = 0; i < run.count; i++) {
       const end = replies.length;
       this.#overflowed = false;
-      this.#command(run, i, replies, undo);
+      this.#command(run, i, replies, undo, false);
       if (!run.readOnly) continue;
       if (i === 0) {
         // The first command may be as long as any; the others are answered once the rest is asked for.
@@ -110,6 +110,21 @@ export class DefinedService implements Service {
       }
     }
     run.work = scope.visited;
+  }
+
+  /**
+   * Executes commands from `first` on as `execute` does, up to the first that fails, and returns its index, or the number of all. One that
+   * declares `likely` fails if its check does not pass, or if it touches an entry of another partition than the store is confined to:
+   * nothing of it is left then. The others touch only what the mapping has found to be of this partition.
+   */
+  protected attemptFrom(run: Run, first: number, replies: ByteWriter): number {
+    const scope = this.#scope;
+    this.#repliesEnd = run.repliesAt + REPLIES_BYTES_MAX;
+    scope.visited = 0;
+    let i = first;
+    while (i < run.count && this.#command(run, i, replies, null, true)) i++;
+    run.work += scope.visited;
+    return i;
   }
 
   rollback(undo: UndoLog, mark: number): void {
@@ -194,32 +209,34 @@ export class DefinedService implements Service {
     return start === end ? undefined : this.#reader.read(run.bytes, run.view, start, end);
   }
 
-  #command(run: Run, i: number, replies: ByteWriter, undo: UndoLog | null): void {
+  /** Answers command i; false, and nothing of it is left, if it fails as an optimistic one. */
+  #command(run: Run, i: number, replies: ByteWriter, undo: UndoLog | null, optimistic: boolean): boolean {
     const at = run.offsets[i] as number;
     const command = this.#commandAt(run.view, at);
     if (command === undefined) {
-      return this.#replyError(
-        replies,
-        DefinedReply.refused,
-        `service ${this.name} has no such command in this version`,
-      );
+      this.#replyError(replies, DefinedReply.refused, `service ${this.name} has no such command in this version`);
+      return true;
     }
     if (run.readOnly && !command.read) {
-      return this.#replyError(
-        replies,
-        DefinedReply.refused,
-        `${command.label}: it writes, and was sent as an unordered read`,
-      );
+      this.#replyError(replies, DefinedReply.refused, `${command.label}: it writes, and was sent as an unordered read`);
+      return true;
     }
     const userCode = this.#userCode;
     const scope = this.#scope;
     const start = replies.length;
     const mark = undo === null ? 0 : undo.mark();
+    const seed = mix32(run.seed ^ Math.imul(i + 1, 0x9e3779b1));
+    if (optimistic && command.likely !== undefined) this.store.confine();
     try {
       const argument = this.#argument(run, at);
       userCode.running = command.label;
       const keys = declaredKeys(command, argument);
-      scope.begin(run.time, mix32(run.seed ^ Math.imul(i + 1, 0x9e3779b1)));
+      if (optimistic && command.check !== undefined) {
+        scope.begin(run.time, seed);
+        scope.open(command.label, keys, false, null);
+        if (!this.#passes(command, argument)) return false;
+      }
+      scope.begin(run.time, seed);
       scope.open(command.label, keys, !command.read, undo);
       const result = command.run(this.#tables, argument, scope);
       refusePromise(command, result);
@@ -228,19 +245,38 @@ export class DefinedService implements Service {
       endReply(replies, reply);
       if (userCode.violation !== null) throw userCode.violation;
       if (this.store.fault !== null) throw this.store.fault;
+      if (this.store.strayed) throw new StrayedError();
       if (replies.length > this.#repliesEnd) throw new CapacityError("the replies of the run");
       this.store.keep();
     } catch (error) {
       if (this.store.fault !== null) throw this.store.fault;
       // Still the user's: an error that a command throws can compute its message.
       replies.length = start;
-      this.#replyFailure(command, error, replies);
+      const { strayed } = this.store;
+      if (!strayed) this.#replyFailure(command, error, replies);
       if (undo === null) this.store.takeBack();
       else this.store.rollback(undo, mark);
+      if (strayed) return false;
     } finally {
+      this.store.release();
       scope.close();
       userCode.running = null;
       userCode.violation = null;
+    }
+    return true;
+  }
+
+  /**
+   * Whether the check of a command says so. What it throws, the objections of the guard included, is the same on every replica and makes
+   * it fail: what results a command has must not depend on whether it was checked.
+   */
+  #passes(command: DefinedCommand, argument: unknown): boolean {
+    try {
+      const passes = command.check?.(this.#tables, argument, this.#scope);
+      refusePromise(command, passes);
+      return passes === true && !this.store.strayed && this.#userCode.violation === null;
+    } catch {
+      return false;
     }
   }
 
@@ -290,15 +326,24 @@ export class DefinedService implements Service {
 
 /** The keys that a command declares for its argument, checked; null for all. Runs code of the user, which may throw. */
 export function declaredKeys(command: DefinedCommand, argument: unknown): readonly string[] | null {
-  if (command.keys === null) return null;
-  const keys = command.keys(argument);
-  if (!Array.isArray(keys)) throw new ValueError("keys returns a list of keys");
+  return command.keys === null ? null : checkedKeys("keys", command.keys(argument));
+}
+
+/** The keys that a command declares to be the likely ones. */
+export function likelyKeys(likely: NonNullable<DefinedCommand["likely"]>, argument: unknown): readonly string[] {
+  return checkedKeys("likely", likely(argument));
+}
+
+function checkedKeys(field: string, keys: unknown): readonly string[] {
+  if (!Array.isArray(keys)) throw new ValueError(`${field} returns a list of keys`);
   if (keys.length > DECLARED_KEYS_MAX) {
-    throw new ValueError(`keys returns at most ${DECLARED_KEYS_MAX} keys, got ${keys.length}; say keys: "all"`);
+    throw new ValueError(
+      `${field} returns at most ${DECLARED_KEYS_MAX} keys, got ${keys.length}; what touches more says keys: "all"`,
+    );
   }
   for (const key of keys as unknown[]) {
-    if (typeof key !== "string") throw new ValueError(`keys returns a list of texts, got a ${typeof key} in it`);
-    checkKey("keys", key);
+    if (typeof key !== "string") throw new ValueError(`${field} returns a list of texts, got a ${typeof key} in it`);
+    checkKey(field, key);
   }
   return keys as string[];
 }

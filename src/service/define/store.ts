@@ -1,9 +1,9 @@
 // Hot file: every access of a user's command to an entry passes here. Watched by bench/define.mjs.
 import { ByteWriter, decodeUtf8, encodeUtf8, latin1 } from "../../base/index.js";
 import type { Digest, SnapshotSink, SnapshotSource, UndoLog } from "../../model/index.js";
-import { createByteStore, type EntryStore } from "../byte-store/index.js";
+import { createByteStore, type EntryStore, partitionOf } from "../byte-store/index.js";
 import { TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX } from "./command.js";
-import { ValueError } from "./errors.js";
+import { StrayedError, ValueError } from "./errors.js";
 import { Journal } from "./journal.js";
 
 /** Bytes of the number of a table in front of its keys. */
@@ -19,6 +19,12 @@ export class TableStore {
   readonly #key = new Uint8Array(TABLE_PREFIX_BYTES + TABLE_KEY_BYTES_MAX);
   #keyEnd = 0;
   #fault: Error | null = null;
+  /** Of how many partitions the entries are one, and which. */
+  #partitions = 1;
+  #partition = 0;
+  /** Nobody may ask for entries of other partitions than that. */
+  #confined = false;
+  #strayed = false;
   /** What the present command changed, where no undo log records it. */
   readonly #journal = new Journal();
   /** The value that was found last: a copy, since the store may keep its bytes in memory of another kind. */
@@ -31,6 +37,30 @@ export class TableStore {
   /** From now on the entries are those of this store; between commands. */
   use(entries: EntryStore): void {
     this.#entries = entries;
+  }
+
+  /** The entries are those of one partition of so many. */
+  partition(partition: number, partitions: number): void {
+    this.#partition = partition;
+    this.#partitions = partitions;
+  }
+
+  /**
+   * From now on until `release` whoever asks for an entry of another partition, whether it is there or not, gets a `StrayedError`, and
+   * `strayed` says so from then on. A command that catches the error is found out none the less.
+   */
+  confine(): void {
+    this.#confined = this.#partitions > 1;
+    this.#strayed = false;
+  }
+
+  get strayed(): boolean {
+    return this.#strayed;
+  }
+
+  release(): void {
+    this.#confined = false;
+    this.#strayed = false;
   }
 
   get count(): number {
@@ -94,12 +124,14 @@ export class TableStore {
 
   /** The first key of a table at or above `from` (above it: `after`), null if there is none; its value goes to `value`. */
   ascend(table: number, from: string, after: boolean): string | null {
+    if (this.#confined) this.#stray();
     this.#encode(table, from);
     return this.#reached(table, this.#entries.first(this.#key, 0, this.#keyEnd, after));
   }
 
   /** The last key of a table below `to`, null: of all; null if there is none. Its value goes to `value`. */
   descend(table: number, to: string | null): string | null {
+    if (this.#confined) this.#stray();
     if (to === null) this.#encode(table + 1, "");
     else this.#encode(table, to);
     return this.#reached(table, this.#entries.last(this.#key, 0, this.#keyEnd, true));
@@ -152,8 +184,19 @@ export class TableStore {
     this.#journal.changed(this.#key, this.#keyEnd, entries.bytes, entries.start, entries.end);
   }
 
+  #stray(): never {
+    this.#strayed = true;
+    throw new StrayedError();
+  }
+
   #find(table: number, key: string): number {
     this.#encode(table, key);
+    if (
+      this.#confined &&
+      partitionOf(this.#key, TABLE_PREFIX_BYTES, this.#keyEnd, this.#partitions) !== this.#partition
+    ) {
+      this.#stray();
+    }
     return this.#entries.find(this.#key, 0, this.#keyEnd);
   }
 
