@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { ExitCode } from "#src/model/index.js";
+import { ExitCode, GROUPS_CONFIGURED_MAX } from "#src/model/index.js";
+import { fileThreadsWanted } from "#src/runtime/index.js";
 import { read } from "./markdown.js";
 
 const unit = read("packaging/synod@.service");
@@ -22,6 +23,11 @@ describe("packaging/synod@.service", () => {
   test("does not start again what will fail again", () => {
     const codes = setting("RestartPreventExitStatus").split(" ").map(Number);
     assert.deepEqual(codes, [ExitCode.usage, ExitCode.fatal, ExitCode.diskFull]);
+  });
+
+  test("gives a replica with as many groups as there may be a thread for each log's files", () => {
+    const threads = Number(/^Environment=UV_THREADPOOL_SIZE=(\d+)$/m.exec(unit)?.[1]);
+    assert.ok(threads >= fileThreadsWanted({ groups: GROUPS_CONFIGURED_MAX }), String(threads));
   });
 
   test("is what systemd understands", { skip: analyze ? false : "systemd-analyze is not here" }, (t) => {

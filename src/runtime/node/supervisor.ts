@@ -1,17 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { type ClusterConfig, membersOf, type ReplicaAddress, type ReplicaId } from "../../model/index.js";
+import { type ClusterConfig, type ReplicaAddress, type ReplicaId } from "../../model/index.js";
+import { FILE_THREADS_VARIABLE, fileThreadsWanted } from "./file-threads.js";
 import type { ReplicaReport } from "./replica-report.js";
 
 /** A replica's process that ignores its stop for this long is killed. */
 const STOP_MS_MAX = 10_000;
-
-/**
- * Threads in which Node writes and syncs files: all threads of a process share them. Each member of a replica has a sync under
- * way, and a checkpoint and the names of hosts want one now and then.
- */
-const POOL_THREADS_DEFAULT = 4;
-const POOL_THREADS_BESIDES = 2;
 
 const program = fileURLToPath(new URL("../../../bin/synod", import.meta.url));
 
@@ -71,7 +65,7 @@ export class Supervisor {
   readonly #directory: string;
   readonly #logLevel: string;
   readonly #handlers: SupervisorHandlers;
-  readonly #poolThreads: number;
+  readonly #fileThreads: number;
   readonly #children: readonly Child[];
   #leader: ReplicaId = 0;
   #stopping = false;
@@ -80,7 +74,7 @@ export class Supervisor {
     this.#directory = directory;
     this.#logLevel = logLevel;
     this.#handlers = handlers;
-    this.#poolThreads = Math.max(POOL_THREADS_DEFAULT, membersOf(config) + POOL_THREADS_BESIDES);
+    this.#fileThreads = fileThreadsWanted(config);
     this.#children = config.replicas.map((address) => ({
       address,
       pid: null,
@@ -113,7 +107,7 @@ export class Supervisor {
     const made = spawn(process.execPath, [...inheritedFlags(process.execArgv), program, ...flags], {
       // No input, no output; the log of operation goes where this process's goes.
       stdio: ["ignore", "ignore", "inherit", "ipc"],
-      env: { UV_THREADPOOL_SIZE: String(this.#poolThreads), ...process.env },
+      env: { [FILE_THREADS_VARIABLE]: String(this.#fileThreads), ...process.env },
     });
     Object.assign(child, {
       process: made,

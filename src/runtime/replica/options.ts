@@ -40,6 +40,13 @@ export function replicaOptions(partial: Partial<ReplicaOptions> = {}): ReplicaOp
       `logBytesMax must be at least 4 arena chunks = ${4 * options.arenaChunkBytes}, got ${options.logBytesMax}`,
     );
   }
+  // While there are gaps half of the log is for closing them, and a quarter is given out only as a checkpoint gets on: what is left
+  // has room for a window, or a log could be full of what is not decided.
+  if (options.logBytesMax < 4 * options.windowBytesMax) {
+    throw new ConfigError(
+      `logBytesMax must be at least 4 windows = ${4 * options.windowBytesMax}, got ${options.logBytesMax}`,
+    );
+  }
   if (options.batchBytesMax > options.windowBytesMax) {
     throw new ConfigError(
       `batchBytesMax must be at most windowBytesMax = ${options.windowBytesMax}, got ${options.batchBytesMax}`,
