@@ -37,5 +37,9 @@ export const TraceCode = {
   readable: 16,
   /** a: missing from, b: asked replica */
   catchUp: 17,
+  /** a: session, b: sequence of a command that failed its safety check (opt-PSMR), c: thread */
+  commandFailed: 18,
+  /** a: session, b: first sequence of failed commands that have executed at a barrier, c: count */
+  conservativeExecuted: 19,
 } as const;
 export type TraceCode = (typeof TraceCode)[keyof typeof TraceCode];

@@ -21,6 +21,7 @@ import {
   checkBlock,
   checkReply,
   endReply,
+  FAILED_REPLY_BYTES,
   REPLY_HEADER_BYTES,
   replyCount,
   ReplyStatus,
@@ -65,6 +66,7 @@ function randomBlock(prng: Prng, kind: BlockKind, session: number, sequence: num
   });
   if (kind === BlockKind.openSession || kind === BlockKind.digest) return { kind, nonce: new Uint8Array(16).fill(7) };
   if (kind === BlockKind.closeSession) return { kind, session };
+  if (kind === BlockKind.conservative) return { kind, session, sequence, stream: 1 + prng.below(3), commands };
   return { kind, session: kind === BlockKind.read ? 0 : session, sequence, commands };
 }
 
@@ -161,13 +163,15 @@ describe("damaged bytes that a check lets through can be read and executed:", ()
           const writer = new ByteWriter();
           const status = prng.pick(Object.values(ReplyStatus));
           const at = beginReply(writer, 4096, 1 + prng.below(9), status, prng.pick(Object.values(BlockKind)));
-          const count = status === ReplyStatus.ok || status === ReplyStatus.split ? prng.below(6) : 0;
+          const answers = status === ReplyStatus.ok || status === ReplyStatus.split || status === ReplyStatus.failed;
+          const count = answers ? prng.below(6) : 0;
           for (let left = count; left > 0; left--) {
             prng.pick([
               () => replyBulkLatin1(writer, "v".repeat(prng.below(20))),
               () => replyInteger(writer, "12"),
               () => replyNil(writer),
               () => replyOk(writer),
+              () => writer.u32(FAILED_REPLY_BYTES),
             ])();
           }
           endReply(writer, at, count);
@@ -185,7 +189,9 @@ describe("damaged bytes that a check lets through can be read and executed:", ()
             reply += bytes;
           }
           assert.equal(reply, length);
-          assert.ok(own.getUint8(24) <= ReplyStatus.misrouted && own.getUint8(25) <= BlockKind.read);
+          const kind = own.getUint8(25);
+          assert.ok(own.getUint8(24) <= ReplyStatus.failed);
+          assert.ok(kind <= BlockKind.read || kind === BlockKind.conservative);
         }
       }),
       { numRuns: RUNS },

@@ -39,6 +39,8 @@ export const shared: ReadonlySet<string> = new Set([
   "execution/conflict-graph",
   "execution/barrier",
   "execution/replicated-state",
+  // The threads of opt-PSMR are those of P-SMR with another mapping.
+  "execution/psmr",
   "multicast/merge",
   "service/command",
   "service/byte-store",

@@ -8,9 +8,11 @@ import {
   BlockKind,
   blockKind,
   blockLength,
+  blockStream,
   emptyRun,
   type GroupMapping,
   maskOfAll,
+  MAPPED_GROUPS_MAX,
   type Run,
   runIn,
   unionOf,
@@ -19,26 +21,44 @@ import {
 /** Asks the mapping of commands to groups, for whole batches and runs. */
 export class Gamma {
   readonly #mapping: GroupMapping;
+  readonly #optimistic: boolean;
   readonly #run: Run = emptyRun();
   #masks = new Uint32Array(64);
+  /** Of the batch that `of` was asked about: whether it has more than marks and commands that failed. */
+  ordinary = false;
+  /** How many blocks of commands that failed it has of each thread, and which threads those are. */
+  readonly failed = new Uint32Array(MAPPED_GROUPS_MAX);
+  failedOf = 0;
 
-  constructor(mapping: GroupMapping) {
+  /** `optimistic` says that threads execute commands that failed in parallel mode (opt-PSMR); else those concern nobody. */
+  constructor(mapping: GroupMapping, optimistic: boolean) {
     this.#mapping = mapping;
+    this.#optimistic = optimistic;
   }
 
   /**
-   * γ of a batch of g_all: the threads that a barrier in front of it has to bring together, 0 for none. Blocks that are no
-   * commands concern all, but marks of coordinators nobody. It depends on the batch alone, so that all threads find the same.
+   * γ of a batch of g_all: the threads that a barrier in front of it has to bring together, 0 for none. Commands that failed
+   * concern the thread that has their session as well. Blocks that are no commands concern all, but marks of coordinators
+   * nobody. It depends on the batch alone, so that all threads find the same.
    */
   of(batch: Batch): number {
     const { view } = batch;
     const all = maskOfAll(this.#mapping.groups);
     let gamma = 0;
     let at = batch.start + BATCH_HEADER_BYTES;
-    for (let i = 0; i < batch.blocks && gamma !== all; i++) {
+    this.ordinary = false;
+    if (this.failedOf !== 0) this.failed.fill(0);
+    this.failedOf = 0;
+    for (let i = 0; i < batch.blocks && (gamma !== all || this.#optimistic); i++) {
       const kind = blockKind(view, at);
-      if (kind === BlockKind.commands) gamma |= this.#ofCommands(batch, at);
-      else if (kind !== BlockKind.mergePoint && kind !== BlockKind.skip) gamma = all;
+      if (kind === BlockKind.commands) {
+        this.ordinary = true;
+        if (gamma !== all) gamma |= this.#ofCommands(batch, at);
+      } else if (kind === BlockKind.conservative) gamma |= this.#ofFailed(batch, at, gamma === all);
+      else if (kind !== BlockKind.mergePoint && kind !== BlockKind.skip) {
+        this.ordinary = true;
+        gamma = all;
+      }
       at += blockLength(view, at);
     }
     return gamma;
@@ -49,6 +69,15 @@ export class Gamma {
     this.#reserve(run.count);
     this.#mapping.masks(run, this.#masks);
     return runIn(group, this.#masks, run.count);
+  }
+
+  /** The same of a block of commands that failed; nobody's if there is no such thread. */
+  #ofFailed(batch: Batch, at: number, known: boolean): number {
+    const thread = blockStream(batch.view, at) - 1;
+    if (!this.#optimistic || thread < 0 || thread >= this.#mapping.groups) return 0;
+    this.failed[thread] = (this.failed[thread] as number) + 1;
+    this.failedOf |= 1 << thread;
+    return known ? 0 : (1 << thread) | this.#ofCommands(batch, at);
   }
 
   #ofCommands(batch: Batch, at: number): number {

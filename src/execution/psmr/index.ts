@@ -9,7 +9,7 @@ import { PsmrThread } from "./model.js";
 import type { PsmrParts } from "./parts.js";
 
 export { checkPsmrOptions, psmrDefaults, type PsmrOptions } from "./config.js";
-export { type Cut, type PsmrSink, type PsmrThread, type PsmrView, Waiting } from "./model.js";
+export { type Cut, type PsmrSink, PsmrThread, type PsmrView, type ThreadMappings, Waiting } from "./model.js";
 export { createPsmrParts, type PsmrParts } from "./parts.js";
 
 /** What a thread's model is to those who drive it. */
@@ -26,5 +26,6 @@ export function createPsmrThread(
   mapping: GroupMapping,
   options: Partial<PsmrOptions> = {},
 ): PsmrThread {
-  return new PsmrThread(parts, thread, service, mapping, checkPsmrOptions(options));
+  const mappings = { conservative: mapping, optimistic: null };
+  return new PsmrThread(parts, thread, service, mappings, checkPsmrOptions(options));
 }

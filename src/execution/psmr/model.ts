@@ -77,6 +77,14 @@ export interface PsmrSink extends ExecutionSink {
   cutTaken(cut: Cut): void;
 }
 
+/** The mappings of commands to groups that threads go by. */
+export interface ThreadMappings {
+  /** Which threads meet for a command of g_all (C-G; CC-G of opt-PSMR). */
+  readonly conservative: GroupMapping;
+  /** OC-G of opt-PSMR: which commands a thread may try by itself. Null if those are no others. */
+  readonly optimistic: GroupMapping | null;
+}
+
 type View = { -readonly [field in keyof PsmrView]: PsmrView[field] };
 
 /**
@@ -107,6 +115,7 @@ export class PsmrThread {
   readonly #barrier: Barrier;
   readonly #notes: Notes;
   readonly #gamma: Gamma;
+  readonly #optimistic: boolean;
   readonly #everybody: number;
   /** The sessions and commands of the thread's own stream, and those of g_all. */
   readonly #own: ReplicatedState;
@@ -119,8 +128,13 @@ export class PsmrThread {
   /** The last barrier of the latest run before the one that this thread is at, and who executed that; 0 before the first. */
   #before = 0;
   #beforeExecutor = 0;
-  /** Units that are left of the batch at whose barrier the thread is, the present one included. */
+  /** Units that are left to the executor of the batch at whose barrier the thread is, the present one included. */
   #units = 0;
+  /** The executors behind that one, and whether it executes more than what failed. */
+  #executors = 0;
+  #ordinary = false;
+  /** Where the next block of commands that failed is looked for, with a barrier for each command. */
+  #nextFailed = 0;
   #cutAsked = false;
   readonly #turn = new OwnTurn();
   #asked = false;
@@ -143,27 +157,41 @@ export class PsmrThread {
   };
 
   /** `service` is this thread's own view of the service. All threads of a replica have the same parts, and alike options. */
-  constructor(parts: PsmrParts, thread: number, service: SharedService, mapping: GroupMapping, options: PsmrOptions) {
+  constructor(
+    parts: PsmrParts,
+    thread: number,
+    service: SharedService,
+    { conservative, optimistic }: ThreadMappings,
+    options: PsmrOptions,
+  ) {
     assert(thread >= 0 && thread < parts.threads, `thread ${thread} of ${parts.threads}`);
-    assert(mapping.groups === parts.threads, `${mapping.groups} groups for ${parts.threads} threads`);
+    for (const { groups } of [conservative, optimistic ?? conservative]) {
+      assert(groups === parts.threads, `${groups} groups for ${parts.threads} threads`);
+    }
     this.thread = thread;
     this.#options = options;
     this.#service = service;
     this.#barrier = new Barrier(parts.memory, parts.threads);
     this.#notes = new Notes(parts);
-    this.#gamma = new Gamma(mapping);
+    this.#optimistic = optimistic !== null;
+    this.#gamma = new Gamma(conservative, this.#optimistic);
+    const admission = optimistic === null ? this.#gamma : new Gamma(optimistic, true);
     this.#everybody = maskOfAll(parts.threads);
     this.#own = new ReplicatedState(service, options, {
       stream: thread + 1,
       control: false,
-      admits: (run) => this.#gamma.runsIn(thread, run),
+      admits: (run) => admission.runsIn(thread, run),
       digest: null,
+      passesConservative: false,
+      optimistic: optimistic === null ? null : { service, thread },
     });
     this.#all = new ReplicatedState(service, options, {
       stream: ALL,
       control: true,
       admits: null,
       digest: (into) => this.#digest(into),
+      passesConservative: true,
+      optimistic: null,
     });
     this.#batches = new Ring(options.queueBatchesMax);
     this.#streams = new Ring(options.queueBatchesMax);
@@ -192,6 +220,11 @@ export class PsmrThread {
     view.time = this.#own.time;
     view.sessions = this.#all.sessions;
     if (this.#turn.has) view.due = this.#own.due;
+    if (this.#optimistic) {
+      view.failed = this.#own.failed;
+      view.passed = this.#own.passed;
+      view.conservative = this.#own.conservative;
+    }
     return view;
   }
 
@@ -289,19 +322,35 @@ export class PsmrThread {
     this.#own.advanceTo(batchTime(batch.view, batch.start));
     const gamma = this.#gamma.of(batch);
     if (gamma === 0) return this.#follow(batch, out);
-    const units = this.#options.barrier === "run" ? 1 : ReplicatedState.unitsOf(batch);
     this.#before = view.barrier;
     this.#beforeExecutor = view.executor;
     view.gamma = gamma;
-    view.executor = 31 - Math.clz32(gamma & -gamma);
+    this.#executors = this.#gamma.failedOf | (this.#gamma.ordinary ? gamma & -gamma : 0);
+    this.#nextExecutor(batch);
     if ((gamma & (1 << this.thread)) === 0) {
       // Nobody counts this thread at these barriers; it is counted in so that its numbers are never far behind.
-      view.barrier += units;
+      view.barrier += this.#units;
+      while (this.#executors !== 0) {
+        this.#nextExecutor(batch);
+        view.barrier += this.#units;
+      }
       this.#barrier.arrive(this.thread, view.barrier);
       return this.#follow(batch, out);
     }
-    this.#units = units;
     this.#arrive(out);
+  }
+
+  /** Turns to the next executor of a run, from the highest on, and to its units. */
+  #nextExecutor(batch: Batch): void {
+    const executor = 31 - Math.clz32(this.#executors);
+    this.#executors &= ~(1 << executor);
+    this.#ordinary = this.#gamma.ordinary && this.#executors === 0;
+    this.#nextFailed = 0;
+    this.#units = 1;
+    if (this.#options.barrier === "command") {
+      this.#units = (this.#gamma.failed[executor] as number) + (this.#ordinary ? ReplicatedState.unitsOf(batch) : 0);
+    }
+    this.#view.executor = executor;
   }
 
   #arrive(out: PsmrSink): void {
@@ -343,19 +392,12 @@ export class PsmrThread {
     this.#turn.take();
     this.#own.advanceTo(time);
     this.#all.observe(time);
-    const instance = view.executedAll + 1;
-    if (this.#options.barrier === "run") {
-      this.#all.apply(instance, batch, out, role);
-      this.#units = 0;
-    } else {
-      if (this.#units === ReplicatedState.unitsOf(batch)) this.#all.begin(instance, batch, out, role);
-      this.#all.unit(out);
-      this.#units--;
-      if (this.#units === 0) this.#all.end(out);
-    }
-    const last = this.#units === 0;
+    if (this.#options.barrier === "run") this.#executeUnits(batch, role, out);
+    else this.#executeUnit(batch, role, out);
+    const last = this.#units === 0 && this.#executors === 0;
     const cut = last && alone && this.#cutAsked && this.thread === 0;
-    if (last) this.#passed(batch, out);
+    if (last && this.#ordinary) this.#passed(batch, out);
+    else if (last) this.#follow(batch, out);
     if (cut) {
       this.#cutAsked = false;
       const whole = this.#service.snapshot();
@@ -367,7 +409,35 @@ export class PsmrThread {
     view.waiting = Waiting.no;
     this.#barrier.release(this.thread, view.barrier);
     out.released(view.barrier, gamma);
-    if (!last) this.#arrive(out);
+    if (last) return;
+    if (this.#units === 0) this.#nextExecutor(batch);
+    this.#arrive(out);
+  }
+
+  /** All that a run has for its present executor, which is this thread. */
+  #executeUnits(batch: Batch, role: Role, out: PsmrSink): void {
+    const { executed, executedAll } = this.#view;
+    const instance = executedAll + 1;
+    if ((this.#gamma.failedOf & (1 << this.thread)) !== 0) {
+      this.#own.executeConservative(executed + instance, batch, 0, Infinity, out);
+    }
+    if (this.#ordinary) this.#all.apply(instance, batch, out, role);
+    this.#units = 0;
+  }
+
+  /** The next unit of that. */
+  #executeUnit(batch: Batch, role: Role, out: PsmrSink): void {
+    const { executed, executedAll } = this.#view;
+    const instance = executedAll + 1;
+    const ordinary = this.#ordinary ? ReplicatedState.unitsOf(batch) : 0;
+    if (this.#units > ordinary) {
+      this.#nextFailed = this.#own.executeConservative(executed + instance, batch, this.#nextFailed, 1, out);
+    } else {
+      if (this.#units === ordinary) this.#all.begin(instance, batch, out, role);
+      this.#all.unit(out);
+    }
+    this.#units--;
+    if (this.#units === 0 && this.#ordinary) this.#all.end(out);
   }
 
   /** The part of the threads that were released. */
@@ -379,6 +449,7 @@ export class PsmrThread {
     this.#own.advanceTo(this.#notes.agreed(this.thread));
     view.waiting = Waiting.no;
     this.#units--;
+    if (this.#units === 0 && this.#executors !== 0) this.#nextExecutor(batch);
     if (this.#units > 0) return this.#arrive(out);
     const cut = this.#notes.isCut(this.thread);
     this.#follow(batch, out);

@@ -16,6 +16,13 @@ export interface ReplicatedStateOptions {
   readonly sessionReplyBytesMax: number;
   /** Bytes of remembered reply blocks of all sessions; beyond this the oldest of all are forgotten. */
   readonly replyBytesMax: number;
+  /**
+   * Commands of a session, in one stream, that failed their safety check (opt-PSMR) and whose final replies its client has not
+   * acknowledged: a block with which there could be more is answered `retry`, unless there is none yet.
+   */
+  readonly sessionFailedMax: number;
+  /** The same for all sessions of a thread. */
+  readonly failedMax: number;
 
   /** Bytes of unordered reads that wait for the state to come up; beyond this they are answered `retry`. Per process. */
   readonly waitingReadBytesMax: number;
@@ -29,6 +36,8 @@ export const replicatedStateDefaults: ReplicatedStateOptions = Object.freeze({
   sessionRepliesMax: 1024,
   sessionReplyBytesMax: 4 * MiB,
   replyBytesMax: 256 * MiB,
+  sessionFailedMax: 65_536,
+  failedMax: 262_144,
   waitingReadBytesMax: 16 * MiB,
   queueBatchesMax: 65_536,
 });
@@ -44,6 +53,11 @@ export function checkReplicatedStateOptions(options: Partial<ReplicatedStateOpti
   if (complete.replyBytesMax < complete.sessionReplyBytesMax) {
     throw new ConfigError(
       `replyBytesMax must be at least sessionReplyBytesMax = ${complete.sessionReplyBytesMax}, got ${complete.replyBytesMax}`,
+    );
+  }
+  if (complete.failedMax < complete.sessionFailedMax) {
+    throw new ConfigError(
+      `failedMax must be at least sessionFailedMax = ${complete.sessionFailedMax}, got ${complete.failedMax}`,
     );
   }
   if (complete.waitingReadBytesMax < 64 * KiB) {

@@ -2,8 +2,11 @@
 import { assert, hashLong, mix32 } from "../../base/index.js";
 import type { Position, SessionId } from "../../model/index.js";
 import type { ReplicatedStateOptions } from "./config.js";
+import { firstFrom, LateReply, type PendingCommand } from "./failed.js";
 import { LaneSum } from "./lane-sum.js";
 import { RememberedReply, Session } from "./session.js";
+
+const EMPTY = new Uint8Array(0);
 
 /**
  * The sessions of a cluster, in order of activity, with a digest that follows each change. Whatever this table forgets
@@ -21,6 +24,9 @@ export class SessionTable {
   #oldestReply: RememberedReply | null = null;
   #newestReply: RememberedReply | null = null;
   #replyBytes = 0;
+  /** Failed commands of all sessions that are not acknowledged, and bytes of their late replies. */
+  #failed = 0;
+  #lateBytes = 0;
 
   constructor(options: ReplicatedStateOptions) {
     this.#options = options;
@@ -33,6 +39,16 @@ export class SessionTable {
   /** Bytes of all remembered reply blocks. */
   get replyBytes(): number {
     return this.#replyBytes;
+  }
+
+  /** Failed commands of all sessions whose final replies are not acknowledged. */
+  get failed(): number {
+    return this.#failed;
+  }
+
+  /** Bytes of all remembered late replies. */
+  get lateBytes(): number {
+    return this.#lateBytes;
   }
 
   /** Four signed lanes of digest over all sessions and what is remembered for them. */
@@ -53,15 +69,33 @@ export class SessionTable {
     return this.#sessions.size >= this.#options.sessionsMax;
   }
 
-  /** The most replies, and the most bytes of them, that are remembered for one session. Looks at all sessions. */
-  fullest(): { readonly replies: number; readonly bytes: number } {
+  /** The most that is remembered for one session, of each kind. Looks at all sessions. */
+  fullest(): {
+    readonly replies: number;
+    readonly bytes: number;
+    readonly failed: number;
+    readonly lateBytes: number;
+  } {
     let replies = 0;
     let bytes = 0;
+    let failed = 0;
+    let lateBytes = 0;
     for (let session = this.#idlest; session !== null; session = session.newer) {
       replies = Math.max(replies, session.replies.length);
       bytes = Math.max(bytes, session.replyBytes);
+      failed = Math.max(failed, session.failed);
+      lateBytes = Math.max(lateBytes, session.lateBytes);
     }
-    return { replies, bytes };
+    return { replies, bytes, failed, lateBytes };
+  }
+
+  /** Whether `count` commands of a session may fail without a limit being exceeded; the first block to fail always may. */
+  hasRoomForFailed(session: Session, count: number): boolean {
+    const { sessionFailedMax, failedMax } = this.#options;
+    return (
+      (session.failed === 0 || session.failed + count <= sessionFailedMax) &&
+      (this.#failed === 0 || this.#failed + count <= failedMax)
+    );
   }
 
   /**
@@ -77,6 +111,7 @@ export class SessionTable {
   /** Forgets a session and everything remembered for it. */
   remove(session: Session): void {
     for (const reply of session.replies) this.#forget(reply);
+    if (session.failed > 0) this.#countFailed(session, -1);
     this.#foldSession(session, -1);
     this.#unlink(session);
     this.#sessions.delete(session.id);
@@ -98,6 +133,37 @@ export class SessionTable {
       this.#link(own);
     }
     while (own.replies.length > 0 && (own.replies[0] as RememberedReply).last <= acknowledged) this.#dropOldest(own);
+    if (own.failed > 0) this.#freeFailed(own, acknowledged);
+    return own;
+  }
+
+  /** Notes that a command of a session returned by `advance` has failed; those of a session come in order. */
+  addPending(session: Session, command: PendingCommand): void {
+    assert(session.epoch === this.#epoch, "a session that a snapshot shows was changed");
+    const newest = session.pending[session.pending.length - 1];
+    assert(newest === undefined || newest.sequence < command.sequence, "commands fail in the order of their session");
+    session.pending.push(command);
+    this.#failed++;
+    this.#foldPending(command, 1);
+  }
+
+  /**
+   * Notes that a pending command of a session was executed, with its reply `bytes[at, end)`, of which a copy is remembered if
+   * there is room. Returns the session, which is another object if a snapshot still shows the old one.
+   */
+  execute(session: Session, pendingAt: number, bytes: Uint8Array, at: number, end: number): Session {
+    const own = this.#own(session);
+    const [command] = own.pending.splice(pendingAt, 1) as [PendingCommand];
+    this.#foldPending(command, -1);
+    const { sessionReplyBytesMax, replyBytesMax } = this.#options;
+    const length = end - at;
+    const fits = own.lateBytes + length <= sessionReplyBytesMax && this.#lateBytes + length <= replyBytesMax;
+    const copy = fits ? bytes.slice(at, end) : EMPTY;
+    const late = new LateReply(own.id, command.sequence, copy, hashLong(copy, 0, copy.length, 7));
+    own.late.splice(firstFrom(own.late, late.sequence), 0, late);
+    own.lateBytes += copy.length;
+    this.#lateBytes += copy.length;
+    this.#foldLate(late, 1);
     return own;
   }
 
@@ -144,6 +210,10 @@ export class SessionTable {
       const own = new Session(session.id, this.#epoch, session.activeAt, session.activePosition);
       own.last = session.last;
       this.#insert(own);
+      own.pending = session.pending.slice();
+      own.late = session.late.slice();
+      own.lateBytes = session.lateBytes;
+      this.#countFailed(own, 1);
       for (const reply of session.replies) replies.push({ owner: own, reply });
     }
     // The list by age runs through all sessions; within each session, too, positions ascend.
@@ -164,6 +234,11 @@ export class SessionTable {
     own.last = session.last;
     own.replies = session.replies.slice();
     own.replyBytes = session.replyBytes;
+    if (session.failed > 0) {
+      own.pending = session.pending.slice();
+      own.late = session.late.slice();
+      own.lateBytes = session.lateBytes;
+    }
     own.older = session.older;
     own.newer = session.newer;
     if (own.older === null) this.#idlest = own;
@@ -220,6 +295,47 @@ export class SessionTable {
     reply.newer = null;
     this.#replyBytes -= reply.bytes.length;
     this.#foldReply(reply, -1);
+  }
+
+  /** Frees what failed, through `acknowledged`. */
+  #freeFailed(own: Session, acknowledged: number): void {
+    const pending = firstFrom(own.pending, acknowledged + 1);
+    const late = firstFrom(own.late, acknowledged + 1);
+    if (pending + late === 0) return;
+    for (let i = 0; i < pending; i++) this.#foldPending(own.pending[i] as PendingCommand, -1);
+    for (let i = 0; i < late; i++) {
+      const reply = own.late[i] as LateReply;
+      this.#foldLate(reply, -1);
+      own.lateBytes -= reply.bytes.length;
+      this.#lateBytes -= reply.bytes.length;
+    }
+    own.pending.splice(0, pending);
+    own.late.splice(0, late);
+    this.#failed -= pending + late;
+  }
+
+  /** Takes all that failed of a session into account, or out of it. */
+  #countFailed(session: Session, sign: 1 | -1): void {
+    for (const command of session.pending) this.#foldPending(command, sign);
+    for (const reply of session.late) this.#foldLate(reply, sign);
+    this.#failed += sign * session.failed;
+    this.#lateBytes += sign * session.lateBytes;
+  }
+
+  #foldPending(command: PendingCommand, sign: 1 | -1): void {
+    const sum = this.#sum;
+    sum.number(0, command.session);
+    sum.number(1, command.sequence);
+    sum.number(2, command.hash * 8 + (command.strict ? 1 : 0) + (command.writes ? 2 : 0));
+    sum.fold(3, sign);
+  }
+
+  #foldLate(reply: LateReply, sign: 1 | -1): void {
+    const sum = this.#sum;
+    sum.number(0, reply.session);
+    sum.number(1, reply.sequence);
+    sum.number(2, reply.hash * 8 + 4);
+    sum.fold(3, sign);
   }
 
   #foldSession(session: Session, sign: 1 | -1): void {

@@ -1,4 +1,5 @@
 import type { Position, SessionId } from "../../model/index.js";
+import { firstFrom, type LateReply, type PendingCommand } from "./failed.js";
 
 /** A reply block that is kept until the client acknowledges it, so that a retransmitted block gets the same answer. */
 export class RememberedReply {
@@ -34,6 +35,8 @@ export class RememberedReply {
  * What the cluster remembers of a client session.
  *
  * Invariants: `replies` ascend and do not overlap, and end at or below `last`; `replyBytes` is the sum of their lengths.
+ * `pending` and `late` ascend by sequence number, have none in common, and end at or below `last`; `lateBytes` is the sum of
+ * the lengths of the late replies.
  */
 export class Session {
   readonly id: SessionId;
@@ -46,6 +49,10 @@ export class Session {
   activePosition: Position;
   replies: RememberedReply[] = [];
   replyBytes = 0;
+  /** Commands that failed their safety check (opt-PSMR), and the replies to those that have been executed since. */
+  pending: PendingCommand[] = [];
+  late: LateReply[] = [];
+  lateBytes = 0;
   /** Neighbours in the list of sessions by activity, least recent first. Not part of the replicated state. */
   older: Session | null = null;
   newer: Session | null = null;
@@ -69,5 +76,21 @@ export class Session {
     }
     const found = replies[low];
     return found !== undefined && found.first === first && found.count === count ? found : null;
+  }
+  /** Commands that failed and whose final replies are not acknowledged. */
+  get failed(): number {
+    return this.pending.length + this.late.length;
+  }
+
+  /** Where a command is in `pending`, or -1. */
+  pendingAt(sequence: number): number {
+    const at = firstFrom(this.pending, sequence);
+    return this.pending[at]?.sequence === sequence ? at : -1;
+  }
+
+  /** The reply to a command that failed, if it has been executed and its reply is remembered. */
+  lateReply(sequence: number): LateReply | null {
+    const found = this.late[firstFrom(this.late, sequence)];
+    return found?.sequence === sequence && found.bytes.length > 0 ? found : null;
   }
 }

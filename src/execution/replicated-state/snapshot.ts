@@ -5,10 +5,12 @@ import {
   checkReply,
   REPLIES_BYTES_MAX,
   REPLY_HEADER_BYTES,
+  type SessionId,
   type SnapshotSink,
   type SnapshotSource,
 } from "../../model/index.js";
 import type { ReplicatedStateOptions } from "./config.js";
+import { LateReply, PendingCommand } from "./failed.js";
 import { RememberedReply, Session } from "./session.js";
 import { SessionTable } from "./session-table.js";
 
@@ -19,8 +21,9 @@ import { SessionTable } from "./session-table.js";
  * |---|---|
  * | 32 | `u32 magic`, `u32 format`, `f64 agreed time`, `u32 sessions`, `u32 0`, `f64 commands executed` |
  * | 16 | four u32: digest of the session table |
- * | 40 a session | `f64 id`, `f64 last`, `f64 active at`, `f64 active position`, `u32 replies`, `u32 0`; least active first |
+ * | 40 a session | `f64 id`, `f64 last`, `f64 active at`, `f64 active position`, `u32 replies`, `u32 failed`; least active first |
  * | 24 a reply, then its bytes | `f64 first`, `f64 position`, `u32 count`, `u32 length`; behind their session, ascending |
+ * | 40 a failed command, then its reply | `f64 sequence`, `f64 low`, `f64 high`, `u32 hash`, `u32 flags`, `u32 length`, `u32 0`; behind the replies, the pending ones first, each kind ascending |
  * | rest | the snapshot of the service, or whatever else the maker of the source puts behind |
  */
 const MAGIC = 0x54415453;
@@ -28,6 +31,11 @@ const FORMAT = 1;
 const HEADER_BYTES = 48;
 const SESSION_BYTES = 40;
 const REPLY_ENTRY_BYTES = 24;
+const FAILED_ENTRY_BYTES = 40;
+/** Flags of a failed command. One without `LATE` is pending, and has no reply. */
+const STRICT = 1;
+const WRITES = 2;
+const LATE = 4;
 /** Values are limited by the service contract; beside them a reply has at most 128 bytes. */
 const REPLY_BYTES_MAX = REPLY_HEADER_BYTES + REPLIES_BYTES_MAX + 128 * BLOCK_COMMANDS_MAX;
 
@@ -38,9 +46,10 @@ export class StateSource implements SnapshotSource {
   #sessions: readonly Session[];
   readonly #rest: SnapshotSource;
   #begun = false;
-  /** The next session, within it the next reply (-1: its header), and within that the next byte. */
+  /** The next session, within it the next reply (-1: its header) and failed command, and within that the next byte. */
   #session = 0;
   #reply = -1;
+  #failed = 0;
   #byte = 0;
 
   constructor(time: number, commands: number, table: SessionTable, rest: SnapshotSource) {
@@ -88,7 +97,7 @@ export class StateSource implements SnapshotSource {
       writer.f64(session.activeAt);
       writer.f64(session.activePosition);
       writer.u32(session.replies.length);
-      writer.u32(0);
+      writer.u32(session.failed);
       this.#reply = 0;
     }
     while (this.#reply < session.replies.length) {
@@ -99,18 +108,43 @@ export class StateSource implements SnapshotSource {
         writer.u32(reply.count);
         writer.u32(reply.bytes.length);
       }
-      const room = Math.max(1, stop - writer.length);
-      const end = Math.min(reply.bytes.length, this.#byte + room);
-      writer.copy(reply.bytes, this.#byte, end);
-      this.#byte = end;
-      if (end < reply.bytes.length) return;
-      this.#byte = 0;
+      if (!this.#writeBytes(writer, reply.bytes, stop)) return;
       this.#reply++;
       if (writer.length >= stop && this.#reply < session.replies.length) return;
     }
+    while (this.#failed < session.failed) {
+      const command = session.pending[this.#failed];
+      const late = session.late[this.#failed - session.pending.length];
+      if (this.#byte === 0) writeFailed(writer, command, late);
+      if (late !== undefined && !this.#writeBytes(writer, late.bytes, stop)) return;
+      this.#failed++;
+      if (writer.length >= stop && this.#failed < session.failed) return;
+    }
+    this.#failed = 0;
     this.#reply = -1;
     this.#session++;
   }
+
+  /** Writes as much of what is left of these bytes as fits before `stop`, at least one; true if that was all. */
+  #writeBytes(writer: ByteWriter, bytes: Uint8Array, stop: number): boolean {
+    const room = Math.max(1, stop - writer.length);
+    const end = Math.min(bytes.length, this.#byte + room);
+    writer.copy(bytes, this.#byte, end);
+    this.#byte = end === bytes.length ? 0 : end;
+    return end === bytes.length;
+  }
+}
+
+/** Writes what goes before the reply of a failed command: of a pending one if `command` is there, else of a late reply. */
+function writeFailed(writer: ByteWriter, command: PendingCommand | undefined, late: LateReply | undefined): void {
+  const flags = command === undefined ? LATE : (command.strict ? STRICT : 0) | (command.writes ? WRITES : 0);
+  writer.f64(command?.sequence ?? late?.sequence ?? 0);
+  writer.f64(command?.low ?? 0);
+  writer.f64(command?.high ?? 0);
+  writer.u32(command?.hash ?? 0);
+  writer.u32(flags);
+  writer.u32(late?.bytes.length ?? 0);
+  writer.u32(0);
 }
 
 /** What a complete snapshot holds besides the service's state. */
@@ -136,6 +170,10 @@ export class StateSink implements SnapshotSink {
   /** Replies of the last session that are still to come. */
   #repliesLeft = 0;
   #replyBytes = 0;
+  /** And failed commands of it; and how many there were of all sessions. */
+  #failedLeft = 0;
+  #failed = 0;
+  #lateBytes = 0;
   #table: SessionTable | null = null;
 
   constructor(options: ReplicatedStateOptions, rest: SnapshotSink, install: (state: RestoredState) => void) {
@@ -152,8 +190,10 @@ export class StateSink implements SnapshotSink {
       if (!input.has(HEADER_BYTES)) return;
       this.#readHeader();
     }
-    while (this.#repliesLeft > 0 || this.#sessions.length < this.#announced) {
-      if (!(this.#repliesLeft > 0 ? this.#readReply() : this.#readSession())) return;
+    while (this.#repliesLeft + this.#failedLeft > 0 || this.#sessions.length < this.#announced) {
+      const read =
+        this.#repliesLeft > 0 ? this.#readReply() : this.#failedLeft > 0 ? this.#readFailed() : this.#readSession();
+      if (!read) return;
     }
     this.#completeSessions();
     if (input.size > 0) this.#rest.write(input.bytes, input.at, input.at + input.size);
@@ -205,12 +245,21 @@ export class StateSink implements SnapshotSink {
     if (replies > this.#options.sessionRepliesMax) {
       throw damaged(`session ${id} has ${replies} replies, at most ${this.#options.sessionRepliesMax} are allowed`);
     }
-    if (view.getUint32(at + 36, true) !== 0) throw damaged("a reserved field is not 0");
+    const failed = view.getUint32(at + 36, true);
+    const { sessionFailedMax, failedMax } = this.#options;
+    if (failed > Math.max(sessionFailedMax, BLOCK_COMMANDS_MAX)) {
+      throw damaged(`session ${id} has ${failed} failed commands, at most ${sessionFailedMax} are allowed`);
+    }
+    this.#failed += failed;
+    if (this.#failed > Math.max(failedMax, BLOCK_COMMANDS_MAX)) {
+      throw damaged(`it has more failed commands than ${failedMax}`);
+    }
     const session = new Session(id, 0, activeAt, activePosition);
     session.last = last;
     this.#ids.add(id);
     this.#sessions.push(session);
     this.#repliesLeft = replies;
+    this.#failedLeft = failed;
     this.#input.at = at + SESSION_BYTES;
     return true;
   }
@@ -248,6 +297,55 @@ export class StateSink implements SnapshotSink {
     this.#repliesLeft--;
     input.at = start + length;
     return true;
+  }
+
+  /** False if the rest of the failed command has not arrived. */
+  #readFailed(): boolean {
+    const input = this.#input;
+    if (!input.has(FAILED_ENTRY_BYTES)) return false;
+    const { view, at } = input;
+    const session = this.#sessions[this.#sessions.length - 1] as Session;
+    const { id, pending, late } = session;
+    const sequence = view.getFloat64(at, true);
+    const flags = view.getUint32(at + 28, true);
+    const length = view.getUint32(at + 32, true);
+    const { sessionReplyBytesMax, replyBytesMax } = this.#options;
+    if (flags > LATE || view.getUint32(at + 36, true) !== 0) throw damaged("a reserved field is not 0");
+    if (length > (flags === LATE ? sessionReplyBytesMax - session.lateBytes : 0)) {
+      throw damaged(`a reply to a failed command has ${length} bytes`);
+    }
+    if (!input.has(FAILED_ENTRY_BYTES + length)) return false;
+    const isNext = isWhole(sequence) && sequence >= 1 && sequence <= session.last;
+    const newest = flags === LATE ? late[late.length - 1] : pending[pending.length - 1];
+    if (!isNext || (newest !== undefined && sequence <= newest.sequence) || session.pendingAt(sequence) >= 0) {
+      throw damaged(`session ${id} has a failed command ${sequence}`);
+    }
+    const start = input.at + FAILED_ENTRY_BYTES;
+    if (flags === LATE) {
+      if (length > 0 && (length <= 4 || input.view.getUint32(start, true) !== length)) {
+        throw damaged("a reply to a failed command is malformed");
+      }
+      const bytes = input.bytes.slice(start, start + length);
+      late.push(new LateReply(id, sequence, bytes, hashLong(bytes, 0, length, 7)));
+      session.lateBytes += length;
+      this.#lateBytes += length;
+      if (this.#lateBytes > replyBytesMax) throw damaged("replies to failed commands have too many bytes");
+    } else {
+      if (late.length > 0) throw damaged(`session ${id} has a pending command behind one that was executed`);
+      pending.push(this.#readPending(id, sequence, flags));
+    }
+    this.#failedLeft--;
+    input.at = start + length;
+    return true;
+  }
+
+  #readPending(id: SessionId, sequence: number, flags: number): PendingCommand {
+    const { view, at } = this.#input;
+    const low = view.getFloat64(at + 8, true);
+    const high = view.getFloat64(at + 16, true);
+    if (Number.isNaN(low) || Number.isNaN(high)) throw damaged("a failed command has no conflict columns");
+    const hash = view.getUint32(at + 24, true);
+    return new PendingCommand(id, sequence, hash, low, high, (flags & WRITES) !== 0, (flags & STRICT) !== 0);
   }
 
   #completeSessions(): void {

@@ -6,6 +6,7 @@ import {
   BATCH_HEADER_BYTES,
   batchTime,
   beginReply,
+  BLOCK_COMMANDS_MAX,
   BLOCK_HEADER_BYTES,
   blockAcknowledged,
   blockCommands,
@@ -17,6 +18,7 @@ import {
   blockSequence,
   blockSession,
   blockStream,
+  blockStrict,
   type Digest,
   emptyRun,
   endReply,
@@ -35,7 +37,9 @@ import {
   TraceCode,
   stampReplyStatus,
 } from "../../model/index.js";
+import { Attempts, hashCommand, type Optimistic } from "./attempts.js";
 import type { ReplicatedStateOptions } from "./config.js";
+import { firstFrom, type LateReply, type PendingCommand } from "./failed.js";
 import type { Session } from "./session.js";
 import { SessionTable } from "./session-table.js";
 import { StateSink, StateSource } from "./snapshot.js";
@@ -45,6 +49,8 @@ const COST_REPLY_SHIFT = 11;
 /** Idle sessions removed per batch at most, so that many of them falling due together stop nothing. */
 const EXPIRED_PER_BATCH_MAX = 256;
 const NONCE_BYTES = 16;
+/** A block of failed commands whose replies are longer is answered so far; its other commands come again. */
+const CONSERVATIVE_BYTES_TARGET = 1024 * 1024;
 const EMPTY = new Uint8Array(0);
 
 /**
@@ -71,9 +77,20 @@ export interface StreamRules {
   readonly admits: ((run: Run) => boolean) | null;
   /** Takes the digest that an ordered command asks for; null for that of this state alone. */
   readonly digest: ((into: Digest) => void) | null;
+  /** Whether blocks of kind `conservative` pass by here without effect, because states of other streams execute them. */
+  readonly passesConservative: boolean;
+  /** What commands of this stream have to pass a safety check of, if any. */
+  readonly optimistic: Optimistic | null;
 }
 
-const WHOLE: StreamRules = { stream: 0, control: true, admits: null, digest: null };
+const WHOLE: StreamRules = {
+  stream: 0,
+  control: true,
+  admits: null,
+  digest: null,
+  passesConservative: false,
+  optimistic: null,
+};
 
 /**
  * The replicated state: agreed time, session table and service. It changes only by whole decided batches, in log order.
@@ -92,6 +109,10 @@ const WHOLE: StreamRules = { stream: 0, control: true, admits: null, digest: nul
  * A block that begins at or below `last` and ends above it is `stale` as well: blocks are retransmitted byte-identical, so
  * no correct client sends one, and executing its tail would be a guess. Every block of a known session counts as activity
  * and frees the replies it acknowledges.
+ *
+ * With a safety check (opt-PSMR) a block may be answered `failed`: its commands are done with but those with an empty reply,
+ * which are pending until `executeConservative` finds their copies. Then a duplicate of it is also answered by the replies to
+ * those that have been executed since, and those that have not are multicast again.
  */
 export class ReplicatedState {
   readonly #options: ReplicatedStateOptions;
@@ -117,8 +138,13 @@ export class ReplicatedState {
   #offset = 0;
   #session: Session | null = null;
   #partial: ByteWriter | null = null;
+  readonly #attempts: Attempts | null;
   /** Commands executed by this object, reads included. */
   commands = 0;
+  /** Commands that failed their safety check, that passed it, and failed ones that were executed since. */
+  failed = 0;
+  passed = 0;
+  conservative = 0;
   /** What they cost, roughly in time: a command counts 1, and so do each 2 KiB of reply; some cost more by their own account. */
   cost = 0;
 
@@ -127,6 +153,8 @@ export class ReplicatedState {
     this.#service = service;
     this.#rules = rules;
     this.#table = new SessionTable(options);
+    const { optimistic } = rules;
+    this.#attempts = optimistic?.service.attempt === undefined ? null : new Attempts(optimistic);
   }
 
   /** Agreed time in ms since the epoch. */
@@ -156,6 +184,12 @@ export class ReplicatedState {
     visit("session replies", fullest.replies, sessionRepliesMax);
     visit("session reply bytes", fullest.bytes, Math.max(sessionReplyBytesMax, REPLY_BYTES_MAX));
     visit("reply bytes", this.#table.replyBytes, Math.max(replyBytesMax, REPLY_BYTES_MAX));
+    if (this.#attempts === null) return;
+    const { sessionFailedMax, failedMax } = this.#options;
+    visit("session failed commands", fullest.failed, Math.max(sessionFailedMax, BLOCK_COMMANDS_MAX));
+    visit("failed commands", this.#table.failed, Math.max(failedMax, BLOCK_COMMANDS_MAX));
+    visit("session late reply bytes", fullest.lateBytes, sessionReplyBytesMax);
+    visit("late reply bytes", this.#table.lateBytes, replyBytesMax);
   }
 
   /** Four signed lanes of digest over sessions and what is remembered for them. */
@@ -197,8 +231,8 @@ export class ReplicatedState {
   }
 
   /**
-   * The units of a batch: its commands, executed or not, and its other blocks, but not the marks of coordinators. A unit is
-   * what a barrier per command has between two barriers.
+   * The units of a batch: its commands, executed or not, and its other blocks, but not the marks of coordinators and what passes
+   * by. A unit is what a barrier per command has between two barriers.
    */
   static unitsOf(batch: Batch): number {
     const { view } = batch;
@@ -258,6 +292,41 @@ export class ReplicatedState {
       else if (session !== undefined) this.#table.advance(session, session.last, 0, this.#time, positionOf(order, i));
       at += blockLength(view, at);
     }
+  }
+
+  /**
+   * Executes the blocks of kind `conservative` of this stream in a batch of g_all, from block `from` on and `most` of them, alone
+   * among the threads that could touch what they touch; returns the number of the block behind. `order` is the batch's place in
+   * the order by which this state counts activity, in which `mirror` counts that of their sessions.
+   *
+   * | command of such a block | effect | answer |
+   * |---|---|---|
+   * | of an unknown or expired session | none | `sessionExpired` |
+   * | above `last` | none | `retry` with last + 1 |
+   * | pending, with the same bytes, and none before it that it conflicts with (any, if it was strict) | executes | its reply |
+   * | the same, but one before it is pending | none | `retry` with that one's number |
+   * | pending, with other bytes | none | `misrouted` |
+   * | executed since it failed | none | its remembered reply |
+   * | any other | none | `stale` |
+   *
+   * The replies to commands that follow each other are one reply block, which ends before the first that has none; if it is
+   * empty, that command's answer is the block's. Commands that there is no reply to any more are passed over at the beginning.
+   */
+  executeConservative(order: Instance, batch: Batch, from: number, most: number, out: ExecutionSink): number {
+    const { bytes, view } = batch;
+    const before = this.commands;
+    this.#service.advance(this.#clock, null);
+    let at = batch.start + BATCH_HEADER_BYTES;
+    let block = 0;
+    for (let left = most; left > 0 && block < batch.blocks; block++) {
+      if (block >= from && isConservative(view, at, this.#rules.stream)) {
+        this.#conservativeBlock(bytes, view, at, positionOf(order, block), out);
+        left--;
+      }
+      at += blockLength(view, at);
+    }
+    this.#ordered += this.commands - before;
+    return block;
   }
 
   /** Executes a block of unordered reads on the present state, if its reply is wanted; returns how many commands it answered. */
@@ -363,6 +432,9 @@ export class ReplicatedState {
       case BlockKind.closeSession:
         if (!this.#rules.control) break;
         return this.#closeSession(view, at, position, role, out);
+      case BlockKind.conservative:
+        if (!this.#rules.passesConservative) break;
+        return;
       default:
         assert(blockKind(view, at) === BlockKind.digest, "a block of a kind that is never ordered was ordered");
         if (!this.#rules.control) break;
@@ -383,14 +455,18 @@ export class ReplicatedState {
       out.trace(TraceCode.commandsSkipped, blockSession(view, at), first, 0);
       return this.#answer(view, at, position, ReplyStatus.sessionExpired, first, out);
     }
-    if (first !== session.last + 1) return this.#skip(view, at, session, position, role, out);
-    if (role === Role.follow) return this.#record(view, at, session, position, EMPTY, 0, 0);
+    if (first !== session.last + 1) return this.#skip(bytes, view, at, session, position, role, out);
+    if (role === Role.follow) {
+      this.#record(view, at, session, position, EMPTY, 0, 0);
+      return;
+    }
     this.#load(bytes, view, at, blockCommands(view, at));
     if (this.#rules.admits !== null && !this.#rules.admits(this.#run)) {
       out.trace(TraceCode.commandsSkipped, session.id, first, first);
       return this.#answer(view, at, position, ReplyStatus.misrouted, first, out);
     }
-    this.#executeBlock(view, at, session, position, out);
+    if (this.#attempts === null) this.#executeBlock(view, at, session, position, out);
+    else this.#attemptBlock(this.#attempts, view, at, session, position, out);
   }
 
   #executeBlock(view: DataView, at: number, session: Session, position: Position, out: ExecutionSink): void {
@@ -405,6 +481,47 @@ export class ReplicatedState {
     out.replied(session.id, position, reply);
   }
 
+  /** The same with a safety check. */
+  #attemptBlock(
+    attempts: Attempts,
+    view: DataView,
+    at: number,
+    before: Session,
+    position: Position,
+    out: ExecutionSink,
+  ): void {
+    const first = before.last + 1;
+    const count = blockCommands(view, at);
+    let session = before;
+    if (!this.#table.hasRoomForFailed(session, count)) {
+      session = this.#table.advance(session, session.last, blockAcknowledged(view, at), this.#time, position);
+      if (!this.#table.hasRoomForFailed(session, count)) {
+        out.trace(TraceCode.commandsSkipped, session.id, first, first);
+        return this.#answer(view, at, position, ReplyStatus.retry, first, out);
+      }
+    }
+    const strict = blockStrict(view, at);
+    const writer = out.replies();
+    const reply = beginReply(writer, session.id, first, ReplyStatus.ok, BlockKind.commands);
+    const replies = this.#prepare(seedOf(position), false, writer);
+    attempts.execute(this.#run, session, strict, writer);
+    this.#settle(replies, writer);
+    endReply(writer, reply, count);
+    const { failed } = attempts;
+    this.commands -= failed.length;
+    this.failed += failed.length;
+    this.passed += count - failed.length;
+    if (failed.length > 0) stampReplyStatus(writer.view, reply, ReplyStatus.failed);
+    session = this.#record(view, at, session, position, writer.bytes, reply, writer.length);
+    for (const i of failed) {
+      this.#table.addPending(session, attempts.pendingFor(this.#run, i, session, first, strict));
+      out.trace(TraceCode.commandFailed, session.id, first + i, this.#rules.stream - 1);
+    }
+    out.trace(TraceCode.commandsExecuted, session.id, first, count);
+    out.replied(session.id, position, reply);
+    if (failed.length > 0) attempts.multicastAgain(this.#run, session, first, out);
+  }
+
   /** Notes that the next block of a session was executed, with its reply block, which is empty if another thread has it. */
   #record(
     view: DataView,
@@ -414,33 +531,138 @@ export class ReplicatedState {
     bytes: Uint8Array,
     reply: number,
     end: number,
-  ): void {
+  ): Session {
     const first = session.last + 1;
     const count = blockCommands(view, at);
     const own = this.#table.advance(session, first + count - 1, blockAcknowledged(view, at), this.#time, position);
     this.#table.remember(own, first, count, position, bytes, reply, end);
+    return own;
   }
 
   /** Answers a block that is not the next of its session. */
-  #skip(view: DataView, at: number, session: Session, position: Position, role: Role, out: ExecutionSink): void {
+  #skip(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    session: Session,
+    position: Position,
+    role: Role,
+    out: ExecutionSink,
+  ): void {
     const first = blockSequence(view, at);
     const count = blockCommands(view, at);
     const { last } = session;
     if (role !== Role.follow) out.trace(TraceCode.commandsSkipped, session.id, first, last + 1);
     // A retransmission may be acknowledged in the very block: its own reply is looked up before replies are freed.
     const remembered = first + count - 1 <= last ? session.replyTo(first, count) : null;
-    this.#table.advance(session, last, blockAcknowledged(view, at), this.#time, position);
+    const own = this.#table.advance(session, last, blockAcknowledged(view, at), this.#time, position);
     if (remembered !== null) {
       // An empty one is a reply that another thread remembers, and repeats.
       if (remembered.bytes.length === 0) return;
       const writer = out.replies();
       const reply = writer.length;
       writer.copy(remembered.bytes, 0, remembered.bytes.length);
-      return out.replied(session.id, position, reply);
-    }
-    if (role === Role.follow) return;
-    if (first > last) this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
+      out.replied(session.id, position, reply);
+    } else if (role === Role.follow) return;
+    else if (first > last) this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
     else this.#answer(view, at, position, ReplyStatus.stale, first, out);
+    if (this.#attempts === null || own.failed === 0 || first + count - 1 > last) return;
+    this.#answerLate(own, first, first + count, position, out);
+    const { failed } = this.#attempts;
+    failed.length = 0;
+    for (let i = firstFrom(own.pending, first); i < own.pending.length; i++) {
+      const { sequence } = own.pending[i] as PendingCommand;
+      if (sequence >= first + count) break;
+      failed.push(sequence - first);
+    }
+    if (failed.length === 0) return;
+    this.#load(bytes, view, at, count);
+    this.#attempts.multicastAgain(this.#run, own, first, out);
+  }
+
+  /** Repeats the remembered replies to failed commands that have been executed, from number `first` to before `end`. */
+  #answerLate(session: Session, first: number, end: number, position: Position, out: ExecutionSink): void {
+    const { late } = session;
+    for (let i = firstFrom(late, first); i < late.length && (late[i] as LateReply).sequence < end;) {
+      const from = (late[i] as LateReply).sequence;
+      let count = 0;
+      let reply = -1;
+      let writer: ByteWriter | null = null;
+      for (; i < late.length; i++, count++) {
+        const { sequence, bytes } = late[i] as LateReply;
+        if (sequence !== from + count || sequence >= end || bytes.length === 0) break;
+        writer ??= out.replies();
+        if (reply < 0) reply = beginReply(writer, session.id, from, ReplyStatus.ok, BlockKind.conservative);
+        writer.copy(bytes, 0, bytes.length);
+      }
+      if (writer === null) {
+        i++;
+        continue;
+      }
+      endReply(writer, reply, count);
+      out.replied(session.id, position, reply);
+    }
+  }
+
+  #conservativeBlock(bytes: Uint8Array, view: DataView, at: number, position: Position, out: ExecutionSink): void {
+    const found = this.#table.find(blockSession(view, at));
+    const first = blockSequence(view, at);
+    const count = blockCommands(view, at);
+    if (found === undefined) return this.#answer(view, at, position, ReplyStatus.sessionExpired, first, out);
+    if (first + count - 1 > found.last) {
+      return this.#answer(view, at, position, ReplyStatus.retry, found.last + 1, out);
+    }
+    let session = found;
+    let status: ReplyStatus = ReplyStatus.stale;
+    let named = first;
+    let writer: ByteWriter | null = null;
+    let reply = 0;
+    let replies = 0;
+    let executed = 0;
+    let sequence = first;
+    const run = this.#run;
+    let offset = at + BLOCK_HEADER_BYTES;
+    for (; sequence < first + count; offset += view.getUint32(offset, true), sequence++) {
+      const pendingAt = session.pendingAt(sequence);
+      const late = pendingAt < 0 ? session.lateReply(sequence) : null;
+      if (pendingAt < 0 && late === null) {
+        if (replies > 0) break;
+        continue;
+      }
+      if (pendingAt >= 0) {
+        const { pending } = session;
+        run.bytes = bytes;
+        run.view = view;
+        run.count = 1;
+        run.offsets[0] = offset;
+        if ((pending[pendingAt] as PendingCommand).hash !== hashCommand(run, 0)) {
+          status = ReplyStatus.misrouted;
+          break;
+        }
+        const earlier = Attempts.before(pending, pendingAt);
+        if (earlier !== null) {
+          status = ReplyStatus.retry;
+          named = earlier.sequence;
+          break;
+        }
+      }
+      if (writer === null) {
+        writer = out.replies();
+        reply = beginReply(writer, session.id, sequence, ReplyStatus.ok, BlockKind.conservative);
+      } else if (writer.length - reply > CONSERVATIVE_BYTES_TARGET) break;
+      const start = writer.length;
+      if (late === null) {
+        this.#execute(mix32(seedOf(position) + sequence - first), false, writer);
+        session = this.#table.execute(session, pendingAt, writer.bytes, start, writer.length);
+        out.trace(TraceCode.conservativeExecuted, session.id, sequence, 1);
+        executed++;
+      } else writer.copy(late.bytes, 0, late.bytes.length);
+      replies++;
+    }
+    this.conservative += executed;
+    if (writer === null) return this.#answer(view, at, position, status, named, out);
+    endReply(writer, reply, replies);
+    out.replied(session.id, position, reply);
   }
 
   #openSession(
@@ -551,23 +773,31 @@ export class ReplicatedState {
 
   /** Executes the run that is loaded, verifies that there is one reply each, and returns how many commands were answered. */
   #execute(seed: number, readOnly: boolean, writer: ByteWriter): number {
+    const before = this.#prepare(seed, readOnly, writer);
+    this.#service.execute(this.#run, writer, null);
+    return this.#settle(before, writer);
+  }
+
+  #prepare(seed: number, readOnly: boolean, writer: ByteWriter): number {
     const run = this.#run;
-    const { count } = run;
     run.time = this.#clock;
     run.seed = seed;
     run.readOnly = readOnly;
-    run.answered = count;
+    run.answered = run.count;
     run.work = 0;
-    const before = writer.length;
-    let reply = before;
-    this.#service.execute(run, writer, null);
-    const { answered } = run;
+    run.repliesAt = writer.length;
+    return writer.length;
+  }
+
+  #settle(before: number, writer: ByteWriter): number {
+    const { answered, count, readOnly, work } = this.#run;
     assert(answered === count || (readOnly && answered >= 1 && answered < count), "a service left commands unanswered");
+    let reply = before;
     let replies = 0;
     for (; reply + 4 <= writer.length && replies < answered; replies++) reply += writer.view.getUint32(reply, true);
     assert(replies === answered && reply === writer.length, "a service wrote other than one reply to each command");
     this.commands += answered;
-    this.cost += answered + run.work + ((writer.length - before) >>> COST_REPLY_SHIFT);
+    this.cost += answered + work + ((writer.length - before) >>> COST_REPLY_SHIFT);
     return answered;
   }
 
@@ -586,11 +816,16 @@ export class ReplicatedState {
   }
 }
 
+/** Whether a block brings commands of stream `stream` that failed, again. */
+function isConservative(view: DataView, at: number, stream: number): boolean {
+  return blockKind(view, at) === BlockKind.conservative && blockStream(view, at) === stream;
+}
+
 /** The units of the block at `at`, see `unitsOf`. */
 function unitsAt(view: DataView, at: number): number {
   const kind = blockKind(view, at);
   if (kind === BlockKind.commands) return blockCommands(view, at);
-  return kind === BlockKind.mergePoint || kind === BlockKind.skip ? 0 : 1;
+  return kind === BlockKind.openSession || kind === BlockKind.closeSession || kind === BlockKind.digest ? 1 : 0;
 }
 
 /** Randomness that all replicas agree on: a function of the log position. */
