@@ -16,6 +16,7 @@ export function summaryFields(tally: RunTally): object {
     log_repairs: tally.repairs,
     sessions_expired: tally.sessionsExpired,
     connection_replies: tally.connectionReplies,
+    ...(tally.optimism.seeds === 0 ? {} : { optimism: tally.optimism }),
     unsearched: tally.unsearched,
     slowest_progress: tally.slowestProgress,
     slowest_healing: tally.slowestHealing,
@@ -37,6 +38,13 @@ export function summaryLines(tally: RunTally): string[] {
     [tally.unsearched, "histories judged by the witness alone"],
   ];
   const lines = [`  ${counts.map(([count, what]) => `${grouped(count)} ${what}`).join(", ")}`];
+  const { seeds: optimistic, failed, conservative, refused, again } = tally.optimism;
+  if (optimistic > 0) {
+    const executed = `${grouped(failed)} commands failed their check, ${grouped(conservative)} executed conservatively`;
+    lines.push(
+      `  opt-psmr: ${executed}, ${grouped(refused)} refused for now, ${grouped(again)} blocks multicast again`,
+    );
+  }
   const met = [...tally.faults].filter(([, { enabled }]) => enabled > 0);
   if (met.length === 0) return [...lines, "  no faults"];
   const table = met.map(([name, { enabled, seeds, times }]) => [name, grouped(times), `${seeds} of ${enabled}`]);

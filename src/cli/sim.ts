@@ -131,6 +131,7 @@ function report(output: Output, result: SeedResult, { replay, commit }: Origin, 
     ...(scenario.groups === undefined
       ? {}
       : { groups: scenario.groups.count, merge: scenario.groups.merge, barrier: scenario.groups.barrier }),
+    ...(result.optimism === null ? {} : { resubmit: scenario.groups?.resubmit, optimism: result.optimism }),
     faults: [...scenario.faults.keys()],
     fault_counts: Object.fromEntries(result.faultCounts),
     operations: result.operations,

@@ -259,6 +259,16 @@ export class Btree implements SharedServiceRoot {
     });
   }
 
+  /** Changes whenever the bounds of leaves do, so that what was true of a leaf may not be any more. */
+  get structure(): number {
+    return this.#tree.structure;
+  }
+
+  /** The number of the leaf that a key belongs to, for those who watch which thread writes what. */
+  leafOf(low: number, high: number): number {
+    return this.#tree.leafOf(low, high);
+  }
+
   size(): { readonly entries: number; readonly bytes: number } {
     return { entries: this.#tree.entries, bytes: this.#tree.bytes };
   }

@@ -67,6 +67,10 @@ export class AccessChecker {
     );
   }
 
+  get threads(): number {
+    return this.#known.length;
+  }
+
   /** What was found so far, oldest first; at most 100. */
   overlaps(): readonly Overlap[] {
     return this.#overlaps;

@@ -147,6 +147,7 @@ export class ClusterChecker {
       case TraceCode.commandsSkipped:
       case TraceCode.sessionOpened:
       case TraceCode.sessionExpired:
+      case TraceCode.conservativeExecuted:
         life.hash.u32(code).f64(a).f64(b).f64(c);
         if (life.executed === this.#frontier || life.base < 0) {
           life.pending.push({ code, session: a, first: b, count: c });

@@ -4,7 +4,7 @@
  */
 export { type Access, AccessChecker, type AccessCheckerOptions, describeOverlap, type Overlap } from "./access.js";
 export { describeOverfull, type OverfullQueue, QueueBounds, type QueuePeak } from "./queue-bounds.js";
-export { createReference, hasReference } from "./references.js";
+export { createKeyedReference, createReference, hasReference } from "./references.js";
 export {
   type Answer,
   type Departure,
@@ -40,11 +40,13 @@ export {
   type Verdict,
   type Violation,
 } from "./linearizability.js";
+export { MergedChecker, type MergedCounts, type MergedInvariant, type MergedViolation } from "./merged-order.js";
 export { checkRegisters, type RegisterFault, type RegisterFaultKind, type RegisterVerdict } from "./register-order.js";
 export {
   DECIDED_HASH_SEED,
   StreamsChecker,
   type StreamsViolation,
   type ThreadEffect,
+  type ThreadExecution,
   type ThreadLife,
 } from "./streams.js";

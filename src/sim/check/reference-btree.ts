@@ -2,17 +2,18 @@ import { latin1 } from "../../base/index.js";
 import { BTREE_COMMAND_BYTES, BtreeOperation, RANGE_PAIRS_MAX } from "../../service/index.js";
 import {
   compareText,
+  type Concern,
+  type KeyedReference,
   NIL,
   OK,
   type ReferenceCommand,
-  type ReferenceModel,
   refusal,
   type Reply,
   SortedList,
 } from "./reference.js";
 
 /** The ordered map of 8-byte keys and values: keys are texts of 8 characters, most significant byte first, so that they sort. */
-export class ReferenceBtree implements ReferenceModel {
+export class ReferenceBtree implements KeyedReference {
   readonly #values = new Map<string, string>();
   readonly #keys = new SortedList<string>(compareText);
 
@@ -40,6 +41,17 @@ export class ReferenceBtree implements ReferenceModel {
       this.#keys.add(key);
     }
     return OK;
+  }
+
+  concernOf({ view, at }: ReferenceCommand): Concern {
+    const operation = view.getUint32(at + 4, true);
+    if (operation === 0 || view.getUint32(at, true) !== BTREE_COMMAND_BYTES[operation]) {
+      return { low: Infinity, high: -Infinity, writes: false };
+    }
+    const key = (from: number): number => view.getUint32(from + 4, true) * 4294967296 + view.getUint32(from, true);
+    const range = operation === BtreeOperation.range;
+    const writes = !range && operation !== BtreeOperation.read;
+    return { low: key(at + 8), high: key(at + (range ? 16 : 8)), writes };
   }
 
   #range(first: string, last: string, pairsMax: number): Reply {

@@ -28,6 +28,19 @@ export interface ReferenceModel {
   execute(command: ReferenceCommand, readOnly: boolean, observed: Reply): Reply;
 }
 
+/** What a command is about: keys from `low` to `high`, and whether it writes. */
+export interface Concern {
+  readonly low: number;
+  readonly high: number;
+  readonly writes: boolean;
+}
+
+/** A model of a service of keys in which nothing depends on time, so that what threads do in parallel can be followed. */
+export interface KeyedReference extends ReferenceModel {
+  /** What two commands have to do with each other is for this to say. Nothing changes. */
+  concernOf(command: ReferenceCommand): Concern;
+}
+
 export const NIL = "_";
 export const OK = "+";
 

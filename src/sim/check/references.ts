@@ -1,5 +1,5 @@
 import { assert } from "../../base/index.js";
-import type { ReferenceModel } from "./reference.js";
+import type { KeyedReference, ReferenceModel } from "./reference.js";
 import { ReferenceBtree } from "./reference-btree.js";
 import { ReferenceCounter } from "./reference-counter.js";
 import { ReferenceKv } from "./reference-kv.js";
@@ -17,4 +17,9 @@ export function createReference(service: string): ReferenceModel {
   const create = models.get(service);
   assert(create !== undefined, `there is no reference model of the service ${service}`);
   return create();
+}
+
+/** A model by which threads in parallel can be followed; null if there is none of this service. */
+export function createKeyedReference(service: string): KeyedReference | null {
+  return service === "btree" ? new ReferenceBtree() : null;
 }

@@ -1,5 +1,7 @@
-import { type Digest, type Instance, type ReplicaId, type SessionId, TraceCode } from "../../model/index.js";
+import { type Digest, type Instance, type ReplicaId, type SessionId, type Span, TraceCode } from "../../model/index.js";
 import { ClusterChecker } from "./cluster.js";
+import { MergedChecker } from "./merged-order.js";
+import type { KeyedReference } from "./reference.js";
 
 /** Seed under which hosts hash decided batches for the trace stream. */
 export const DECIDED_HASH_SEED = 7;
@@ -10,6 +12,14 @@ export interface ThreadEffect {
   readonly a: number;
   readonly b: number;
   readonly c: number;
+}
+
+/** What a thread did with an instance. */
+export interface ThreadExecution {
+  /** What it did to sessions. */
+  readonly effects: readonly ThreadEffect[];
+  /** The reply blocks to what it executed; those that repeat what was answered before are left out. */
+  readonly replies: readonly Uint8Array[];
 }
 
 /** A thread of a replica in one life of it. */
@@ -24,8 +34,9 @@ export interface ThreadLife {
  *   without gap or repetition (MR1 to MR4); since all threads deliver g_all in its order, their orders together have no cycle.
  * - `agreement`: what a thread is given is what was decided, too.
  * - `cut`: all parts of a checkpoint are behind the same instance of g_all, and each where the order of its thread says.
+ * - `pass-fail`: the same commands of an instance pass the safety check on all replicas (O1 of opt-PSMR).
  *
- * The others are those of `ClusterChecker`, which hold for each stream.
+ * The others are those of `ClusterChecker`, which hold for each stream, and of `MergedChecker`.
  */
 export interface StreamsViolation {
   readonly invariant: string;
@@ -39,6 +50,13 @@ interface Place {
   all: Instance;
   /** Instances of g_all at which it has cut checkpoints. */
   readonly cuts: Instance[];
+}
+
+/** Where a replica is in g_all in its present life, and what its threads have told of the instances behind that. */
+interface PlaceInAll {
+  readonly life: number;
+  through: Instance;
+  readonly told: Map<Instance, (readonly ThreadEffect[] | null | undefined)[]>;
 }
 
 /** Places in the order of a thread, or sessions, that are remembered; the oldest are forgotten and no longer compared. */
@@ -61,33 +79,40 @@ export class StreamsChecker {
   readonly #order: readonly Map<Instance, Instance>[];
   /** By stream: the hash of what was delivered or decided. */
   readonly #values: readonly Map<Instance, number>[];
-  /** The last instance of g_all that each replica has executed, by whichever thread. */
-  readonly #executedAll = new Map<ReplicaId, { readonly life: number; through: Instance }>();
+  /** The last instance of g_all that all threads of each replica have come through. */
+  readonly #executedAll = new Map<ReplicaId, PlaceInAll>();
   /** And that its member 0 has seen decided. */
   readonly #decidedAll = new Map<ReplicaId, { readonly life: number; readonly through: Instance }>();
   /** The stream of each session in which anything was executed. */
   readonly #sessions = new Map<SessionId, number>();
   /** The last command of each session that was acknowledged; in which stream is known when its instance is done with. */
   readonly #acknowledged = new Map<SessionId, number>();
+  /** By stream: which commands of an instance failed. */
+  readonly #failed: readonly Map<Instance, string>[];
+  /** Null for a service whose commands nobody executes once more. */
+  readonly merged: MergedChecker | null;
   /** Instances of g_all whose state was compared, and merged instances that were. */
   states = 0;
   compared = 0;
 
-  constructor(groups: number, replicas: number) {
+  constructor(groups: number, replicas: number, reference: KeyedReference | null = null) {
     this.#groups = groups;
     this.#streams = Array.from({ length: groups + 1 }, () => new ClusterChecker(replicas));
     this.#places = Array.from({ length: groups }, () => new Map<ReplicaId, Place>());
     this.#order = Array.from({ length: groups }, () => new Map<Instance, Instance>());
     this.#values = Array.from({ length: groups + 1 }, () => new Map<Instance, number>());
+    this.#failed = Array.from({ length: groups + 1 }, () => new Map<Instance, string>());
+    this.merged = reference === null ? null : new MergedChecker(reference, groups);
   }
 
   violations(): readonly StreamsViolation[] {
     for (const [stream, checker] of this.#streams.entries()) {
       const found = checker.violations()[0];
       if (found === undefined) continue;
-      return [{ invariant: found.invariant, message: `stream ${stream}: ${found.message}` }, ...this.#violations];
+      return [...this.#violations, { invariant: found.invariant, message: `stream ${stream}: ${found.message}` }];
     }
-    return this.#violations;
+    if (this.#violations.length > 0) return this.#violations;
+    return this.merged?.violations() ?? [];
   }
 
   /** What the protocol of a member traced; what its thread traced comes with `onExecuted`. */
@@ -124,13 +149,21 @@ export class StreamsChecker {
       if (executed.through >= all) return;
       this.#report("cut", `thread ${thread} of replica ${replica} begins behind g_all ${all}, others before that`);
     }
-    this.#executedAll.set(replica, { life, through: all });
+    this.#executedAll.set(replica, { life, through: all, told: new Map() });
     if (restored) this.#stream(0).onStart(replica, life, all);
   }
 
-  onDelivered({ replica, life, thread }: ThreadLife, stream: number, instance: Instance, hash: number): void {
+  /** `hash` is that of the batch. */
+  onDelivered(
+    { replica, life, thread }: ThreadLife,
+    stream: number,
+    instance: Instance,
+    hash: number,
+    batch: Span,
+  ): void {
     const place = this.#place(replica, life, thread);
     if (place === null) return;
+    this.merged?.onDelivered(thread, stream, instance, place.own, place.all, batch);
     const who = `thread ${thread} of replica ${replica}`;
     const last = stream === 0 ? place.all : place.own;
     if (instance !== last + 1) {
@@ -154,29 +187,59 @@ export class StreamsChecker {
     }
   }
 
-  /** `effects` is null where another thread executed the instance. */
-  onExecuted(
+  /** `execution` is null where other threads executed all of the instance. */
+  onExecuted(life: ThreadLife, stream: number, through: Instance, execution: ThreadExecution | null): void {
+    const { replica, thread } = life;
+    this.merged?.onExecuted(thread, stream, through, execution?.replies ?? []);
+    if (stream === 0) return this.#onExecutedAll(life, through, execution?.effects ?? null);
+    if (stream !== thread + 1) {
+      this.#report("merge-order", `thread ${thread} of replica ${replica} executes an instance of stream ${stream}`);
+    }
+    if (execution !== null) this.#apply(life, stream, through, execution.effects);
+  }
+
+  /** What threads did with an instance of g_all is what they did together, which is known when all are through it. */
+  #onExecutedAll(
     { replica, life, thread }: ThreadLife,
-    stream: number,
     through: Instance,
     effects: readonly ThreadEffect[] | null,
   ): void {
-    if (effects === null) return;
+    const place = this.#executedAll.get(replica);
+    if (place === undefined || place.life !== life || through <= place.through) return;
+    const told = place.told.get(through) ?? Array.from({ length: this.#groups }, () => undefined);
+    place.told.set(through, told);
+    told[thread] = effects;
+    if (told.includes(undefined)) return;
+    place.told.delete(through);
+    place.through = through;
+    this.#apply(
+      { replica, life, thread },
+      0,
+      through,
+      told.flatMap((each) => each ?? []),
+    );
+  }
+
+  #apply({ replica, life }: ThreadLife, stream: number, through: Instance, effects: readonly ThreadEffect[]): void {
     const checker = this.#stream(stream);
-    if (stream === 0) {
-      const executed = this.#executedAll.get(replica);
-      if (executed === undefined || executed.life !== life) return;
-      // An instance that concerns nobody is executed by no thread.
-      for (let skipped = executed.through + 1; skipped < through; skipped++) {
-        checker.onTrace(replica, life, TraceCode.executed, skipped, 0, 0);
-      }
-      executed.through = Math.max(executed.through, through);
-    } else if (stream !== thread + 1) {
-      this.#report("merge-order", `thread ${thread} of replica ${replica} executes an instance of stream ${stream}`);
+    const failed: string[] = [];
+    for (const { code, a, b, c } of effects) {
+      if (code === TraceCode.commandsExecuted) this.#use(a, stream);
+      if (code === TraceCode.commandFailed) failed.push(`${b} of session ${a}`);
+      else checker.onTrace(replica, life, code, a, b, c);
     }
-    for (const { code, a } of effects) if (code === TraceCode.commandsExecuted) this.#use(a, stream);
-    for (const { code, a, b, c } of effects) checker.onTrace(replica, life, code, a, b, c);
+    this.#compareFailed(replica, stream, through, failed.join(", "));
     checker.onTrace(replica, life, TraceCode.executed, through, 0, 0);
+  }
+
+  #compareFailed(replica: ReplicaId, stream: number, through: Instance, failed: string): void {
+    const failures = this.#failed[stream] as Map<Instance, string>;
+    const known = failures.get(through);
+    if (known === undefined) remember(failures, through, failed);
+    else if (known !== failed) {
+      const message = `of instance ${through} of stream ${stream} fail on replica ${replica}: ${failed || "none"}`;
+      this.#report("pass-fail", `${message}; elsewhere ${known || "none"}`);
+    }
   }
 
   /** The state of the service where all threads of a replica meet. */
@@ -209,6 +272,7 @@ export class StreamsChecker {
   /** A client was told the result of this command; `finish` checks that it was executed. */
   onAcknowledged(session: SessionId, sequence: number): void {
     remember(this.#acknowledged, session, Math.max(sequence, this.#acknowledged.get(session) ?? 0));
+    this.merged?.onAcknowledged(session, sequence);
   }
 
   /** To be called when the replicas have settled. */
@@ -219,6 +283,7 @@ export class StreamsChecker {
       else this.#report("durability", `command ${sequence} of session ${session} was acknowledged and not executed`);
     }
     for (const checker of this.#streams) checker.finish();
+    this.merged?.finish();
   }
 
   /** A session belongs to the one stream in which it is used. */
@@ -269,13 +334,15 @@ function isOfExecution(code: TraceCode): boolean {
     case TraceCode.commandsSkipped:
     case TraceCode.sessionOpened:
     case TraceCode.sessionExpired:
+    case TraceCode.commandFailed:
+    case TraceCode.conservativeExecuted:
       return true;
     default:
       return false;
   }
 }
 
-function remember(map: Map<Instance, number>, instance: Instance, value: number): void {
+function remember<T>(map: Map<Instance, T>, instance: Instance, value: T): void {
   map.set(instance, value);
   if (map.size <= PLACES_MAX) return;
   for (const oldest of map.keys()) {

@@ -1,6 +1,6 @@
 import { type FaultName, faultNames } from "../scenario/index.js";
 import { type CrashPoint, crashPoints } from "../world/index.js";
-import type { SeedResult } from "./run-seed.js";
+import type { OptimismCounts, SeedResult } from "./run-seed.js";
 
 /** How one fault fared in a run of many seeds. */
 export interface FaultTally {
@@ -36,6 +36,8 @@ export class RunTally {
   repairs = 0;
   sessionsExpired = 0;
   connectionReplies = 0;
+  /** What opt-PSMR has met; `seeds` are those that ran it. */
+  readonly optimism = { seeds: 0, failed: 0, conservative: 0, refused: 0, again: 0 };
   /** Seeds that the witness judged alone. */
   unsearched = 0;
   /** Of the seeds that passed: the time from the end of the faults until all clients were answered, and until all was healed. */
@@ -68,6 +70,7 @@ export class RunTally {
     }
     this.sessionsExpired += result.sessionsExpired;
     this.connectionReplies += result.connectionReplies;
+    this.#addOptimism(result.optimism);
     if (!result.searched) this.unsearched++;
     this.slowestProgress = slower(this.slowestProgress, result.progressMs, result.seed);
     this.slowestHealing = slower(this.slowestHealing, result.healedMs, result.seed);
@@ -78,6 +81,13 @@ export class RunTally {
       tally.times += times;
       if (times > 0) tally.seeds++;
     }
+  }
+
+  #addOptimism(met: OptimismCounts | null): void {
+    if (met === null) return;
+    const { optimism } = this;
+    optimism.seeds++;
+    for (const name of ["failed", "conservative", "refused", "again"] as const) optimism[name] += met[name];
   }
 }
 

@@ -1,5 +1,5 @@
 import { KiB, Prng } from "../../base/index.js";
-import { ConfigError, type Durability } from "../../model/index.js";
+import { ConfigError, type Durability, OPTIMISTIC_EXECUTION } from "../../model/index.js";
 import type { SimLinkSettings } from "../../platform/index.js";
 import { checkCombination, type ReplicaOptions, sharedServiceOf } from "../../runtime/index.js";
 import { type FaultName, faultNames } from "./fault-name.js";
@@ -30,6 +30,8 @@ export interface GroupsScenario {
   readonly count: number;
   readonly merge: "points" | "skips";
   readonly barrier: "run" | "command";
+  /** Who sends again what failed its safety check; of opt-psmr. */
+  readonly resubmit: "replicas" | "client";
   /** A member that is rung for wakes after up to so many ms. */
   readonly bellMsMax: number;
   /** 1: one replica stays down until the clients have finished, if none has forgotten anything; 0: all are there. */
@@ -161,7 +163,7 @@ export function drawScenario(wanted: SimArguments): Scenario {
       sessionRepliesMax: prng.pick([4, 64, 1024]),
     },
     segmentBytes: prng.pick([4, 8, 16, 16, 64]) * KiB,
-    workload: drawWorkload(prng.fork("workload"), several ? 0 : wanted.connections),
+    workload: optimisticWorkload(drawWorkload(prng.fork("workload"), several ? 0 : wanted.connections), wanted),
     ...(groups === null ? {} : { groups }),
   };
   checkScenario(scenario);
@@ -177,14 +179,17 @@ export function checkScenario(scenario: Scenario): void {
     );
   }
   if (groups === undefined) return checkCombination({ ...scenario, reads: "quorum", groups: 1 });
-  checkCombination({ ...scenario, reads: "ordered", groups: groups.count });
+  const resubmit = scenario.execution === OPTIMISTIC_EXECUTION ? groups.resubmit : undefined;
+  checkCombination({ ...scenario, reads: "ordered", groups: groups.count, resubmit });
   sharedServiceOf(scenario.service);
 }
 
 /** Of a generator of its own, so that a world with one group draws what it always drew; null for one group. */
-export function drawGroups({ seed, groups = 1, merge, barrier }: SimArguments): GroupsScenario | null {
+export function drawGroups({ seed, groups = 1, merge, barrier, resubmit }: SimArguments): GroupsScenario | null {
   if (groups === 1) {
-    if (merge !== undefined || barrier !== undefined) throw new ConfigError("merge and barrier go with several groups");
+    if (merge !== undefined || barrier !== undefined || resubmit !== undefined) {
+      throw new ConfigError("merge, barrier and resubmit go with several groups");
+    }
     return null;
   }
   const prng = new Prng(`groups ${seed}`);
@@ -193,8 +198,18 @@ export function drawGroups({ seed, groups = 1, merge, barrier }: SimArguments): 
     barrier: prng.pick<GroupsScenario["barrier"]>(["run", "run", "command"]),
     bellMsMax: prng.pick([0.05, 0.05, 1, 20]),
     oneDown: prng.pick<0 | 1>([0, 1]),
+    resubmit: prng.pick<GroupsScenario["resubmit"]>(["replicas", "replicas", "client"]),
   };
-  return { ...drawn, count: groups, merge: merge ?? drawn.merge, barrier: barrier ?? drawn.barrier };
+  const wanted = barrier ?? drawn.barrier;
+  return {
+    ...drawn,
+    // Two rings for each command of g_all: with slow ones there is more to order than can ever be executed.
+    bellMsMax: wanted === "command" ? Math.min(1, drawn.bellMsMax) : drawn.bellMsMax,
+    count: groups,
+    merge: merge ?? drawn.merge,
+    barrier: wanted,
+    resubmit: resubmit ?? drawn.resubmit,
+  };
 }
 
 /** Pauses of up to 30 s need a phase that goes on behind them; in most worlds they are cut short by its end. */
@@ -287,6 +302,12 @@ function drawKnobs(prng: Prng, checkpointInstances: number): OrderingKnobs {
 function roomForSkips(knobs: OrderingKnobs, groups: GroupsScenario | null): OrderingKnobs {
   if (groups?.merge !== "skips") return knobs;
   return { ...knobs, logInstancesMax: Math.max(knobs.logInstancesMax, SKIPPED_INSTANCES_MIN) };
+}
+
+/** Sessions of opt-PSMR have several blocks under way, so that commands come behind such as have failed. */
+function optimisticWorkload(drawn: WorkloadScenario, { execution, groups = 1 }: SimArguments): WorkloadScenario {
+  if (execution !== OPTIMISTIC_EXECUTION || groups === 1) return drawn;
+  return { ...drawn, lanes: drawn.lanes + 1, keys: Math.max(drawn.keys, groups) };
 }
 
 function drawWorkload(prng: Prng, connections: number | undefined): WorkloadScenario {

@@ -16,7 +16,7 @@ const FILLING_KEYS = 3000;
 const SHARES = { filling: 0.35, ranges: 0.1 } as const;
 const SHARES_OF_GROUPS = { filling: 0.05, ranges: 0.4 } as const;
 /** Multiples of this number are the keys of the history, so that filling lies between any two of them. */
-const SPACING = 64;
+export const SPACING = 64;
 
 /**
  * Inserts, updates, deletes, reads and ranges, named in the history as the Redis commands which they amount to. A range is
@@ -81,21 +81,21 @@ export class BtreeCommands implements CommandSource {
 }
 
 /** Names that a key may get one after the other, as those before are retired. */
-const LIVES_MAX = 71;
+export const LIVES_MAX = 71;
 
 /** The number that a name stands for: `b3''` is the third life of key 3. */
-function keyOf(name: string): number {
+export function keyOf(name: string): number {
   const digits = name.replaceAll("'", "");
   const slot = Number(digits.slice(1)) * LIVES_MAX + name.length - digits.length;
   assert(name.length - digits.length < LIVES_MAX && slot < FILLING_KEYS, `the key ${name} has no number of its own`);
   return slot * SPACING;
 }
 
-function done(view: DataView, at: number): unknown {
+export function done(view: DataView, at: number): unknown {
   return replyValueKind(view, at) === ReplyKind.ok ? 1 : 0;
 }
 
-function readKey(name: string): SimCommand {
+export function readKey(name: string): SimCommand {
   return new BtreeCommand("get", [name], BtreeOperation.read, 0, (view, at) =>
     replyValueKind(view, at) === ReplyKind.nil ? null : String(view.getUint32(at + REPLY_VALUE_HEADER_BYTES, true)),
   );
@@ -108,7 +108,7 @@ function writeCommand(writer: ByteWriter, operation: BtreeOperation, words: read
   for (let i = 0; i < (bytes - 8) / 4; i++) writer.u32(words[i] as number);
 }
 
-class BtreeCommand implements SimCommand {
+export class BtreeCommand implements SimCommand {
   readonly op: string;
   readonly args: readonly (string | number)[];
   readonly read: boolean;
@@ -141,7 +141,7 @@ class BtreeCommand implements SimCommand {
 }
 
 /** Changes the shape of the tree around the keys of the history. */
-class FillCommand implements SimCommand {
+export class FillCommand implements SimCommand {
   readonly op = null;
   readonly args: readonly string[] = [];
   readonly read = false;
@@ -163,8 +163,8 @@ class FillCommand implements SimCommand {
 }
 
 /** Reads all keys of an interval at one moment. */
-class RangeCommand implements SimCommand {
-  readonly op = "mget";
+export class RangeCommand implements SimCommand {
+  readonly op: string | null = "mget";
   readonly args: readonly string[];
   readonly read = true;
   readonly #low: number;

@@ -1,4 +1,4 @@
-import { type ByteWriter, hashBytes } from "../../base/index.js";
+import { ByteSlab, type ByteWriter, hashBytes } from "../../base/index.js";
 import {
   type BarrierPoint,
   type Cut,
@@ -8,26 +8,34 @@ import {
   Waiting,
 } from "../../execution/index.js";
 import {
+  BlockKind,
   type Digest,
   type ExecutionEvent,
   type Instance,
   maskOfAll,
   type Position,
   type QueueVisitor,
+  replyKind,
+  ReplyStatus,
+  replyStatus,
   type SessionId,
   type SharedService,
   type SnapshotSink,
+  type Span,
   TraceCode,
 } from "../../model/index.js";
-import { DECIDED_HASH_SEED, type ThreadEffect } from "../check/index.js";
+import { DECIDED_HASH_SEED, type ThreadEffect, type ThreadExecution } from "../check/index.js";
 
 /** Told what one thread of a replica does; `stream` 0 is g_all. */
 export interface ThreadWitness {
   /** The thread begins behind these instances of its own stream and of g_all, restored from a checkpoint or with nothing. */
   began(own: Instance, all: Instance, restored: boolean): void;
-  delivered(stream: number, instance: Instance, hash: number): void;
-  /** `effects`: what it did to sessions; null if another thread executed the instance. */
-  executed(stream: number, through: Instance, effects: readonly ThreadEffect[] | null): void;
+  delivered(stream: number, instance: Instance, hash: number, batch: Span): void;
+  /** `execution` is null if other threads executed all of the instance. */
+  executed(stream: number, through: Instance, execution: ThreadExecution | null): void;
+  /** It has refused to execute a failed command conservatively since an earlier one waits; or wants some multicast again. */
+  refused(): void;
+  again(): void;
   /** The state behind an instance of g_all at which all threads have met. */
   state(through: Instance, digest: Digest, timeMs: number): void;
   /** A checkpoint's cut, with the thread behind this instance of its own stream. */
@@ -38,15 +46,18 @@ export interface ThreadWitness {
 export class ObservedThread implements ThreadModel {
   readonly thread: number;
   readonly #inner: ThreadModel;
+  readonly #service: SharedService;
+  readonly #everybody: number;
   readonly #witness: ThreadWitness;
-  readonly #sink: ObservingSink;
+  #sink: ObservingSink | null = null;
   #began = false;
 
   constructor(inner: ThreadModel, service: SharedService, groups: number, witness: ThreadWitness) {
     this.thread = inner.thread;
     this.#inner = inner;
+    this.#service = service;
+    this.#everybody = maskOfAll(groups);
     this.#witness = witness;
-    this.#sink = new ObservingSink(inner, service, maskOfAll(groups), witness);
   }
 
   get full(): boolean {
@@ -57,10 +68,10 @@ export class ObservedThread implements ThreadModel {
     if (!this.#began) this.#begin(false);
     if (event.kind === "decided") {
       const { stream, instance, batch } = event;
-      this.#witness.delivered(stream, instance, hashBytes(batch.bytes, batch.start, batch.end, DECIDED_HASH_SEED));
+      const hash = hashBytes(batch.bytes, batch.start, batch.end, DECIDED_HASH_SEED);
+      this.#witness.delivered(stream, instance, hash, batch);
     }
-    this.#sink.out = out;
-    this.#inner.step(event, this.#sink);
+    this.#inner.step(event, this.#sinkTo(out));
   }
 
   inspect(): PsmrView {
@@ -90,6 +101,13 @@ export class ObservedThread implements ThreadModel {
     };
   }
 
+  #sinkTo(out: PsmrSink): ObservingSink {
+    if (this.#sink?.out !== out) {
+      this.#sink = new ObservingSink(out, this.#inner, this.#service, this.#everybody, this.#witness);
+    }
+    return this.#sink;
+  }
+
   #begin(restored: boolean): void {
     this.#began = true;
     const { executed, executedAll } = this.#inner.inspect();
@@ -99,16 +117,30 @@ export class ObservedThread implements ThreadModel {
 
 /** Passes everything on, and gathers what an instance did until the model is done with it. */
 class ObservingSink implements PsmrSink {
-  out: PsmrSink | null = null;
+  readonly out: PsmrSink;
+  /** There is one if replicas multicast failed commands again: threads ask. */
+  readonly again?: NonNullable<PsmrSink["again"]>;
   readonly #thread: ThreadModel;
   readonly #service: SharedService;
   readonly #everybody: number;
   readonly #witness: ThreadWitness;
   readonly #digest: Digest = new Uint32Array(4);
+  readonly #slab = new ByteSlab();
   #effects: ThreadEffect[] = [];
+  #replies: Uint8Array[] = [];
+  #writer: ByteWriter | null = null;
   #executes = false;
+  /** The next reply block answers what was executed, not a duplicate or a stranger. */
+  #answers = false;
 
-  constructor(thread: ThreadModel, service: SharedService, everybody: number, witness: ThreadWitness) {
+  constructor(out: PsmrSink, thread: ThreadModel, service: SharedService, everybody: number, witness: ThreadWitness) {
+    this.out = out;
+    if (out.again !== undefined) {
+      this.again = (...block) => {
+        witness.again();
+        out.again?.(...block);
+      };
+    }
     this.#thread = thread;
     this.#service = service;
     this.#everybody = everybody;
@@ -116,13 +148,14 @@ class ObservingSink implements PsmrSink {
   }
 
   executed(stream: number, through: Instance): void {
-    const effects = this.#effects;
+    const execution = { effects: this.#effects, replies: this.#replies };
     this.#effects = [];
+    this.#replies = [];
     const executes = this.#executes;
     this.#executes = false;
-    this.#witness.executed(stream, through, executes ? effects : null);
+    this.#witness.executed(stream, through, executes ? execution : null);
     if (stream === 0 && executes) this.#lookAtState(through);
-    this.#to.executed(stream, through);
+    this.out.executed(stream, through);
   }
 
   /** Nobody else executes while the executor of a run of all threads does: the state can be looked at. */
@@ -136,43 +169,47 @@ class ObservingSink implements PsmrSink {
   trace(code: TraceCode, a: number, b: number, c: number): void {
     if (code === TraceCode.executed) this.#executes = true;
     else this.#effects.push({ code, a, b, c });
-    this.#to.trace(code, a, b, c);
+    if (code === TraceCode.commandsExecuted || code === TraceCode.conservativeExecuted) this.#answers = true;
+    this.out.trace(code, a, b, c);
   }
 
   cutTaken(cut: Cut): void {
     this.#witness.cut(cut.all, this.#thread.inspect().executed);
-    this.#to.cutTaken(cut);
+    this.out.cutTaken(cut);
   }
 
   replies(): ByteWriter {
-    return this.#to.replies();
+    this.#writer = this.out.replies();
+    return this.#writer;
   }
 
   replied(session: SessionId, position: Position, at: number): void {
-    this.#to.replied(session, position, at);
+    const { bytes, view, length } = this.#writer as ByteWriter;
+    if (this.#answers) this.#replies.push(this.#slab.copy(bytes, at, length));
+    else if (replyKind(view, at) === BlockKind.conservative && replyStatus(view, at) === ReplyStatus.retry) {
+      this.#witness.refused();
+    }
+    this.#answers = false;
+    this.out.replied(session, position, at);
   }
 
   readDone(route: number, at: number): void {
-    this.#to.readDone(route, at);
+    this.out.readDone(route, at);
   }
 
   wantWork(): void {
-    this.#to.wantWork();
+    this.out.wantWork();
   }
 
   digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void {
-    this.#to.digestTaken(nonceHigh, nonceLow, position, digest);
+    this.out.digestTaken(nonceHigh, nonceLow, position, digest);
   }
 
   arrived(barrier: number, executor: number): void {
-    this.#to.arrived(barrier, executor);
+    this.out.arrived(barrier, executor);
   }
 
   released(barrier: number, gamma: number): void {
-    this.#to.released(barrier, gamma);
-  }
-
-  get #to(): PsmrSink {
-    return this.out as PsmrSink;
+    this.out.released(barrier, gamma);
   }
 }

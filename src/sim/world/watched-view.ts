@@ -3,6 +3,7 @@ import { type PsmrView, Waiting } from "../../execution/index.js";
 import {
   ANY_GROUP,
   emptyRun,
+  maskOfAll,
   type Run,
   type SharedService,
   type SharedServiceRoot,
@@ -11,22 +12,41 @@ import {
 import { BtreeOperation, kvMapping } from "../../service/index.js";
 import type { AccessChecker } from "../check/index.js";
 import { PassingView } from "./passing-service.js";
+import { WorldViolation } from "./violation.js";
 
-/** Says which nodes of the shared state a command reads or writes. */
-export type Touches = (run: Run, index: number, touch: (node: number, write: boolean) => void) => void;
+/** A service over a tree whose leaves several threads write in parallel, as long as nobody changes where they begin and end. */
+export interface Leaves {
+  /** Changes whenever the bounds of leaves do. */
+  readonly structure: number;
+  /** The number of the leaf of a key, low word and high word. */
+  leafOf(low: number, high: number): number;
+}
 
-/** The node that stands for the structure of the tree, which every command reads; keys follow. */
+/** Says which nodes of the shared state a command reads or writes; `leaves` of where it was attempted in parallel mode, else null. */
+export type Touches = (
+  run: Run,
+  index: number,
+  touch: (node: number, write: boolean) => void,
+  leaves: Leaves | null,
+) => void;
+
+/** The node that stands for the structure of the tree, which every command reads; keys follow, and leaves are below 0. */
 const STRUCTURE = 0;
 /** A range is looked at in so many places at most. */
 const RANGE_NODES_MAX = 4096;
 
-/** What commands of `btree` touch: by keys, whose low words tell them apart, and the structure that all of them go through. */
+/**
+ * What commands of `btree` touch: keys, whose low words tell them apart; the structure that all of them go through; and in parallel
+ * mode leaves, since those that insert and delete there move what the others look for.
+ */
 function btreeTouches(keysMax: number): Touches {
-  return ({ view, offsets }, index, touch) => {
+  return ({ view, offsets }, index, touch, leaves) => {
     const at = offsets[index] as number;
     const operation = view.getUint32(at + 4, true);
     const key = view.getUint32(at + 8, true);
-    touch(STRUCTURE, operation === BtreeOperation.insert || operation === BtreeOperation.delete);
+    const moves = operation === BtreeOperation.insert || operation === BtreeOperation.delete;
+    touch(STRUCTURE, moves && leaves === null);
+    if (leaves !== null) touch(-1 - leaves.leafOf(key, 0), moves);
     if (operation !== BtreeOperation.range) return touch(1 + key, operation !== BtreeOperation.read);
     const last = Math.min(keysMax, view.getUint32(at + 16, true), key + RANGE_NODES_MAX);
     for (let other = key; other <= last; other++) touch(1 + other, false);
@@ -59,16 +79,23 @@ export function touchesOf(service: string, groups: number, keysMax: number): Tou
  */
 export class WatchedView extends PassingView {
   readonly #thread: number;
+  readonly #everybody: number;
   readonly #checker: AccessChecker;
   readonly #touches: Touches;
+  /** Null for a service whose state is no tree. */
+  readonly #leaves: Leaves | null;
   #view: (() => PsmrView) | null = null;
   #executing = false;
+  /** At a barrier at which all threads wait. */
+  #alone = false;
 
   constructor(inner: SharedService | SharedServiceRoot, thread: number, checker: AccessChecker, touches: Touches) {
     super(inner);
     this.#thread = thread;
+    this.#everybody = maskOfAll(checker.threads);
     this.#checker = checker;
     this.#touches = touches;
+    this.#leaves = isLeaves(inner) ? inner : null;
   }
 
   /** The model of the thread, which says at which barrier it is. */
@@ -80,19 +107,49 @@ export class WatchedView extends PassingView {
     const at = this.#view?.();
     if (at !== undefined) this.#checker.arrive(this.#thread, 2 * at.barrier + (this.#executing ? 1 : 0));
     this.#executing = false;
+    this.#alone = false;
     super.publish(alone, threads);
   }
 
   override adopt(threads: number): void {
     const at = this.#view?.();
     this.#executing = at?.waiting === Waiting.arrivals;
+    this.#alone = this.#executing && at?.gamma === this.#everybody;
     if (at !== undefined) this.#checker.leave(this.#thread, 2 * at.barrier + (this.#executing ? 0 : 1));
     super.adopt(threads);
   }
 
   override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
-    const touch = (node: number, write: boolean): void => this.#checker.access(this.#thread, node, write);
-    for (let i = 0; i < run.count; i++) this.#touches(run, i, touch);
-    super.execute(run, replies, undo);
+    this.#touch(run, 0, run.count, null);
+    if (this.#alone) super.execute(run, replies, undo);
+    else this.#inPlace(() => super.execute(run, replies, undo));
   }
+
+  protected override attempted(run: Run, first: number, thread: number, replies: ByteWriter): number {
+    let through = first;
+    this.#inPlace(() => {
+      through = super.attempted(run, first, thread, replies);
+    });
+    this.#touch(run, first, through, this.#leaves);
+    return through;
+  }
+
+  #touch(run: Run, first: number, end: number, leaves: Leaves | null): void {
+    const touch = (node: number, write: boolean): void => this.#checker.access(this.#thread, node, write);
+    for (let i = first; i < end; i++) this.#touches(run, i, touch, leaves);
+  }
+
+  /** While other threads execute, nobody changes where leaves begin and end (O2 of opt-PSMR). Throws `WorldViolation`. */
+  #inPlace(execute: () => void): void {
+    const before = this.#leaves?.structure;
+    execute();
+    const after = this.#leaves?.structure;
+    if (before === after) return;
+    const what = `thread ${this.#thread} changes the structure of the tree from ${before} to ${after}`;
+    throw new WorldViolation("structure", `${what} while other threads execute`);
+  }
+}
+
+function isLeaves(service: object): service is Leaves {
+  return "leafOf" in service && "structure" in service;
 }

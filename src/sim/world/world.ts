@@ -6,6 +6,7 @@ import {
   type Instance,
   majority,
   membersOf,
+  OPTIMISTIC_EXECUTION,
   type ProtocolModule,
   type ReplicaId,
   StorageError,
@@ -15,13 +16,15 @@ import { type FramePort, SimKernel, SimNetwork, type SimNetworkCounts, type SimP
 import {
   type BlockClient,
   type BlockClientInit,
+  clientMappingOf,
   createBlockClient,
   type ReplicaSiblings,
-  sharedServiceOf,
+  sharedServiceFor,
   siblingsOf,
 } from "../../runtime/index.js";
 import {
   ClusterChecker,
+  createKeyedReference,
   createReference,
   describeOverfull,
   hasReference,
@@ -29,11 +32,13 @@ import {
   QueueBounds,
   StreamsChecker,
   type ThreadEffect,
+  type ThreadExecution,
   type ThreadLife,
   WitnessChecker,
 } from "../check/index.js";
 import type { FaultName, GroupsScenario, Scenario } from "../scenario/index.js";
 import {
+  btreeBounds,
   commandSource,
   type CommandSource,
   connectStreams,
@@ -85,6 +90,9 @@ export class SimWorld {
   readonly coverage = new CrashCoverage();
   /** Replicas with several groups that began anew with a state of a peer. */
   restarts = 0;
+  /** Conservative executions that threads refused since an earlier one of the session waits, and what they had multicast again. */
+  refusedSiblings = 0;
+  multicastAgain = 0;
   /** Starts from a log that lacked values, and went on without having forgotten who it was. */
   repairs = 0;
   #sampleAtMs = 0;
@@ -122,13 +130,16 @@ export class SimWorld {
     this.#prng = this.kernel.prng.fork("world");
     const members = membersOf({ groups: scenario.groups?.count ?? 1 });
     this.networks = Array.from({ length: members }, () => new SimNetwork(this.kernel, scenario.network));
-    this.source = source ?? commandSource(scenario.service, scenario.workload, scenario.groups !== undefined);
     this.config = clusterConfig(scenario);
+    this.source = source ?? commandSource(scenario.service, scenario.workload, this.config);
     const ids = this.config.replicas.map((replica) => replica.id);
     const real = siblingsOf(this.config);
     this.#disguise = disguise;
     this.#checker = new ClusterChecker(ids.length);
-    this.streams = scenario.groups === undefined ? null : new StreamsChecker(scenario.groups.count, ids.length);
+    this.streams =
+      scenario.groups === undefined
+        ? null
+        : new StreamsChecker(scenario.groups.count, ids.length, createKeyedReference(scenario.service));
     const witnessed = scenario.groups === undefined && hasReference(scenario.service);
     this.witness = witnessed ? new WitnessChecker(createReference(scenario.service)) : null;
     this.#votes = this.networks.map(() => new VoteWitness(real.ordering.codec, ids.length));
@@ -180,17 +191,20 @@ export class SimWorld {
       groups,
       limits: this.scenario.limits,
       ordering,
-      service: sharedServiceOf(this.scenario.service),
+      service: sharedServiceFor(this.config),
       witnesses: this.#votes,
       disguise: this.#disguise.members ?? {},
       witnessOf: (thread: ThreadLife): ThreadWitness => ({
         began: (own, all, restored) => this.#seen(() => streams.onBegan(thread, own, all, restored)),
-        delivered: (stream, instance, hash) => this.#seen(() => streams.onDelivered(thread, stream, instance, hash)),
-        executed: (stream, through, effects) =>
+        delivered: (stream, instance, hash, batch) =>
+          this.#seen(() => streams.onDelivered(thread, stream, instance, hash, batch)),
+        executed: (stream, through, execution) =>
           this.#seen(() => {
-            this.#traceExecution(id, thread.thread, stream, through, effects);
-            streams.onExecuted(thread, stream, through, effects);
+            this.#traceExecution(id, thread.thread, stream, through, execution);
+            streams.onExecuted(thread, stream, through, execution);
           }),
+        refused: () => this.refusedSiblings++,
+        again: () => this.multicastAgain++,
         state: (through, digest, timeMs) =>
           this.#seen(() => {
             this.#reachedState(id, through);
@@ -300,10 +314,11 @@ export class SimWorld {
 
   #connectStreams(init: Omit<BlockClientInit, "port">, ports: readonly FramePort[]): BlockClient {
     const { members: disguise } = this.#disguise;
-    const real = sharedServiceOf(this.scenario.service);
-    const service = disguise?.service?.(real, 0) ?? real;
+    const real = sharedServiceFor(this.config);
+    const mapping = clientMappingOf(this.config, disguise?.service?.(real, 0) ?? real);
     const connect = disguise?.client ?? connectStreams;
-    return connect(init, ports, service.mapping(this.config.groups), this.#prng.fork("streams"));
+    const { resubmit } = this.config;
+    return connect(resubmit === undefined ? init : { ...init, resubmit }, ports, mapping, this.#prng.fork("streams"));
   }
 
   /** A gateway with its connections, on the machine of the first client. */
@@ -625,13 +640,13 @@ export class SimWorld {
     thread: number,
     stream: number,
     through: Instance,
-    effects: readonly ThreadEffect[] | null,
+    execution: ThreadExecution | null,
   ): void {
     this.kernel.trace
       .u32((thread * 64 + replica) * 64 + stream)
       .f64(this.kernel.now)
       .f64(through);
-    for (const { code, a, b, c } of effects ?? []) this.kernel.trace.u32(code).f64(a).f64(b).f64(c);
+    for (const { code, a, b, c } of execution?.effects ?? []) this.kernel.trace.u32(code).f64(a).f64(b).f64(c);
   }
 
   #onState(replica: ReplicaId, life: number, through: Instance, digest: Digest, timeMs: number): void {
@@ -756,6 +771,7 @@ function clusterConfig(scenario: Scenario): ClusterConfig {
     reads: groups === undefined ? "quorum" : "ordered",
     groups: groups?.count ?? 1,
     ...(groups === undefined ? {} : { merge: groups.merge, barrier: groups.barrier }),
+    ...optimismOf(scenario),
     durability: scenario.durability,
     replicas: Array.from({ length: scenario.replicas }, (_, index) => ({
       id: index + 1,
@@ -772,4 +788,11 @@ function clusterConfig(scenario: Scenario): ClusterConfig {
           }),
     })),
   };
+}
+
+/** Leaves belong to one group only where keys do by ranges, and those that do not lie around the bounds. */
+function optimismOf({ execution, service, workload, groups }: Scenario): Partial<ClusterConfig> {
+  if (groups === undefined || execution !== OPTIMISTIC_EXECUTION) return {};
+  const { count, resubmit } = groups;
+  return { resubmit, ...(service === "btree" ? { bounds: btreeBounds(workload, count).map(String) } : {}) };
 }

@@ -1,0 +1,299 @@
+import { ByteSlab, hashBytes, MiB } from "../../base/index.js";
+import {
+  BATCH_HEADER_BYTES,
+  BLOCK_HEADER_BYTES,
+  blockCommands,
+  BlockKind,
+  blockKind,
+  blockLength,
+  blockSequence,
+  blockSession,
+  blockStrict,
+  FAILED_REPLY_BYTES,
+  type Instance,
+  REPLY_HEADER_BYTES,
+  replyCount,
+  replyKind,
+  replySequence,
+  replySession,
+  type SessionId,
+  type Span,
+} from "../../model/index.js";
+import { type Concern, describeReply, type KeyedReference, type Reply, replyAt, sameReply } from "./reference.js";
+
+/**
+ * - `sequential`: the replies of all threads are those of one sequential execution of what passed its safety check and of
+ *   what was executed conservatively, in an order that every thread's order of delivery is part of (O3 of opt-PSMR).
+ * - `session-order`: no command of a session is executed while an earlier one of it that it conflicts with waits for its
+ *   conservative execution.
+ * - `exactly-once`: what is executed conservatively has failed before, the same bytes, and is not executed again.
+ * - `durability`: a command that was acknowledged does not wait for its conservative execution.
+ */
+export type MergedInvariant = "sequential" | "session-order" | "exactly-once" | "durability";
+
+export interface MergedViolation {
+  readonly invariant: MergedInvariant;
+  readonly message: string;
+}
+
+/** What was seen, for the report: a run in which nothing was judged has proven nothing. */
+export interface MergedCounts {
+  /** Commands whose replies were compared with those of the reference model. */
+  readonly commands: number;
+  /** Commands that failed their safety check, and those of them that were executed conservatively. */
+  readonly failed: number;
+  readonly conservative: number;
+  /** Instances that were left out because of a bound. */
+  readonly unjudged: number;
+}
+
+/** An instance of a stream, as far as any replica has told of it. */
+interface Told {
+  readonly batch: Uint8Array;
+  /** By thread: the replies to what it executed of the instance, by name of the block. */
+  readonly answers: Map<number, Map<string, Uint8Array>>;
+}
+
+/** A command that has failed its safety check. */
+interface Pending {
+  readonly sequence: number;
+  readonly hash: number;
+  readonly concern: Concern;
+  readonly strict: boolean;
+}
+
+/** Instances that are remembered until all threads have come through them, and their bytes. */
+const WAITING_MAX = 200_000;
+const WAITING_BYTES_MAX = 256 * MiB;
+const VIOLATIONS_MAX = 100;
+const HASH_SEED = 11;
+
+/**
+ * Executes what the threads of a replica execute once more, by a sequential reference model. Threads execute in parallel, but
+ * what they do in parallel commutes; so any order will do that has each thread's order in it, and here that is: each thread's
+ * own instances up to the next of g_all, then that one.
+ *
+ * Of each instance whichever replica is the first to tell of it is believed: that the others did the same is for others to check.
+ * Feed it what every thread of every replica is given, in its order, and what it then executed.
+ */
+export class MergedChecker {
+  readonly #reference: KeyedReference;
+  readonly #groups: number;
+  readonly #slab = new ByteSlab();
+  readonly #violations: MergedViolation[] = [];
+  /** By thread: through which instances of its own stream and of g_all its order is known, and what of that waits. */
+  readonly #known: { own: Instance; all: Instance }[];
+  readonly #order: { readonly stream: number; readonly instance: Instance }[][];
+  /** By stream: the instances that wait, and through which all were taken. */
+  readonly #waiting: Map<Instance, Told>[];
+  readonly #taken: Instance[];
+  #waitingBytes = 0;
+  readonly #pending = new Map<SessionId, Pending[]>();
+  readonly #acknowledged = new Map<SessionId, number>();
+  #commands = 0;
+  #failed = 0;
+  #conservative = 0;
+  #unjudged = 0;
+
+  constructor(reference: KeyedReference, groups: number) {
+    this.#reference = reference;
+    this.#groups = groups;
+    this.#known = Array.from({ length: groups }, () => ({ own: 0, all: 0 }));
+    this.#order = Array.from({ length: groups }, () => []);
+    this.#waiting = Array.from({ length: groups + 1 }, () => new Map<Instance, Told>());
+    this.#taken = Array.from({ length: groups + 1 }, () => 0);
+  }
+
+  violations(): readonly MergedViolation[] {
+    return this.#violations;
+  }
+
+  counts(): MergedCounts {
+    return {
+      commands: this.#commands,
+      failed: this.#failed,
+      conservative: this.#conservative,
+      unjudged: this.#unjudged,
+    };
+  }
+
+  /** A thread is given an instance, when it was behind these of its own stream and of g_all. The bytes are copied. */
+  onDelivered(thread: number, stream: number, instance: Instance, own: Instance, all: Instance, batch: Span): void {
+    if (this.#unjudged > 0) return;
+    const known = this.#known[thread] as { own: Instance; all: Instance };
+    if (own === known.own && all === known.all) {
+      if (stream === 0) known.all = instance;
+      else known.own = instance;
+      this.#order[thread]?.push({ stream, instance });
+    }
+    const waiting = this.#waitingOf(stream);
+    if (instance <= (this.#taken[stream] as number) || waiting.has(instance)) return;
+    waiting.set(instance, { batch: this.#slab.copy(batch.bytes, batch.start, batch.end), answers: new Map() });
+    this.#waitingBytes += batch.end - batch.start;
+    if (waiting.size > WAITING_MAX || this.#waitingBytes > WAITING_BYTES_MAX) this.#giveUp();
+  }
+
+  /** A thread is through an instance; `replies` are the reply blocks to what it executed of it, duplicates left out. */
+  onExecuted(thread: number, stream: number, instance: Instance, replies: readonly Uint8Array[]): void {
+    const told = this.#waitingOf(stream).get(instance);
+    if (told === undefined || told.answers.has(thread)) return;
+    told.answers.set(thread, new Map(replies.map((reply) => [nameOfReply(reply), reply])));
+    this.#goOn();
+  }
+
+  /** A client has the final result of all commands of a session through this one. */
+  onAcknowledged(session: SessionId, sequence: number): void {
+    this.#acknowledged.set(session, Math.max(sequence, this.#acknowledged.get(session) ?? 0));
+  }
+
+  /** To be called when the replicas have settled. */
+  finish(): void {
+    for (const [session, pending] of this.#pending) {
+      const through = this.#acknowledged.get(session) ?? 0;
+      const first = pending.find(({ sequence }) => sequence <= through);
+      if (first === undefined) continue;
+      this.#report(
+        "durability",
+        `command ${first.sequence} of session ${session} was acknowledged, and never executed conservatively`,
+      );
+    }
+  }
+
+  /** Takes what can be taken: an instance of g_all when all threads have come to it and through it. */
+  #goOn(): void {
+    for (let went = true; went;) {
+      went = false;
+      for (let thread = 0; thread < this.#groups; thread++) {
+        const order = this.#order[thread] as { stream: number; instance: Instance }[];
+        for (let head = order[0]; head !== undefined && head.stream > 0; head = order[0]) {
+          if (!this.#take(head.stream, head.instance, 1)) break;
+          order.shift();
+          went = true;
+        }
+      }
+      const next = (this.#taken[0] as number) + 1;
+      const there = this.#order.every(([head]) => head?.stream === 0 && head.instance === next);
+      if (!there || !this.#take(0, next, this.#groups)) continue;
+      for (const order of this.#order) order.shift();
+      went = true;
+    }
+  }
+
+  /** False if not as many threads have come through the instance. */
+  #take(stream: number, instance: Instance, threads: number): boolean {
+    const waiting = this.#waitingOf(stream);
+    const told = waiting.get(instance);
+    if (told === undefined || told.answers.size < threads) return false;
+    waiting.delete(instance);
+    this.#waitingBytes -= told.batch.length;
+    this.#taken[stream] = instance;
+    const { batch, answers } = told;
+    const view = viewOf(batch);
+    for (let at = BATCH_HEADER_BYTES; at < batch.length; at += blockLength(view, at)) {
+      const kind = blockKind(view, at);
+      if (kind !== BlockKind.commands && kind !== BlockKind.conservative) continue;
+      const name = nameOf(kind, blockSession(view, at), blockSequence(view, at), blockCommands(view, at));
+      for (const replies of answers.values()) {
+        const reply = replies.get(name);
+        if (reply === undefined) continue;
+        // A copy in the same instance is a duplicate, which has no reply of its own.
+        replies.delete(name);
+        this.#takeBlock(`instance ${instance} of stream ${stream}`, batch, view, at, reply);
+      }
+    }
+    return true;
+  }
+
+  #takeBlock(where: string, bytes: Uint8Array, view: DataView, block: number, reply: Uint8Array): void {
+    const session = blockSession(view, block);
+    const first = blockSequence(view, block);
+    const count = blockCommands(view, block);
+    const conservative = blockKind(view, block) === BlockKind.conservative;
+    const strict = blockStrict(view, block);
+    const replies = viewOf(reply);
+    let at = block + BLOCK_HEADER_BYTES;
+    let answer = REPLY_HEADER_BYTES;
+    for (let i = 0; i < count; i++) {
+      const sequence = first + i;
+      const end = at + view.getUint32(at, true);
+      const command = { bytes, view, at };
+      const who = `${where}: command ${sequence} of session ${session}`;
+      const failed = replies.getUint32(answer, true) === FAILED_REPLY_BYTES;
+      if (conservative) this.#redeem(who, session, sequence, hashBytes(bytes, at, end, HASH_SEED));
+      if (failed) {
+        this.#failed++;
+        const hash = hashBytes(bytes, at, end, HASH_SEED);
+        this.#await(session, { sequence, hash, concern: this.#reference.concernOf(command), strict });
+      } else {
+        this.#compareOrder(who, session, sequence, this.#reference.concernOf(command), strict);
+        const observed = replyAt(reply, replies, answer);
+        this.#compare(who, this.#reference.execute(command, false, observed), observed);
+      }
+      at = end;
+      answer += replies.getUint32(answer, true);
+    }
+  }
+
+  #await(session: SessionId, pending: Pending): void {
+    const others = this.#pending.get(session);
+    if (others === undefined) this.#pending.set(session, [pending]);
+    else others.push(pending);
+  }
+
+  /** A failed command is executed after all. */
+  #redeem(who: string, session: SessionId, sequence: number, hash: number): void {
+    this.#conservative++;
+    const pending = this.#pending.get(session) ?? [];
+    const index = pending.findIndex((each) => each.sequence === sequence);
+    if (index < 0) return this.#report("exactly-once", `${who} is executed conservatively, and does not wait for that`);
+    if (pending[index]?.hash !== hash) this.#report("exactly-once", `${who} is another than the one that failed`);
+    pending.splice(index, 1);
+    if (pending.length === 0) this.#pending.delete(session);
+  }
+
+  #compareOrder(who: string, session: SessionId, sequence: number, concern: Concern, strict: boolean): void {
+    for (const earlier of this.#pending.get(session) ?? []) {
+      if (earlier.sequence > sequence || !(strict || earlier.strict || conflict(concern, earlier.concern))) continue;
+      this.#report("session-order", `${who} is executed although command ${earlier.sequence} before it waits`);
+    }
+  }
+
+  #compare(who: string, expected: Reply, observed: Reply): void {
+    this.#commands++;
+    if (sameReply(expected, observed)) return;
+    const said = `is answered ${describeReply(observed)}, the reference model says ${describeReply(expected)}`;
+    this.#report("sequential", `${who} ${said}`);
+  }
+
+  /** More waits than is kept: from here on nothing can be judged. */
+  #giveUp(): void {
+    this.#unjudged++;
+    for (const waiting of this.#waiting) waiting.clear();
+    this.#waitingBytes = 0;
+  }
+
+  #waitingOf(stream: number): Map<Instance, Told> {
+    return this.#waiting[stream] as Map<Instance, Told>;
+  }
+
+  #report(invariant: MergedInvariant, message: string): void {
+    if (this.#violations.length < VIOLATIONS_MAX) this.#violations.push({ invariant, message });
+  }
+}
+
+function conflict(a: Concern, b: Concern): boolean {
+  return a.low <= b.high && b.low <= a.high && (a.writes || b.writes);
+}
+
+function nameOf(kind: number, session: SessionId, sequence: number, commands: number): string {
+  return `${kind} ${session} ${sequence} ${commands}`;
+}
+
+function nameOfReply(reply: Uint8Array): string {
+  const view = viewOf(reply);
+  return nameOf(replyKind(view, 0), replySession(view, 0), replySequence(view, 0), replyCount(view, 0));
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
