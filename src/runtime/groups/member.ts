@@ -1,5 +1,11 @@
 import { assert, ByteWriter } from "../../base/index.js";
-import { createPsmrThread, type PsmrOptions, type PsmrParts, type ThreadModel } from "../../execution/index.js";
+import {
+  createOptPsmrThread,
+  createPsmrThread,
+  type PsmrOptions,
+  type PsmrParts,
+  type ThreadModel,
+} from "../../execution/index.js";
 import {
   beginBlock,
   BLOCK_HEADER_BYTES,
@@ -282,7 +288,7 @@ function hostInit(init: MemberInit): Omit<ReplicaInit, "siblings"> {
 function siblingsOfMember(init: MemberInit): MemberSiblings {
   return {
     ordering: init.siblings?.ordering ?? siblingsOf({ ...init.config, execution: "pipelined" }).ordering,
-    createThread: createPlainThread,
+    createThread: init.config.execution === "opt-psmr" ? createOptPsmrThread : createPlainThread,
     createMerge: mergeOf,
     createPacing: pacingOf,
     ...init.siblings,
