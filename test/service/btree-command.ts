@@ -70,18 +70,25 @@ function readReply(view: DataView, at: number): Reply {
   }
 }
 
+/** The replies from `start` on, where `attempt` or `execute` began to write. */
+export function readReplies(writer: ByteWriter, start: number): Reply[] {
+  const replies: Reply[] = [];
+  let at = start;
+  while (at < writer.length) {
+    replies.push(readReply(writer.view, at));
+    at += replyValueLength(writer.view, at);
+  }
+  if (at !== writer.length) throw new Error("replies do not add up");
+  return replies;
+}
+
 /** Executes a run and reads as many replies as the service says it answered. */
 export function executeRun(service: Service, run: Run, undo: UndoLog | null = null): Reply[] {
   const writer = new ByteWriter();
   writer.u32(0xdeadbeef);
   service.execute(run, writer, undo);
-  const replies: Reply[] = [];
-  let at = 4;
-  while (at < writer.length) {
-    replies.push(readReply(writer.view, at));
-    at += replyValueLength(writer.view, at);
-  }
-  if (at !== writer.length || replies.length !== run.answered) throw new Error("replies do not add up");
+  const replies = readReplies(writer, 4);
+  if (replies.length !== run.answered) throw new Error("replies do not add up");
   return replies;
 }
 

@@ -13,6 +13,7 @@ import { WatchMarks } from "#src/service/kv/watch-marks.js";
 import { type Command, digestOf, OK, type Reply, restoreInto } from "./kv-command.js";
 import { any, at, command, get, set, setMs, START, transaction, unwatch, watch } from "./kv-random.js";
 import { KvViews } from "./kv-views.js";
+import { replace } from "./replace-method.js";
 
 type Step =
   | { readonly kind: "batch"; readonly later: number; readonly commands: readonly Command[]; readonly pick: number }
@@ -152,15 +153,6 @@ describe("kv in partitions", () => {
     });
   }
 });
-
-/** Puts another method in place of one, which it is given, until the returned function is called. */
-function replace<T extends object, K extends keyof T>(target: T, name: K, make: (before: T[K]) => T[K]): () => void {
-  const before = target[name];
-  target[name] = make(before);
-  return () => {
-    target[name] = before;
-  };
-}
 
 function skipEvery(nth: number): (before: PartitionStore["publish"]) => PartitionStore["publish"] {
   let calls = 0;
