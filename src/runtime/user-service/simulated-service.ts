@@ -1,5 +1,5 @@
-import { ConfigError, type ServiceModule } from "../../model/index.js";
-import { definedService } from "../../service/index.js";
+import { ConfigError, type ServiceModule, type SharedServiceModule } from "../../model/index.js";
+import { definedService, sharedDefinedService } from "../../service/index.js";
 import { loadDefinition } from "./service-module.js";
 
 /** A command that a simulated client sends. */
@@ -36,6 +36,8 @@ export interface Simulation {
 /** A service of a user, with what its module says about its load. */
 export interface SimulatedService {
   readonly module: ServiceModule;
+  /** The same for several groups. */
+  readonly shared: SharedServiceModule;
   /** Name of the command with this number, for reports; null if there is none. */
   commandName(number: number): string | null;
   isRead(name: string): boolean;
@@ -83,6 +85,7 @@ export async function loadSimulatedService(name: string): Promise<SimulatedServi
   };
   return {
     module: definedService(definition, userCode),
+    shared: sharedDefinedService(definition, userCode),
     commandName: (number) => byNumber.get(number) ?? null,
     isRead: (command) => byName.get(command)?.read === true,
     draw: (random, client) => checked(guarded("commands", () => commands(random, client))),

@@ -74,6 +74,11 @@ class PartitionedDefined extends DefinedService implements SharedServiceRoot {
     return new DefinedSink(this.name, this.definition.tables, this.#partitions.own.restore());
   }
 
+  /** That of the partitions on which this thread may work now: what single commands do can be told by it, beside other threads. */
+  digestInUse(into: Digest): void {
+    this.store.readDigest(into);
+  }
+
   override size(): { readonly entries: number; readonly bytes: number } {
     return this.#partitions.size();
   }

@@ -15,6 +15,8 @@ export function runServiceSeed(wanted: SimArguments, service: SimulatedService):
   const source = new ServiceCommands(service);
   const disguise: Disguise = {
     siblings: (real, replica) => ({ ...real, createService: () => effects.watched(replica) }),
+    shared: service.shared,
+    members: { service: (real, replica) => (replica === 0 ? real : effects.watchedShared(real, replica)) },
   };
   const result = runScenario(drawScenario(wanted), disguise, source);
   if (source.mistake !== null) throw source.mistake;

@@ -1,7 +1,7 @@
 import { KiB, Prng } from "../../base/index.js";
 import { ConfigError, type Durability, OPTIMISTIC_EXECUTION } from "../../model/index.js";
 import type { SimLinkSettings } from "../../platform/index.js";
-import { checkCombination, type ReplicaOptions, sharedServiceOf } from "../../runtime/index.js";
+import { checkCombination, type ReplicaOptions } from "../../runtime/index.js";
 import { type FaultName, faultNames } from "./fault-name.js";
 import type { Strike } from "./strike.js";
 
@@ -181,7 +181,6 @@ export function checkScenario(scenario: Scenario): void {
   if (groups === undefined) return checkCombination({ ...scenario, reads: "quorum", groups: 1 });
   const resubmit = scenario.execution === OPTIMISTIC_EXECUTION ? groups.resubmit : undefined;
   checkCombination({ ...scenario, reads: "ordered", groups: groups.count, resubmit });
-  sharedServiceOf(scenario.service);
 }
 
 /** Of a generator of its own, so that a world with one group draws what it always drew; null for one group. */

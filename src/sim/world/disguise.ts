@@ -7,6 +7,8 @@ import type { connectStreams } from "../workload/index.js";
 export interface Disguise {
   siblings?(real: ReplicaSiblings, replica: ReplicaId): ReplicaSiblings;
   platform?(real: ReplicaPlatform, replica: ReplicaId): ReplicaPlatform;
+  /** What replicas with several groups and their clients run in place of what the configuration names: a service of a user's. */
+  shared?: SharedServiceModule;
   /** The sessions of clients, and those of gateways. */
   client?: typeof createBlockClient;
   gateway?: typeof createBlockClient;

@@ -31,6 +31,8 @@ import {
 import {
   createMember,
   createMemberParts,
+  isServiceModule,
+  mappingsOf,
   type MemberInit,
   type MemberParts,
   type MemberSiblings,
@@ -47,7 +49,7 @@ import { ObservedThread, type ThreadWitness } from "./observed-thread.js";
 import { SimBells } from "./sim-bells.js";
 import { WorldViolation } from "./violation.js";
 import type { VoteWitness } from "./vote-witness.js";
-import { touchesOf, WatchedView } from "./watched-view.js";
+import { partitionTouches, type Touches, touchesOf, WatchedView } from "./watched-view.js";
 
 /** Keys of the workload are below this. */
 const KEYS_MAX = 1 << 20;
@@ -342,14 +344,10 @@ export class SimMembers implements SimMachine {
         siblings,
       traceValues: true,
       limits: init.limits,
+      ...(isServiceModule(init.config.service) ? { mappings: mappingsOf(init.service, init.groups.count) } : {}),
       createService: () => {
         const inner = createService();
-        view.watched = new WatchedView(
-          inner,
-          member - 1,
-          shared.accesses,
-          touchesOf(inner.name, init.config.groups, KEYS_MAX),
-        );
+        view.watched = new WatchedView(inner, member - 1, shared.accesses, this.#touches());
         return view.watched;
       },
       ...start,
@@ -370,6 +368,12 @@ export class SimMembers implements SimMachine {
     });
     life.members[member] = { process, points, replica, platform: real };
     process.after(0, () => replica.start());
+  }
+
+  #touches(): Touches {
+    const { config, service } = this.#init;
+    if (isServiceModule(config.service)) return partitionTouches(service.mapping(config.groups));
+    return touchesOf(config.service, config.groups, KEYS_MAX);
   }
 
   /** The thread's own model, watched; which service it has is known by then. */

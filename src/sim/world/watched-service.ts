@@ -1,9 +1,19 @@
-import { ByteWriter, hashBytes, mix32 } from "../../base/index.js";
-import { type Digest, emptyRun, type ReplicaId, type Run, type Service, type UndoLog } from "../../model/index.js";
+import { assert, ByteWriter, hashBytes, mix32 } from "../../base/index.js";
+import {
+  type Digest,
+  emptyRun,
+  type ReplicaId,
+  type Run,
+  type Service,
+  type SharedService,
+  type SharedServiceModule,
+  type SharedServiceRoot,
+  type UndoLog,
+} from "../../model/index.js";
 import { DEFINED_COMMAND_HEADER_BYTES, ValueReader } from "../../service/index.js";
 import type { SimulatedService } from "../../runtime/index.js";
 import { shownCall } from "../workload/index.js";
-import { PassingService } from "./passing-service.js";
+import { PassingService, PassingView } from "./passing-service.js";
 import { WorldViolation } from "./violation.js";
 
 /** Ordered commands whose effects are remembered; replicas that lag further behind are not compared there. */
@@ -29,6 +39,16 @@ export class ServiceEffects {
   /** The service of one replica, watched. */
   watched(replica: ReplicaId): Service {
     return new WatchedService(this.#service.module.create(), replica, this);
+  }
+
+  /** The same where several threads share it. */
+  watchedShared(real: SharedServiceModule, replica: ReplicaId): SharedServiceModule {
+    return {
+      ...real,
+      createShared: (groups) => new WatchedSharedService(real.createShared(groups), replica, 0, this),
+      attach: (description, thread, groups) =>
+        new WatchedSharedService(real.attach(description, thread, groups), replica, thread, this),
+    };
   }
 
   /** Throws `WorldViolation` if another replica was left in another state, or gave another reply, by the same command. */
@@ -66,33 +86,38 @@ export class ServiceEffects {
 }
 
 /**
- * A service of which every ordered command is compared with what it did on the other replicas: by the digest of the state
- * before and behind it, and by its reply. So what differs is found at the command that made it so, not somewhere behind it.
+ * Executes ordered commands one at a time, each as a run of its own, with a seed that follows from the block's as a function of its
+ * place in it, and has each compared with what it did on the other replicas: by the digest of the state before and behind it, and by
+ * its reply. So what differs is found at the command that made it so, not somewhere behind it.
  *
- * Commands are executed one at a time, each as a run of its own, with a seed that follows from the block's as a function of its
- * place in it. While one runs, the engine's setting for stack traces is another on each replica, as it may be on machines.
+ * While one runs, the engine's setting for stack traces is another on each replica, as it may be on machines.
  */
-class WatchedService extends PassingService {
+class ComparedCommands {
   readonly #replica: ReplicaId;
   readonly #effects: ServiceEffects;
+  /** Which of the replica's threads executes, where there are several. */
+  readonly #thread: number;
+  readonly #readDigest: (into: Digest) => void;
   readonly #one: Run = emptyRun();
   readonly #reply = new ByteWriter();
   readonly #digest: Digest = new Uint32Array(4);
 
-  constructor(inner: Service, replica: ReplicaId, effects: ServiceEffects) {
-    super(inner);
+  constructor(replica: ReplicaId, effects: ServiceEffects, thread: number, readDigest: (into: Digest) => void) {
     this.#replica = replica;
     this.#effects = effects;
+    this.#thread = thread;
+    this.#readDigest = readDigest;
   }
 
-  override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
-    if (run.readOnly) return this.#differently(() => this.inner.execute(run, replies, undo));
+  execute(run: Run, replies: ByteWriter, inner: (run: Run, replies: ByteWriter) => void): void {
+    if (run.readOnly) return this.#differently(() => inner(run, replies));
     const one = this.#one;
     const reply = this.#reply;
     for (let i = 0; i < run.count; i++) {
+      const at = run.offsets[i] as number;
       one.bytes = run.bytes;
       one.view = run.view;
-      one.offsets[0] = run.offsets[i] as number;
+      one.offsets[0] = at;
       one.count = 1;
       one.time = run.time;
       one.seed = mix32(run.seed + i);
@@ -101,7 +126,7 @@ class WatchedService extends PassingService {
       one.work = 0;
       const before = this.#state();
       reply.clear();
-      this.#differently(() => this.inner.execute(one, reply, undo));
+      this.#differently(() => inner(one, reply));
       const effect = {
         replica: this.#replica,
         before,
@@ -110,8 +135,9 @@ class WatchedService extends PassingService {
       };
       replies.copy(reply.bytes, 0, reply.length);
       run.work += one.work;
-      // A block's seed is a function of its position in the log.
-      this.#effects.note(`${run.seed} ${run.time} ${i}`, effect, run, i);
+      // A block's seed is a function of its position in its stream; streams have like positions, hence the bytes.
+      const command = hashBytes(run.bytes, at, at + run.view.getUint32(at, true), 0);
+      this.#effects.note(`${this.#thread} ${run.seed} ${run.time} ${i} ${command}`, effect, run, i);
     }
   }
 
@@ -126,7 +152,41 @@ class WatchedService extends PassingService {
   }
 
   #state(): string {
-    this.inner.digest(this.#digest);
+    this.#readDigest(this.#digest);
     return this.#digest.join();
+  }
+}
+
+class WatchedService extends PassingService {
+  readonly #compared: ComparedCommands;
+
+  constructor(inner: Service, replica: ReplicaId, effects: ServiceEffects) {
+    super(inner);
+    this.#compared = new ComparedCommands(replica, effects, 0, (into) => inner.digest(into));
+  }
+
+  override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    this.#compared.execute(run, replies, (one, reply) => this.inner.execute(one, reply, undo));
+  }
+}
+
+/** Tells the state of those partitions that its thread may touch. */
+interface PartitionsInUse {
+  digestInUse(into: Digest): void;
+}
+
+/** The view of one thread, which executes a command on its own partition, or alone on those of all threads that it concerns. */
+class WatchedSharedService extends PassingView {
+  readonly #compared: ComparedCommands;
+
+  constructor(inner: SharedService | SharedServiceRoot, replica: ReplicaId, thread: number, effects: ServiceEffects) {
+    super(inner);
+    const partitions = inner as Partial<PartitionsInUse>;
+    assert(partitions.digestInUse !== undefined, "a user's service has partitions");
+    this.#compared = new ComparedCommands(replica, effects, thread, (into) => partitions.digestInUse?.(into));
+  }
+
+  override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
+    this.#compared.execute(run, replies, (one, reply) => this.inner.execute(one, reply, undo));
   }
 }

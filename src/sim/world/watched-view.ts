@@ -3,6 +3,7 @@ import { type PsmrView, Waiting } from "../../execution/index.js";
 import {
   ANY_GROUP,
   emptyRun,
+  type GroupMapping,
   maskOfAll,
   type Run,
   type SharedService,
@@ -53,9 +54,9 @@ function btreeTouches(keysMax: number): Touches {
   };
 }
 
-/** What commands of `kv` touch: the partitions of the groups that they concern, each as a whole. */
-function kvTouches(groups: number): Touches {
-  const mapping = kvMapping(groups);
+/** What commands touch of a service that is cut into partitions: those of the groups that they concern, each as a whole. */
+export function partitionTouches(mapping: GroupMapping): Touches {
+  const { groups } = mapping;
   const one = { ...emptyRun(), offsets: new Uint32Array(1), count: 1 };
   const masks = new Uint32Array(1);
   return ({ bytes, view, offsets }, index, touch) => {
@@ -68,9 +69,9 @@ function kvTouches(groups: number): Touches {
   };
 }
 
-/** Those of a service, for so many groups and keys below a number. */
+/** Those of a service that is built in, for so many groups and keys below a number. */
 export function touchesOf(service: string, groups: number, keysMax: number): Touches {
-  return service === "kv" ? kvTouches(groups) : btreeTouches(keysMax);
+  return service === "kv" ? partitionTouches(kvMapping(groups)) : btreeTouches(keysMax);
 }
 
 /**

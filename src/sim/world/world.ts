@@ -9,6 +9,7 @@ import {
   OPTIMISTIC_EXECUTION,
   type ProtocolModule,
   type ReplicaId,
+  type SharedServiceModule,
   StorageError,
   TraceCode,
 } from "../../model/index.js";
@@ -191,7 +192,7 @@ export class SimWorld {
       groups,
       limits: this.scenario.limits,
       ordering,
-      service: sharedServiceFor(this.config),
+      service: this.#sharedService,
       witnesses: this.#votes,
       disguise: this.#disguise.members ?? {},
       witnessOf: (thread: ThreadLife): ThreadWitness => ({
@@ -225,6 +226,11 @@ export class SimWorld {
         if (this.forgetsBy("process")) this.#forgetful.add(id);
       },
     };
+  }
+
+  /** What all replicas with several groups run. */
+  get #sharedService(): SharedServiceModule {
+    return this.#disguise.shared ?? sharedServiceFor(this.config);
   }
 
   #onEvent(who: string, event: string, fields?: Readonly<Record<string, unknown>>): void {
@@ -314,7 +320,7 @@ export class SimWorld {
 
   #connectStreams(init: Omit<BlockClientInit, "port">, ports: readonly FramePort[]): BlockClient {
     const { members: disguise } = this.#disguise;
-    const real = sharedServiceFor(this.config);
+    const real = this.#sharedService;
     const mapping = clientMappingOf(this.config, disguise?.service?.(real, 0) ?? real);
     const connect = disguise?.client ?? connectStreams;
     const { resubmit } = this.config;
