@@ -7,7 +7,20 @@ import { ByteWriter, Prng } from "#src/base/index.js";
 import type { SnapshotSource } from "#src/model/index.js";
 import { Btree, MARKS_MAX, SHARING_THREADS_MAX } from "#src/service/index.js";
 import { type Command, execute, runOf } from "./btree-command.js";
-import { changesOf, KEYS, meet, ROUNDS, type SharedData, THREADS, updatesOf } from "./tree-shared.js";
+import {
+  attemptRound,
+  attemptsOf,
+  BOUNDS,
+  changesOf,
+  failedOf,
+  Failures,
+  KEYS,
+  meet,
+  ROUNDS,
+  type SharedData,
+  THREADS,
+  updatesOf,
+} from "./tree-shared.js";
 
 const BYTES_MAX = 64 * 1024 * 1024;
 
@@ -152,7 +165,7 @@ describe("a tree that threads share", () => {
     for (const service of [alone, first]) execute(service, preload);
     const words = new SharedArrayBuffer(4 * THREADS);
     const numbers = new Int32Array(words);
-    const workerData: SharedData = { description: first.share(THREADS, BYTES_MAX), words };
+    const workerData: SharedData = { description: first.share(THREADS, BYTES_MAX), words, failures: null };
     const worker = new Worker(new URL("./tree-shared.js", import.meta.url), { workerData });
     const ended = once(worker, "exit");
     // Before this thread waits without its loop, the worker has to be under way.
@@ -179,6 +192,64 @@ describe("a tree that threads share", () => {
     assert.equal(digestOf(first), digestOf(alone));
     assert.deepEqual(execute(first, [everything]), execute(alone, [everything]));
     await ended;
+  });
+
+  test("two threads at once insert and delete in leaves of their own, and either changes the structure when it is alone", async () => {
+    const alone = new Btree();
+    const first = new Btree({ bounds: BOUNDS });
+    const preload = Array.from({ length: KEYS / 2 }, (_, i): Command => ({
+      operation: "insert",
+      key: BigInt((i * 7919) % KEYS),
+      value: 0n,
+    }));
+    for (const service of [alone, first]) execute(service, preload);
+    const words = new SharedArrayBuffer(4 * THREADS);
+    const numbers = new Int32Array(words);
+    const memory = new SharedArrayBuffer(Failures.BYTES);
+    const failures = new Failures(memory);
+    const workerData: SharedData = { description: first.share(THREADS, BYTES_MAX), words, failures: memory };
+    const worker = new Worker(new URL("./tree-shared.js", import.meta.url), { workerData });
+    const ended = once(worker, "exit");
+    await once(worker, "online");
+    const count = { passed: 0, failed: 0 };
+    let snapshot: { readonly source: SnapshotSource; readonly digest: string } | null = null;
+    for (let round = 1; round <= ROUNDS; round++) {
+      const replies = new ByteWriter(BYTES_MAX / 64);
+      failures.set(0, attemptRound(first, 0, round, replies));
+      if (snapshot !== null) {
+        // While the other thread may still be working.
+        const bytes = new ByteWriter(BYTES_MAX / 64);
+        while (snapshot.source.next(bytes, 10_000));
+        snapshot.source.close();
+        assert.equal(digestOf(restored(bytes)), snapshot.digest, `round ${round}`);
+        snapshot = null;
+      }
+      first.publish(false);
+      meet(numbers, 0, 2 * round - 1);
+      const failed = failedOf(round, failures);
+      for (let thread = 0; thread < THREADS; thread++) {
+        const indexes = new Set(failures.of(thread));
+        const passed = attemptsOf(thread, round).filter((_, i) => !indexes.has(i));
+        execute(alone, passed);
+        count.passed += passed.length;
+      }
+      execute(alone, failed);
+      count.failed += failed.length;
+      if (round % 2 === 0) {
+        first.adopt();
+        execute(first, failed);
+        snapshot = { source: first.snapshot(), digest: digestOf(first) };
+        assert.equal(snapshot.digest, digestOf(alone), `round ${round}`);
+        first.publish(true);
+      }
+      meet(numbers, 0, 2 * round);
+      if (round % 2 === 1) first.adopt();
+    }
+    snapshot?.source.close();
+    await ended;
+    assert.equal(digestOf(first), digestOf(alone));
+    assert.deepEqual(execute(first, [everything]), execute(alone, [everything]));
+    assert.ok(count.passed > 100_000 && count.failed > 100, JSON.stringify(count));
   });
 
   test("is refused what only the first thread may do, and more threads than a mask has bits", () => {
