@@ -14,7 +14,7 @@ export function digestOf(service: Btree): number[] {
 }
 
 /** The first answers that are not as expected, or not expected, or missing. */
-function differences(found: ReadonlyMap<string, string>, expected: ReadonlyMap<string, string>): string {
+export function differences(found: ReadonlyMap<string, string>, expected: ReadonlyMap<string, string>): string {
   const blocks = new Set([...found.keys(), ...expected.keys()]);
   return [...blocks]
     .filter((block) => found.get(block) !== expected.get(block))

@@ -3,6 +3,7 @@
 import { ByteWriter, type Prng } from "#src/base/index.js";
 import {
   type BarrierPoint,
+  createOptPsmrThread,
   createPsmrParts,
   createPsmrThread,
   type Cut,
@@ -14,9 +15,11 @@ import {
 import {
   BATCH_BLOCKS_MAX,
   type Batch,
+  BlockKind,
   declaredMapping,
   type Digest,
   type GroupMapping,
+  optimisticMapping,
   type SharedService,
 } from "#src/model/index.js";
 import { Btree } from "#src/service/index.js";
@@ -31,10 +34,12 @@ class Sink implements PsmrSink {
   readonly #thread: number;
   readonly #writer = new ByteWriter(64, 1 << 26);
   #pending: [block: number, reply: string][] = [];
+  readonly again?: NonNullable<PsmrSink["again"]>;
 
-  constructor(replica: PsmrReplica, thread: number) {
+  constructor(replica: PsmrReplica, thread: number, multicastsAgain: boolean) {
     this.#replica = replica;
     this.#thread = thread;
+    if (multicastsAgain) this.again = (bytes, _view, start, end) => replica.copies.push(bytes.slice(start, end));
   }
 
   executed(stream: number, instance: number): void {
@@ -72,6 +77,8 @@ export interface ReplicaOptions extends Partial<PsmrOptions> {
   readonly mapping?: (service: SharedService, threads: number) => GroupMapping;
   /** A service to begin with, which is not shared yet. */
   readonly service?: Btree;
+  /** The threads are those of opt-PSMR, and the replicas, or clients, multicast again what fails. */
+  readonly optimistic?: "replicas" | "client";
 }
 
 export class PsmrReplica {
@@ -84,6 +91,8 @@ export class PsmrReplica {
   /** Every answer by `stream/instance/block`. */
   readonly answers = new Map<string, string>();
   readonly digests = new Map<number, string>();
+  /** Blocks that threads asked to be multicast again. */
+  readonly copies: Uint8Array[] = [];
   readonly cuts: Cut[][] = [];
   /** Called when a batch is done with. */
   watch: (() => void) | null = null;
@@ -94,7 +103,7 @@ export class PsmrReplica {
   readonly #sinks: Sink[] = [];
 
   constructor(plan: Plan, options: ReplicaOptions = {}) {
-    const { mapping = declaredMapping, service = new Btree(plan.options), ...others } = options;
+    const { mapping = declaredMapping, service = new Btree(plan.options), optimistic, ...others } = options;
     const { threads } = plan;
     this.plan = plan;
     this.service = service;
@@ -105,17 +114,25 @@ export class PsmrReplica {
     for (let thread = 0; thread < threads; thread++) {
       const inner = thread === 0 ? service : Btree.attach(description, thread, plan.options);
       const watched = new WatchedView(inner, thread, this.checker, touchesOf("btree", threads, plan.keys));
-      const model = createPsmrThread(parts, thread, watched, mapping(watched, threads), others);
+      const conservative = mapping(watched, threads);
+      const mappings = { conservative, optimistic: optimisticMapping(watched, threads) };
+      const model =
+        optimistic === undefined
+          ? createPsmrThread(parts, thread, watched, conservative, others)
+          : createOptPsmrThread(parts, thread, watched, mappings, others);
       watched.watch(() => model.inspect());
       this.threads.push(model);
-      this.#sinks.push(new Sink(this, thread));
+      this.#sinks.push(new Sink(this, thread, optimistic === "replicas"));
       this.cuts.push([]);
     }
   }
 
+  /** A copy of a block of which commands failed is answered by the replies that came later, too. */
   answer(block: string, reply: string): void {
-    if (this.answers.has(block)) throw new Error(`block ${block} was answered twice`);
-    this.answers.set(block, reply);
+    const known = this.answers.get(block);
+    const late = parseInt(reply.slice(50, 52), 16) === BlockKind.conservative;
+    if (known !== undefined && !late) throw new Error(`block ${block} was answered twice`);
+    this.answers.set(block, known === undefined ? reply : `${known} ${reply}`);
   }
 
   /** Lets chosen threads take turns until none of them gets any further; `lag` are left alone. */
@@ -173,10 +190,12 @@ export class PsmrReplica {
   }
 
   batch(stream: number, instance: number): Batch {
-    const deliveries = this.plan.merged[Math.max(0, stream - 1)] as readonly Delivery[];
-    const found = deliveries.find((delivery) => delivery.stream === stream && delivery.instance === instance);
-    if (found === undefined) throw new Error(`no batch ${instance} in stream ${stream}`);
-    return found.batch;
+    // One of g_all may be in the merge of some thread alone so far.
+    for (const deliveries of stream === 0 ? this.plan.merged : [this.plan.merged[stream - 1] ?? []]) {
+      const found = deliveries.find((delivery) => delivery.stream === stream && delivery.instance === instance);
+      if (found !== undefined) return found.batch;
+    }
+    throw new Error(`no batch ${instance} in stream ${stream}`);
   }
 }
 
