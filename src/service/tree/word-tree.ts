@@ -123,6 +123,8 @@ export class WordTree extends Tree {
   adopt(): void {
     const memory = this.#memory;
     if (memory === null) return;
+    // Ahead of what is published is only the thread of a cluster with one group, to which all commands belong: it is alone at any time.
+    if (((this.structure - memory.published(STRUCTURE_WORD)) | 0) > 0) return;
     this.arena.adopt(memory);
     this.root = memory.published(ROOT_WORD) >>> 0;
     this.height = memory.published(HEIGHT_WORD);
