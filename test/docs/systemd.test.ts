@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { ExitCode, GROUPS_CONFIGURED_MAX } from "#src/model/index.js";
-import { fileThreadsWanted } from "#src/runtime/index.js";
+import { fileThreadsNeeded, fileThreadsOf, fileThreadsWanted } from "#src/runtime/index.js";
 import { read } from "./markdown.js";
 
 const unit = read("packaging/synod@.service");
@@ -23,6 +23,14 @@ describe("packaging/synod@.service", () => {
   test("does not start again what will fail again", () => {
     const codes = setting("RestartPreventExitStatus").split(" ").map(Number);
     assert.deepEqual(codes, [ExitCode.usage, ExitCode.fatal, ExitCode.diskFull]);
+  });
+
+  test("threads for files are as libuv counts them, and enough where Node's four are", () => {
+    const counts = [undefined, "", "7", "0", "-3", "many"].map((text) => fileThreadsOf({ UV_THREADPOOL_SIZE: text }));
+    assert.deepEqual(counts, [4, 1, 7, 1, 1, 1]);
+    for (const groups of [1, 2]) assert.ok(fileThreadsOf({}) >= fileThreadsNeeded({ groups }));
+    assert.ok(fileThreadsOf({}) < fileThreadsNeeded({ groups: 3 }));
+    for (const groups of [1, 2, 3, 16]) assert.ok(fileThreadsWanted({ groups }) > fileThreadsNeeded({ groups }) - 1);
   });
 
   test("gives a replica with as many groups as there may be a thread for each log's files", () => {

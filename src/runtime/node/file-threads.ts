@@ -15,6 +15,11 @@ export function fileThreadsWanted(config: Pick<ClusterConfig, "groups">): number
   return Math.max(FILE_THREADS_DEFAULT, membersOf(config) + FILE_THREADS_BESIDES);
 }
 
+/** With fewer a sync of one member's log waits for another's, or for a checkpoint that is written. */
+export function fileThreadsNeeded(config: Pick<ClusterConfig, "groups">): number {
+  return membersOf(config) + 1;
+}
+
 /** How many a process with this environment has. */
 export function fileThreadsOf(environment: Readonly<Record<string, string | undefined>>): number {
   const text = environment[FILE_THREADS_VARIABLE];

@@ -14,7 +14,7 @@ export {
   RESP_PORT_DEFAULT,
   RESUBMIT_DEFAULT,
 } from "./cluster-request.js";
-export { fileThreadsOf, fileThreadsWanted } from "./file-threads.js";
+export { fileThreadsNeeded, fileThreadsOf, fileThreadsWanted } from "./file-threads.js";
 export { assertPortsFree, firstTakenAddress, freePorts, type HostPort } from "./free-port.js";
 export type { GatewayCounters, MemberReading, ReplicaReading } from "./reading.js";
 export type { ReplicaReport } from "./replica-report.js";

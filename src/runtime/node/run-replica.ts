@@ -25,7 +25,7 @@ import { ReplicaMetrics } from "../replica/metrics.js";
 import { createReplica } from "../replica/replica.js";
 import { isServiceModule, loadServiceModule } from "../user-service/index.js";
 import { addressOf, assertProtected, isLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
-import { FILE_THREADS_VARIABLE, fileThreadsOf, fileThreadsWanted } from "./file-threads.js";
+import { FILE_THREADS_VARIABLE, fileThreadsNeeded, fileThreadsOf, fileThreadsWanted } from "./file-threads.js";
 import { GatewayClients } from "./gateway-clients.js";
 import { COMPARE_COMMANDS } from "./open-member.js";
 import {
@@ -123,8 +123,10 @@ class RunningReplica {
     this.#say({ kind: "opened", address, config });
     if (data.insecureNetwork) events.warn("network traffic is neither encrypted nor authenticated", { ...address });
     else assertProtected(config);
-    const [wanted, there] = [fileThreadsWanted(config), fileThreadsOf(process.env)];
-    if (there < wanted) events.warn("too few threads for files", { [FILE_THREADS_VARIABLE]: there, wanted });
+    const there = fileThreadsOf(process.env);
+    if (there < fileThreadsNeeded(config)) {
+      events.warn("too few threads for files", { [FILE_THREADS_VARIABLE]: there, wanted: fileThreadsWanted(config) });
+    }
     const { admin = null } = address;
     if (admin !== null && !isLoopback(parseAddress(admin).host)) {
       events.warn("administration is neither encrypted nor authenticated", { admin });
