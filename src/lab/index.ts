@@ -1,10 +1,12 @@
 /**
  * Lab: the experiments of the papers, each with its expected shape, its plot and its verdict. `frame/` is what experiments
- * have in common, `report/` draws them; `streams/` makes recorded streams and `replay/` executes them with real threads; `psmr/`
- * and `multi-ring/` are the experiments.
+ * have in common, `report/` draws them; `streams/` makes recorded streams and `replay/` executes them with real threads, `study/`
+ * compares what comes of that, and `delivery/` is agreement in virtual time; `psmr/`, `opt-psmr/` and `multi-ring/` are the
+ * experiments.
  */
 import type { Experiment } from "./frame/index.js";
 import { multiRingMerge } from "./multi-ring/index.js";
+import { optPsmrExperiments } from "./opt-psmr/index.js";
 import { psmrExperiments } from "./psmr/index.js";
 
 export {
@@ -21,4 +23,4 @@ export {
 export { renderReport } from "./report/index.js";
 
 /** All experiments, by name. */
-export const experiments: readonly Experiment[] = [...psmrExperiments, multiRingMerge];
+export const experiments: readonly Experiment[] = [...psmrExperiments, ...optPsmrExperiments, multiRingMerge];

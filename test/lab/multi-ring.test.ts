@@ -2,14 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { experiments, renderReport, runExperiment } from "#src/lab/index.js";
-import {
-  idleLatency,
-  type MergeConfig,
-  type MergeRow,
-  MulticastModel,
-  sameOrder,
-  skipRate,
-} from "#src/lab/multi-ring/index.js";
+import { idleLatency, type MergeConfig, type MergeRow, sameOrder, skipRate } from "#src/lab/multi-ring/index.js";
+import { MulticastModel } from "#src/lab/delivery/index.js";
 import { type Merge, MergePointMerge, MergePointPacing, SingleMerge, singlePacing } from "#src/multicast/index.js";
 
 const CONFIG: MergeConfig = { lambda: 1000, intervalMs: 1, instancesMax: 512 };

@@ -3,20 +3,16 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 // The rules are not part of the lab's door: rows of one's own are for tests alone.
 import {
-  breakEven,
-  breakEvenShare,
-  type Costs,
   model,
   monotone,
   paysForBarriers,
-  type RateRow,
   realTwoThreads,
   runBarriersRecover,
   schedulersStayBehind,
-  SHARES,
   simScales,
   skewCosts,
 } from "#src/lab/psmr/index.js";
+import { breakEven, breakEvenShare, type Costs, type RateRow, SHARES } from "#src/lab/study/index.js";
 
 const COSTS: Costs = { e1: 1000, e2: 1100, d1: 1000, c1: 1000, s2: 120 };
 
@@ -29,6 +25,7 @@ function row(fields: Partial<RateRow> & { readonly throughput: number }): RateRo
     dependent_percent: 0,
     skew: "uniform",
     mapping: "range",
+    waiting: "spin",
     ...fields,
   };
 }

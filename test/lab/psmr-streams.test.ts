@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { ByteWriter } from "#src/base/index.js";
 import { createSequential } from "#src/execution/index.js";
 import { checkBatch, type ExecutionSink } from "#src/model/index.js";
-import { barrierCost, type Costs, executionCost, makespan, sequentialTime, simulate } from "#src/lab/psmr/index.js";
+import { barrierCost, type Costs, executionCost, makespan, sequentialTime, simulate } from "#src/lab/study/index.js";
 import { Deliveries } from "#src/lab/replay/index.js";
 import {
   busiestShare,
@@ -13,11 +13,11 @@ import {
   encodeCommands,
   EVERYBODY,
   isDependent,
-  leftBehind,
   type Plan,
   planStreams,
   recordStreams,
   serviceOptions,
+  takenBack,
   TABLE_WORDS,
   walkKeys,
 } from "#src/lab/streams/index.js";
@@ -50,7 +50,9 @@ describe("lab: streams", () => {
         else if (operation === BtreeOperation.delete) assert.ok(there.delete(key), `seed ${seed}`);
         else assert.equal(key % 2, 0, "reads and updates find what was there from the beginning");
       }
-      assert.deepEqual(new Set(leftBehind(workload)), there);
+      const back = takenBack(workload);
+      assert.deepEqual(new Set(back.keys), there);
+      assert.ok(back.operations.every((operation) => operation === BtreeOperation.delete));
     }
   });
 
@@ -78,7 +80,7 @@ describe("lab: streams", () => {
     const one = plan(3, 0.3, 1);
     assert.ok(!one.owner.includes(EVERYBODY), "with one group all is of one group");
     const encoded = encodeCommands(one.workload.operations, one.workload.keys, 500);
-    const apart = planStreams(one.workload, encoded, 1, "range", 64, true);
+    const apart = planStreams(one.workload, encoded, 1, "range", 64, "apart");
     assert.deepEqual(
       [...apart.owner].map((thread) => thread === EVERYBODY),
       [...one.workload.operations].map(isDependent),
@@ -158,7 +160,7 @@ describe("lab: makespan and virtual time", () => {
         (seed, dependent, threads, barrier) => {
           const made = plan(seed, dependent, threads);
           const expected = byDefinition(made, barrier);
-          assert.ok(Math.abs(makespan(made, COSTS, barrier) - expected) < 1e-6 * expected + 1e-6);
+          assert.ok(Math.abs(makespan({ plan: made, costs: COSTS, barrier }) - expected) < 1e-6 * expected + 1e-6);
         },
       ),
       { numRuns: 30 },
@@ -168,15 +170,15 @@ describe("lab: makespan and virtual time", () => {
   test("with one thread it is the time of sequential execution", () => {
     const made = plan(1, 0.3, 1);
     const expected = sequentialTime(made.workload.operations, COSTS);
-    assert.ok(Math.abs(makespan(made, COSTS, "command") - expected) < 1e-6 * expected);
+    assert.ok(Math.abs(makespan({ plan: made, costs: COSTS, barrier: "command" }) - expected) < 1e-6 * expected);
   });
 
   test("virtual threads take what the makespan of their stream says, but for the twelfths that are dropped", () => {
     for (const threads of [2, 8]) {
       for (const barrier of ["run", "command"] as const) {
         const made = plan(2, 0.1, threads);
-        const { throughput, busy, barriers } = simulate(made, COSTS, barrier);
-        const whole = (made.owner.length * 1e9) / makespan(made, COSTS, barrier);
+        const { throughput, busy, barriers } = simulate({ plan: made, costs: COSTS, barrier });
+        const whole = (made.owner.length * 1e9) / makespan({ plan: made, costs: COSTS, barrier });
         assert.ok(Math.abs(throughput / whole - 1) < 0.1, `${throughput} ${whole}`);
         assert.ok(busy > 0 && busy <= 1, String(busy));
         assert.ok(barriers > 0);

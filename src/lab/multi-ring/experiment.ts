@@ -13,7 +13,7 @@ import {
   type StreamId,
 } from "../../multicast/index.js";
 import { idleLatency, type MergeConfig, type MergeKind, type MergeRow, sameOrder, skipRate } from "./checks.js";
-import { type Delivered, FAILOVER_MS, MulticastModel } from "./model.js";
+import { type Delivered, FAILOVER_MS, MulticastModel } from "../delivery/index.js";
 
 const GROUPS = 3;
 /** λ is 1.5 times the highest rate of the scenarios that it is meant for. */

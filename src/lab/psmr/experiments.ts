@@ -1,116 +1,31 @@
-import type { Check, Curve, Experiment, ExperimentRun, Findings, Plot } from "../frame/index.js";
-import { busiestShare, drawWorkload, encodeCommands, planStreams } from "../streams/index.js";
-import { Bench, CALIBRATION, costsOf, findRow, type RateRow, type Variant } from "./bench.js";
+import type { Curve, Experiment } from "../frame/index.js";
 import {
   breakEven,
+  curve,
+  type Design,
+  drawn,
+  findRow,
+  MEASURED_THREADS,
+  PAPER_THREADS,
+  type RateRow,
+  SHARES,
+  SIMULATED_THREADS,
+  study,
+  type Variant,
+} from "../study/index.js";
+import {
   model,
   monotone,
-  PAPER_THREADS,
   paysForBarriers,
   realTwoThreads,
   runBarriersRecover,
   schedulersStayBehind,
-  SHARES,
-  SIMULATED_THREADS,
   simScales,
   skewCosts,
 } from "./checks.js";
-import { type Costs, describeCosts, makespan, MEASURED_THREADS } from "./costs.js";
-import { simulatedRows, type SimulatedCase } from "./simulated-rows.js";
-import { type Sizes, sizesOf } from "./sizes.js";
 
 const PSMR = "Marandi, Bezerra, Pedone: Rethinking State-Machine Replication for Parallelism (ICDCS 2014)";
 const OPT_PSMR = "Marandi, Pedone: Optimistic Parallel State-Machine Replication (SRDS 2014)";
-
-/** What differs between the experiments of P-SMR. */
-interface Design {
-  /** What simulation alone needs measured besides the calibration. */
-  readonly calibration?: readonly Variant[];
-  /** What real mode measures besides the calibration. */
-  readonly variants: readonly Variant[];
-  readonly simulated: readonly SimulatedCase[];
-  checks(rows: readonly RateRow[], costs: Costs): readonly Check[];
-  plots(rows: readonly RateRow[]): readonly Plot[];
-}
-
-/** Measures, calibrates the simulation with what was measured, and simulates. */
-async function study(run: ExperimentRun, design: Design): Promise<Findings> {
-  const sizes = sizesOf(run);
-  const bench = await Bench.open(run, sizes);
-  const rows: RateRow[] = [];
-  let costs: Costs;
-  try {
-    const calibration = [...CALIBRATION, ...(design.calibration ?? [])];
-    const variants = run.modes.has("real") ? [...calibration, ...design.variants] : calibration;
-    const measured = await bench.rows(unique(variants));
-    costs = costsOf(measured);
-    if (run.modes.has("real")) rows.push(...measured.map((row) => withMakespan(row, run, sizes, costs)));
-  } finally {
-    await bench.close();
-  }
-  if (run.modes.has("sim")) {
-    for (const [i, wanted] of design.simulated.entries()) {
-      run.progress(`simulated ${i} of ${design.simulated.length}`);
-      rows.push(...simulatedRows(run, sizes, costs, wanted));
-    }
-  }
-  const config = {
-    service: "btree",
-    keys: sizes.keys,
-    key_bytes: 8,
-    commands: sizes.commands,
-    commands_with_command_barriers: bench.barrierCommands,
-    window_commands: sizes.windowCommands,
-    group_descent: false,
-    dropped: "first and last twelfth of each run",
-    independent: "half reads, half updates",
-    dependent: "half inserts, half deletes; each does its work, and the tree keeps its size",
-    throughput: "commands/s of the fastest of the interleaved repetitions",
-    waiting: "spinning, then sleeping where others want the cores",
-    ...describeCosts(costs),
-  };
-  return { config, rows, checks: design.checks(rows, costs), plots: design.plots(rows) };
-}
-
-/** Each variant once: what several comparisons need is measured for all of them. */
-function unique(variants: readonly Variant[]): Variant[] {
-  const names = new Set<string>();
-  return variants.filter(({ system, threads, barrier, dependent, skew, mapping }) => {
-    const name = [system, threads, barrier ?? "run", dependent ?? 0, skew ?? "uniform", mapping ?? "range"].join(" ");
-    if (names.has(name)) return false;
-    names.add(name);
-    return true;
-  });
-}
-
-/** A row of real mode with what the makespan of its own stream predicts. */
-function withMakespan(row: RateRow, run: ExperimentRun, { keys, windowCommands }: Sizes, costs: Costs): RateRow {
-  if (row.system !== "psmr") return row;
-  const { dependent_percent: percent, skew, threads, mapping, barrier } = row;
-  const commands = Number(row["commands"]);
-  const workload = drawWorkload({ seed: run.seed, commands, keys, dependent: percent / 100, skew });
-  const encoded = encodeCommands(workload.operations, workload.keys, keys);
-  const plan = planStreams(workload, encoded, threads, mapping, windowCommands, barrier === "command");
-  const predicted = (commands * 1e9) / makespan(plan, costs, barrier);
-  return { ...row, busiest_share: busiestShare(plan), makespan_throughput: predicted };
-}
-
-/** Points of a curve; those that were not measured are left out. */
-function curve(
-  name: string,
-  xs: readonly number[],
-  rows: readonly RateRow[],
-  mode: "real" | "sim",
-  variant: (x: number) => Variant,
-): Curve {
-  const points = xs.flatMap((x) => {
-    const row = findRow(rows, variant(x), mode);
-    return row === undefined ? [] : [[x, row.throughput] as const];
-  });
-  return { name: `${name} (${mode})`, points };
-}
-
-const drawn = (curves: readonly Curve[]): Curve[] => curves.filter(({ points }) => points.length > 0);
 
 /**
  * What the papers' texts say in numbers, in units of our SMR: about 3.15 times SMR without dependent commands (P-SMR's abstract),

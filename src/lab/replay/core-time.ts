@@ -1,14 +1,21 @@
 import { readFileSync } from "node:fs";
 
+/** What this thread has had of the cores since it began, in ns. */
+export interface CoreTime {
+  /** Had one. */
+  readonly ranNs: number;
+  /** Was ready to run and had none. */
+  readonly waitedNs: number;
+}
+
 /**
- * How long this thread has been ready to run without getting a core, in ns since it began; 0 where the system does not tell.
- * Reading it costs some tens of µs: it is for the edges of what is measured.
+ * Both are 0 where the system does not tell. Reading them costs some tens of µs: it is for the edges of what is measured.
  */
-export function waitedForCoreNs(): number {
+export function coreTime(): CoreTime {
   try {
-    const [, waited] = readFileSync("/proc/thread-self/schedstat", "latin1").split(" ");
-    return Number(waited ?? 0);
+    const [ran, waited] = readFileSync("/proc/thread-self/schedstat", "latin1").split(" ");
+    return { ranNs: Number(ran ?? 0), waitedNs: Number(waited ?? 0) };
   } catch {
-    return 0;
+    return { ranNs: 0, waitedNs: 0 };
   }
 }

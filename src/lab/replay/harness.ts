@@ -1,20 +1,34 @@
 import { ThreadError } from "../../model/index.js";
 import { createPsmrParts } from "../../execution/index.js";
 import { type ThreadHandle, WorkerThreads } from "../../platform/index.js";
-import { BtreeOperation, type TreeDescription } from "../../service/index.js";
+import type { TreeDescription } from "../../service/index.js";
 import {
   type BarrierKind,
   commandsBetween,
   countedWindows,
   encodeCommands,
   type Encoded,
-  leftBehind,
+  failRate,
+  type KeySpace,
   type Mapping,
+  type Optimism,
+  type Plan,
   planStreams,
   recordStreams,
+  type Recording,
+  takenBack,
   type Workload,
 } from "../streams/index.js";
-import type { CommandMemory, FromReplayThread, ReplayThreadData, System, Task, ToReplayThread } from "./task.js";
+import {
+  type CommandMemory,
+  type FromReplayThread,
+  isParallel,
+  type ReplayThreadData,
+  type System,
+  type Task,
+  type ToReplayThread,
+  type Waiting,
+} from "./task.js";
 
 /** Threads of the harness: real mode compares one with two. */
 const THREADS = 2;
@@ -22,6 +36,11 @@ const START_MS = 300_000;
 /** A replay that takes longer than this hangs. */
 const TASK_MS = 300_000;
 const MODULE = new URL("./thread-main.js", import.meta.url);
+/**
+ * Windows from a command that fails to its copy: with so many commands outstanding that a window is executed while others are
+ * ordered, an agreement takes about as long as a few of them.
+ */
+const AGREEMENT_WINDOWS = 4;
 
 /** One thing to measure: a system and what it executes. */
 export interface Case {
@@ -31,6 +50,8 @@ export interface Case {
   readonly mapping: Mapping;
   readonly workload: Workload;
   readonly windowCommands: number;
+  /** `spin` by default. */
+  readonly waiting?: Waiting;
 }
 
 /** Commands per second of the counted part of the repetitions. */
@@ -45,12 +66,28 @@ export interface Measured {
    * in the repetition with the shortest. Unlike the rates it hardly knows of moments in which others had the cores.
    */
   readonly windowNs: number;
+  /** Cores that all threads together have had in the fastest repetition, and what that makes for each command, in ns. */
+  readonly cores: number;
+  readonly coreNs: number;
+  /** Of the fastest repetition of opt-PSMR what it was foreseen to do; null for the others. */
+  readonly foreseen: Foreseen | null;
+}
+
+/** An optimistic plan with what will happen to it. */
+export interface Foreseen {
+  readonly plan: Plan;
+  readonly optimism: Optimism;
+  /** Share of the commands that fail. */
+  readonly failRate: number;
 }
 
 interface Repetition {
   readonly rate: number;
   readonly windowNs: number;
   readonly withoutCore: number;
+  readonly cores: number;
+  readonly coreNs: number;
+  readonly foreseen: Foreseen | null;
 }
 
 interface Thread {
@@ -69,10 +106,12 @@ export class ReplayHarness {
   #failure: Error | null = null;
   /** Those who wait for a message. */
   readonly #waiting = new Set<(error: Error) => void>();
+  /** Commands of workloads, encoded once for all that execute or foresee them. */
+  readonly #encoded = new Map<Workload, EncodedWorkload>();
 
   /** Fills a tree with `keys` keys. Throws `ThreadError` if a thread fails. */
-  static async open(keys: number): Promise<ReplayHarness> {
-    const harness = new ReplayHarness(keys);
+  static async open(keys: number, space: KeySpace = "even"): Promise<ReplayHarness> {
+    const harness = new ReplayHarness(keys, space);
     try {
       const shared = await harness.#next(0);
       const tree = (shared as { readonly tree: TreeDescription }).tree;
@@ -87,7 +126,7 @@ export class ReplayHarness {
     }
   }
 
-  private constructor(keys: number) {
+  private constructor(keys: number, space: KeySpace) {
     const port = new WorkerThreads({ waiting: "spin", spinsMax: 10_000, startMs: START_MS });
     this.#threads = Array.from({ length: THREADS }, (_, thread) => {
       let onExit: (error: Error | null) => void = () => undefined;
@@ -98,7 +137,7 @@ export class ReplayHarness {
         exited,
         take: null,
         handle: port.start(
-          { name: `replay-${thread}`, module: MODULE, data: { thread, keys } satisfies ReplayThreadData },
+          { name: `replay-${thread}`, module: MODULE, data: { thread, keys, space } satisfies ReplayThreadData },
           {
             onStart: () => undefined,
             onMessage: (message) => {
@@ -127,14 +166,13 @@ export class ReplayHarness {
     budgetMs: number,
     progress: (done: number, all: number) => void,
   ): Promise<Measured[]> {
-    const recorded = new Recorder();
-    const tasks = cases.map((each) => recorded.taskOf(each));
+    const prepared = cases.map((each) => this.#prepare(each));
     const runs = cases.map((): Repetition[] => []);
     const stopMs = performance.now() + budgetMs;
     for (let repetition = 0; repetition < repetitions; repetition++) {
       if (repetition > 0 && performance.now() > stopMs) break;
-      for (const [i, { make, commands }] of tasks.entries()) {
-        runs[i]?.push(await this.#run(make(), commands));
+      for (const [i, each] of prepared.entries()) {
+        runs[i]?.push(await this.#repeat(cases[i] as Case, each));
         progress(repetition * cases.length + i + 1, repetitions * cases.length);
       }
     }
@@ -148,8 +186,27 @@ export class ReplayHarness {
         median: median.rate,
         withoutCore: fastest.withoutCore,
         windowNs: Math.min(...list.map((each) => each.windowNs)),
+        cores: fastest.cores,
+        coreNs: fastest.coreNs,
+        foreseen: fastest.foreseen,
       };
     });
+  }
+
+  /** Maps a workload with OC-G, and says which of its commands fail on the tree as it is now. */
+  async foresee(workload: Workload, threads: number, windowCommands: number): Promise<Foreseen> {
+    const { encoded } = this.#encode(workload);
+    const plan = planStreams(workload, encoded, threads, "range", windowCommands, "optimistic");
+    const delayWindows = AGREEMENT_WINDOWS;
+    // A view posts all that its buffer has: what lies behind the commands stays here.
+    const bytes = encoded.bytes.slice(0, encoded.offsets.at(-1));
+    const posted: Encoded = { bytes, view: new DataView(bytes.buffer), offsets: encoded.offsets };
+    const asked = { kind: "foresee", plan, encoded: posted, delayWindows } satisfies ToReplayThread;
+    (this.#threads[0] as Thread).handle.post(asked);
+    const answer = await this.#next(0);
+    if (answer.kind !== "foreseen") throw new ThreadError(`a thread of the replay says ${answer.kind}`);
+    const optimism = { failed: answer.failed, delayWindows };
+    return { plan, optimism, failRate: failRate(optimism) };
   }
 
   async close(): Promise<void> {
@@ -157,11 +214,44 @@ export class ReplayHarness {
     await Promise.all(this.#threads.map(async ({ exited }) => exited));
   }
 
+  async #repeat(of: Case, prepared: Prepared | null): Promise<Repetition> {
+    if (prepared !== null) return this.#run(taskOf(of, prepared), prepared.commands, null);
+    // Every stream that has run has left the tree in another shape, so that other commands fail.
+    const foreseen = await this.foresee(of.workload, of.threads, of.windowCommands);
+    const memory = this.#encode(of.workload);
+    const recording = recordStreams(foreseen.plan, memory.encoded, "groups", foreseen.optimism);
+    const commands = countedCommands(foreseen.plan);
+    return this.#run(taskOf(of, { recording, memory, commands }), commands, foreseen);
+  }
+
+  /** What is the same for all repetitions of a case; null for opt-PSMR, which has its streams recorded for each. */
+  #prepare({ system, threads, barrier, mapping, workload, windowCommands }: Case): Prepared | null {
+    if (system === "opt-psmr") return null;
+    const memory = this.#encode(workload);
+    const mapped = system === "psmr" && barrier === "command" ? "apart" : "conservative";
+    const plan = planStreams(workload, memory.encoded, threads, mapping, windowCommands, mapped);
+    const grouped = system === "psmr" || system === "tree";
+    const recording = recordStreams(plan, memory.encoded, grouped ? "groups" : "single");
+    return { recording, memory, commands: countedCommands(plan) };
+  }
+
+  #encode(workload: Workload): EncodedWorkload {
+    const before = this.#encoded.get(workload);
+    if (before !== undefined) return before;
+    const { operations, keys, options } = workload;
+    const encoded = encodeCommands(operations, keys, options.keys, options.space);
+    const back = takenBack(workload);
+    const cleanup = encodeCommands(back.operations, back.keys, options.keys, options.space);
+    const made = { encoded, commands: shareCommands(encoded), cleanup: shareCommands(cleanup) };
+    this.#encoded.set(workload, made);
+    return made;
+  }
+
   /**
    * Runs a task and returns its rate. All threads have passed a position when the last of them has: the clients of a stream
    * that is behind wait for it, however fast the others are.
    */
-  async #run(task: Task, commands: number): Promise<Repetition> {
+  async #run(task: Task, commands: number, foreseen: Foreseen | null): Promise<Repetition> {
     const parts = this.#threads.slice(0, task.threads).map(async ({ handle }, thread) => {
       handle.post(task);
       return this.#next(thread);
@@ -169,6 +259,7 @@ export class ReplayHarness {
     let begin = 0;
     let end = 0;
     let own = 0;
+    let ran = 0;
     let waited = 0;
     let answered = 0;
     let windowNs = 0;
@@ -178,6 +269,7 @@ export class ReplayHarness {
       end = Math.max(end, part.endNs);
       own += part.commands;
       answered += part.answered;
+      ran += part.ranNs;
       waited = Math.max(waited, part.waitedNs);
       windowNs = Math.max(windowNs, part.windowNs);
     }
@@ -188,7 +280,8 @@ export class ReplayHarness {
     // And its pieces, as long as a window, go on in all threads at the same time.
     if (task.system === "tree") windowNs /= task.threads;
     const withoutCore = Math.min(1, waited / ns);
-    return { rate: ((task.system === "tree" ? own : commands) * 1e9) / ns, withoutCore, windowNs };
+    const counted = task.system === "tree" ? own : commands;
+    return { rate: (counted * 1e9) / ns, withoutCore, windowNs, cores: ran / ns, coreNs: ran / counted, foreseen };
   }
 
   async #next(thread: number): Promise<FromReplayThread> {
@@ -218,48 +311,42 @@ export class ReplayHarness {
   }
 }
 
-/** Streams of cases, recorded once for all cases that execute the same ones. */
-class Recorder {
-  readonly #encoded = new Map<Workload, { encoded: Encoded; commands: CommandMemory; cleanup: CommandMemory }>();
-
-  taskOf({ system, threads, barrier, mapping, workload, windowCommands }: Case): {
-    make: () => Task;
-    commands: number;
-  } {
-    const { encoded, commands, cleanup } = this.#encode(workload);
-    const apart = system === "psmr" && barrier === "command";
-    const plan = planStreams(workload, encoded, threads, mapping, windowCommands, apart);
-    const grouped = system === "psmr" || system === "tree";
-    const recording = recordStreams(plan, encoded, grouped ? "groups" : "single");
-    // Parts and the meeting point serve one run only.
-    const make = (): Task => ({
-      kind: "task",
-      system,
-      threads,
-      barrier,
-      mapping,
-      recording,
-      commands,
-      cleanup,
-      parts: system === "psmr" ? createPsmrParts(threads) : null,
-      start: new SharedArrayBuffer(4),
-      sleepers: new SharedArrayBuffer(4),
-    });
-    return { make, commands: commandsBetween(plan, ...countedWindows(plan.windows)) };
-  }
-
-  #encode(workload: Workload): { encoded: Encoded; commands: CommandMemory; cleanup: CommandMemory } {
-    const before = this.#encoded.get(workload);
-    if (before !== undefined) return before;
-    const { operations, keys, options } = workload;
-    const encoded = encodeCommands(operations, keys, options.keys);
-    const left = leftBehind(workload);
-    const deletes = encodeCommands(new Uint8Array(left.length).fill(BtreeOperation.delete), left, options.keys);
-    const made = { encoded, commands: shareCommands(encoded), cleanup: shareCommands(deletes) };
-    this.#encoded.set(workload, made);
-    return made;
-  }
+interface EncodedWorkload {
+  readonly encoded: Encoded;
+  readonly commands: CommandMemory;
+  readonly cleanup: CommandMemory;
 }
+
+/** A case with its streams. */
+interface Prepared {
+  readonly recording: Recording;
+  readonly memory: EncodedWorkload;
+  /** Commands of the counted windows. */
+  readonly commands: number;
+}
+
+/** A task for one run; parts and the meeting point serve one alone. */
+function taskOf(
+  { system, threads, barrier, mapping, waiting = "spin" }: Case,
+  { recording, memory: { commands, cleanup } }: Prepared,
+): Task {
+  return {
+    kind: "task",
+    system,
+    threads,
+    barrier,
+    waiting,
+    mapping,
+    recording,
+    commands,
+    cleanup,
+    parts: isParallel(system) ? createPsmrParts(threads) : null,
+    start: new SharedArrayBuffer(4),
+    sleepers: new SharedArrayBuffer(4),
+  };
+}
+
+const countedCommands = (plan: Plan): number => commandsBetween(plan, ...countedWindows(plan.windows));
 
 function shareCommands({ bytes, offsets }: Encoded): CommandMemory {
   const length = offsets.at(-1) ?? 0;

@@ -3,11 +3,12 @@ import { assert, ByteWriter, MiB } from "../../base/index.js";
 import {
   Barrier,
   type BarrierPoint,
+  createOptPsmrThread,
   createPipelined,
   createPsmrThread,
   createSequential,
   type PsmrSink,
-  type PsmrThread,
+  type ThreadModel,
 } from "../../execution/index.js";
 import {
   type Batch,
@@ -18,6 +19,9 @@ import {
   declaredMapping,
   emptyRun,
   type ExecutionModel,
+  FAILED_REPLY_BYTES,
+  optimisticMapping,
+  REPLY_HEADER_BYTES,
   replyCount,
   replyStatus,
   ReplyStatus,
@@ -27,7 +31,7 @@ import {
 import { block, spin, type WaitPoint } from "../../platform/index.js";
 import { type Btree, BtreeOperation, type WordTree } from "../../service/index.js";
 import { countedWindows, NO_WINDOW, type Recording, TABLE_WORDS } from "../streams/index.js";
-import { waitedForCoreNs } from "./core-time.js";
+import { type CoreTime, coreTime } from "./core-time.js";
 import type { CommandMemory, Task } from "./task.js";
 
 /** Does a thread's part of a task, piece by piece. */
@@ -39,7 +43,8 @@ export interface Replayer {
   /** When the counted part began and ended, in ns of a clock that all threads share. */
   readonly beginNs: number;
   readonly endNs: number;
-  /** How long of that the thread had no core though it was ready to run. */
+  /** How long of that the thread had a core, and how long none though it was ready to run. */
+  readonly ranNs: number;
   readonly waitedNs: number;
   /** How long a window took, in ns: the median of the counted ones, which does not know of what disturbed some of them. */
   readonly windowNs: number;
@@ -68,9 +73,10 @@ const nowNs = (): number => Number(process.hrtime.bigint());
 abstract class Counted {
   beginNs = 0;
   endNs = 0;
+  ranNs = 0;
   waitedNs = 0;
   abstract readonly commands: number;
-  #waitedBefore = 0;
+  #before: CoreTime = { ranNs: 0, waitedNs: 0 };
   /** Batches, or runs, after which the counted part begins and ends. */
   #first = 0;
   #last = 0;
@@ -115,11 +121,13 @@ abstract class Counted {
     if (this.#passed === this.#first) this.#stampBegin();
     if (this.#passed !== this.#last) return;
     this.endNs = nowNs();
-    this.waitedNs = waitedForCoreNs() - this.#waitedBefore;
+    const { ranNs, waitedNs } = coreTime();
+    this.ranNs = ranNs - this.#before.ranNs;
+    this.waitedNs = waitedNs - this.#before.waitedNs;
   }
 
   #stampBegin(): void {
-    this.#waitedBefore = waitedForCoreNs();
+    this.#before = coreTime();
     this.beginNs = nowNs();
   }
 }
@@ -185,28 +193,30 @@ export class Deliveries {
 
 const NOWHERE: WaitPoint = { words: new Int32Array(new SharedArrayBuffer(4)), index: 0, value: 0 };
 
-/** One execution model over one stream, or one thread of P-SMR. */
+/** One execution model over one stream, or one thread of P-SMR or opt-PSMR. */
 class ModelReplayer extends Counted implements Replayer, PsmrSink {
   readonly commands: number;
   readonly waitPoint: BarrierPoint = { ...NOWHERE };
   done = false;
   readonly #deliveries: Deliveries;
-  readonly #model: ExecutionModel | PsmrThread;
-  readonly #psmr: PsmrThread | null;
+  readonly #model: ExecutionModel | ThreadModel;
+  readonly #psmr: ThreadModel | null;
   readonly #barrier: Barrier | null;
   /** One word: threads that sleep at a barrier, or are about to. Whoever changes a word they may wait for wakes them. */
   readonly #sleepers: Int32Array;
+  readonly #spinsMax: number;
   readonly #writer = new ByteWriter(MiB);
   #delivered = 0;
   #executed = 0;
   answered = 0;
 
-  constructor(deliveries: Deliveries, model: ExecutionModel | PsmrThread, task: Task, psmr: PsmrThread | null) {
+  constructor(deliveries: Deliveries, model: ExecutionModel | ThreadModel, task: Task, psmr: ThreadModel | null) {
     super();
     this.#deliveries = deliveries;
     this.#model = model;
     this.#psmr = psmr;
     this.#sleepers = new Int32Array(task.sleepers);
+    this.#spinsMax = task.waiting === "spin" ? SPINS_MAX : 0;
     this.#barrier = psmr === null || task.parts === null ? null : new Barrier(task.parts.memory, task.threads);
     this.commands = deliveries.commands;
     this.countBetween(deliveries.first, deliveries.last, deliveries.windows);
@@ -224,7 +234,7 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
     this.#model.step(WORK, this);
     this.done = this.#executed === batches.length;
     if (this.done) return false;
-    if (this.#psmr?.waitsAt(this.waitPoint) === true && !spin(this.waitPoint, SPINS_MAX)) this.#sleep();
+    if (this.#psmr?.waitsAt(this.waitPoint) === true && !spin(this.waitPoint, this.#spinsMax)) this.#sleep();
     return true;
   }
 
@@ -240,9 +250,11 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
 
   /** A block that was refused would count as executed, and make the figures too good. */
   replied(_session: number, _position: number, at: number): void {
-    const status = replyStatus(this.#writer.view, at);
-    if (status !== ReplyStatus.ok) throw new ThreadError(`a recorded block was answered with status ${status}`);
-    this.answered += replyCount(this.#writer.view, at);
+    const { view } = this.#writer;
+    const status = replyStatus(view, at);
+    if (status === ReplyStatus.ok) this.answered += replyCount(view, at);
+    else if (status === ReplyStatus.failed) this.answered += passedReplies(view, at);
+    else throw new ThreadError(`a recorded block was answered with status ${status}`);
   }
 
   readDone(): void {}
@@ -251,11 +263,11 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
   trace(): void {}
 
   arrived(): void {
-    this.#wakeAt((this.#barrier as Barrier).arrivalWord((this.#psmr as PsmrThread).thread));
+    this.#wakeAt((this.#barrier as Barrier).arrivalWord((this.#psmr as ThreadModel).thread));
   }
 
   released(): void {
-    this.#wakeAt((this.#barrier as Barrier).releaseWord((this.#psmr as PsmrThread).thread));
+    this.#wakeAt((this.#barrier as Barrier).releaseWord((this.#psmr as ThreadModel).thread));
   }
 
   cutTaken(): void {}
@@ -270,6 +282,18 @@ class ModelReplayer extends Counted implements Replayer, PsmrSink {
     block(this.waitPoint, BLOCK_MS);
     Atomics.sub(this.#sleepers, 0, 1);
   }
+}
+
+/** Replies of a block that are not in the place of a command that has failed: those are answered once their copies have executed. */
+function passedReplies(view: DataView, at: number): number {
+  let passed = 0;
+  let reply = at + REPLY_HEADER_BYTES;
+  for (let left = replyCount(view, at); left > 0; left--) {
+    const length = view.getUint32(reply, true);
+    if (length > FAILED_REPLY_BYTES) passed++;
+    reply += length;
+  }
+  return passed;
 }
 
 /** The bare service: runs as long as the windows of the streams. */
@@ -425,6 +449,15 @@ export function createReplayer(task: Task, thread: number, service: Btree, tree:
       assert(task.parts !== null, "P-SMR has parts that its threads share");
       const mapping = declaredMapping(service, task.threads);
       const model = createPsmrThread(task.parts, thread, service, mapping, { barrier: task.barrier });
+      return new ModelReplayer(new Deliveries(task.recording, thread + 1), model, task, model);
+    }
+    case "opt-psmr": {
+      assert(task.parts !== null, "opt-PSMR has parts that its threads share");
+      const mappings = {
+        conservative: declaredMapping(service, task.threads),
+        optimistic: optimisticMapping(service, task.threads),
+      };
+      const model = createOptPsmrThread(task.parts, thread, service, mappings, { barrier: task.barrier });
       return new ModelReplayer(new Deliveries(task.recording, thread + 1), model, task, model);
     }
   }

@@ -1,21 +1,21 @@
 /** The module of a replay's threads: thread 0 fills the tree and shares it, then each does its part of one task after another. */
-import { assert, ByteWriter } from "../../base/index.js";
-import { emptyRun } from "../../model/index.js";
+import { assert } from "../../base/index.js";
 import { StepOutcome, type ThreadBody, type ThreadContext, type WaitPoint } from "../../platform/index.js";
-import { Btree, BTREE_COMMAND_BYTES, BtreeOperation, WordTree } from "../../service/index.js";
-import { keyWord, serviceOptions, walkKeys } from "../streams/index.js";
+import { Btree, WordTree } from "../../service/index.js";
+import { filledTree, foreseeFailures, type KeySpace, type Mapping, serviceOptions } from "../streams/index.js";
 import { createReplayer, executeAll, type Replayer } from "./replayer.js";
 import {
   bareView,
   type CommandMemory,
+  type Foresee,
   type FromReplayThread,
+  isParallel,
   type ReplayThreadData,
   type Task,
   type ToReplayThread,
   TREE_VIEWS,
 } from "./task.js";
 
-const FILL_COMMANDS = 4096;
 /** Address space of the tree, of which pages are taken as they are written. */
 const TREE_BYTES_MAX = 4 * 2 ** 30;
 
@@ -27,6 +27,7 @@ class ReplayThread implements ThreadBody {
   readonly #context: ThreadContext;
   readonly #thread: number;
   readonly #keys: number;
+  readonly #space: KeySpace;
   #service: Btree | null = null;
   #tree: WordTree | null = null;
   #task: Task | null = null;
@@ -38,12 +39,13 @@ class ReplayThread implements ThreadBody {
   #wait: { words: Int32Array; index: number; value: number } = { words: this.#start, index: 0, value: 0 };
 
   constructor(context: ThreadContext) {
-    const { thread, keys } = context.data as ReplayThreadData;
+    const { thread, keys, space } = context.data as ReplayThreadData;
     this.#context = context;
     this.#thread = thread;
     this.#keys = keys;
+    this.#space = space;
     if (thread > 0) return;
-    const service = fill(keys);
+    const service = filledTree(keys, space);
     const tree = service.share(TREE_VIEWS, TREE_BYTES_MAX);
     this.#service = service;
     this.#tree = WordTree.attach(tree, bareView(thread));
@@ -63,16 +65,25 @@ class ReplayThread implements ThreadBody {
       return;
     }
     assert(this.#task === null, "one task at a time");
-    const { system, threads, mapping } = asked;
+    this.#takeBack();
+    if (asked.kind === "foresee") this.#foresee(asked);
+    else this.#begin(asked);
+  }
+
+  #foresee({ plan, encoded, delayWindows }: Foresee): void {
+    const service = this.#regrouped(plan.threads, plan.mapping);
+    this.#say({ kind: "foreseen", failed: foreseeFailures(service, plan, encoded, delayWindows) });
+  }
+
+  #begin(task: Task): void {
+    const { system, threads, mapping } = task;
     // Sequential execution has one group; of bare operations and the bare service nobody asks for groups.
-    const options = serviceOptions(this.#keys, system === "psmr" ? threads : 1, mapping);
-    const service = (this.#service as Btree).regrouped(options);
-    if (this.#cleanup !== null) this.#cleanUp(this.#service as Btree, this.#cleanup);
-    this.#cleanup = this.#thread === 0 ? asked.cleanup : null;
-    this.#task = asked;
-    this.#replayer = createReplayer(asked, this.#thread, service, this.#tree as WordTree);
-    this.#start = new Int32Array(asked.start);
-    // What the cleanup of the task before has changed is there for all views before anybody begins.
+    const service = this.#regrouped(isParallel(system) ? threads : 1, mapping);
+    this.#cleanup = this.#thread === 0 ? task.cleanup : null;
+    this.#task = task;
+    this.#replayer = createReplayer(task, this.#thread, service, this.#tree as WordTree);
+    this.#start = new Int32Array(task.start);
+    // What thread 0 has changed since the task before is there for all views before anybody begins.
     if (this.#thread === 0) service.publish(true);
     Atomics.add(this.#start, 0, 1);
     Atomics.notify(this.#start, 0);
@@ -91,10 +102,12 @@ class ReplayThread implements ThreadBody {
     }
     if (replayer.step()) return StepOutcome.more;
     if (!replayer.done) return this.#waitAt(replayer.waitPoint);
-    const { beginNs, endNs, waitedNs, windowNs, commands, answered } = replayer;
+    const { beginNs, endNs, waitedNs, ranNs, windowNs, commands, answered } = replayer;
     this.#task = null;
     this.#replayer = null;
-    this.#say({ kind: "done", beginNs, endNs, waitedNs, windowNs, commands, answered });
+    // A single thread meets nobody at barriers, where the others of several have found its changes.
+    this.#service?.publish(task.threads === 1);
+    this.#say({ kind: "done", beginNs, endNs, waitedNs, ranNs, windowNs, commands, answered });
     return StepOutcome.idle;
   }
 
@@ -103,43 +116,25 @@ class ReplayThread implements ThreadBody {
     return StepOutcome.wait;
   }
 
-  /** Every insert of a stream added a key and every delete removed one, or this finds other keys than there were. */
-  #cleanUp(service: Btree, deletes: CommandMemory): void {
-    executeAll(service, deletes);
+  /**
+   * Takes the tree back to the keys that it had before the latest task, once all threads are done with that. Every insert of a stream added
+   * a key and every delete removed one, or this finds others than there were.
+   */
+  #takeBack(): void {
+    const service = this.#service as Btree;
+    if (this.#cleanup === null) return;
+    service.adopt();
+    executeAll(service, this.#cleanup);
+    this.#cleanup = null;
     const { entries } = service.size();
     assert(entries === this.#keys, `the tree has ${entries} keys after a stream, not ${this.#keys}`);
+  }
+
+  #regrouped(groups: number, mapping: Mapping): Btree {
+    return (this.#service as Btree).regrouped(serviceOptions(this.#keys, groups, mapping, this.#space));
   }
 
   #say(message: FromReplayThread): void {
     this.#context.post(message);
   }
-}
-
-/** A service with this many keys, inserted in an order without pattern, as a tree in use has been. */
-function fill(keys: number): Btree {
-  const service = new Btree({ groupDescent: true });
-  const writer = new ByteWriter(32 * FILL_COMMANDS);
-  const replies = new ByteWriter(64 * FILL_COMMANDS);
-  const run = emptyRun();
-  const length = BTREE_COMMAND_BYTES[BtreeOperation.insert] as number;
-  run.bytes = writer.bytes;
-  run.view = writer.view;
-  run.offsets = Uint32Array.from({ length: FILL_COMMANDS }, (_, i) => i * length);
-  const next = walkKeys(keys, 0);
-  for (let first = 0; first < keys; first += FILL_COMMANDS) {
-    run.count = Math.min(FILL_COMMANDS, keys - first);
-    for (let i = 0; i < run.count; i++) {
-      const at = i * length;
-      run.view.setUint32(at, length, true);
-      run.view.setUint32(at + 4, BtreeOperation.insert, true);
-      run.view.setUint32(at + 8, 0, true);
-      run.view.setUint32(at + 12, keyWord(2 * next(), keys), true);
-      run.view.setUint32(at + 16, first + i, true);
-      run.view.setUint32(at + 20, 0, true);
-    }
-    replies.clear();
-    service.execute(run, replies, null);
-  }
-  assert(service.size().entries === keys, `the tree has ${service.size().entries} of ${keys} keys`);
-  return service;
 }

@@ -2,6 +2,8 @@
  * Streams: commands drawn from a seed, mapped to groups by the service's own C-G, cut into batches and put at positions of the
  * merge: everything that is decided before threads begin to execute.
  */
+export { filledTree } from "./fill.js";
+export { type Copies, copiesOf, failRate, foreseeFailures, NO_COPIES, type Optimism } from "./optimism.js";
 export {
   type BarrierKind,
   busiestShare,
@@ -9,6 +11,7 @@ export {
   countedWindows,
   DROPPED_SHARE,
   EVERYBODY,
+  type Mapped,
   type Plan,
   planStreams,
 } from "./plan.js";
@@ -18,11 +21,12 @@ export {
   type Encoded,
   encodeCommands,
   isDependent,
+  type KeySpace,
   keyWord,
-  leftBehind,
   type Mapping,
   serviceOptions,
   type Skew,
+  takenBack,
   walkKeys,
   type Workload,
   type WorkloadOptions,

@@ -16,6 +16,7 @@ export interface Plan {
   readonly workload: Workload;
   readonly threads: number;
   readonly mapping: Mapping;
+  readonly mapped: Mapped;
   readonly windows: number;
   readonly windowCommands: number;
   /** For each command the thread that executes it, `EVERYBODY` if it concerns several. With one thread all are that one's. */
@@ -26,18 +27,24 @@ export const EVERYBODY = 255;
 const RUN_COMMANDS = 4096;
 
 /**
- * Maps a workload with the service's own C-G. With one thread no command concerns several groups; `apart` puts the dependent
- * ones into g_all nevertheless, which shows what barriers cost beside that others are waited for.
+ * How commands are mapped: with the service's own C-G (`conservative`), or with its OC-G. With one thread no command concerns
+ * several groups; `apart` puts the dependent ones into g_all nevertheless, which shows what barriers cost beside that others are
+ * waited for.
  */
+export type Mapped = "conservative" | "apart" | "optimistic";
+
+/** Maps a workload and cuts it into windows. */
 export function planStreams(
   workload: Workload,
   encoded: Encoded,
   threads: number,
   mapping: Mapping,
   windowCommands: number,
-  apart = false,
+  mapped: Mapped = "conservative",
 ): Plan {
-  const service = new Btree(serviceOptions(workload.options.keys, threads, mapping));
+  const { keys, space } = workload.options;
+  const service = new Btree(serviceOptions(keys, threads, mapping, space));
+  const apart = mapped === "apart";
   const owner = new Uint8Array(workload.operations.length);
   const run = emptyRun();
   run.bytes = encoded.bytes;
@@ -46,14 +53,15 @@ export function planStreams(
   for (let first = 0; first < owner.length; first += RUN_COMMANDS) {
     run.count = Math.min(RUN_COMMANDS, owner.length - first);
     run.offsets = encoded.offsets.subarray(first, first + run.count);
-    service.groups(run, 0, masks);
+    service.groups(run, mapped === "optimistic" ? 1 : 0, masks);
     for (let i = 0; i < run.count; i++) {
       const mask = masks[i] as number;
       const single = (mask & (mask - 1)) === 0 && !(apart && isDependent(workload.operations[first + i] as number));
       owner[first + i] = single ? 31 - Math.clz32(mask) : EVERYBODY;
     }
   }
-  return { workload, threads, mapping, windows: Math.ceil(owner.length / windowCommands), windowCommands, owner };
+  const windows = Math.ceil(owner.length / windowCommands);
+  return { workload, threads, mapping, mapped, windows, windowCommands, owner };
 }
 
 /** Share of its commands that the busiest thread executes, of those that concern one group. */

@@ -1,18 +1,28 @@
-import { ByteWriter, MiB, Prng } from "../../base/index.js";
+import { assert, ByteWriter, MiB, mix32, Prng } from "../../base/index.js";
 import { ZipfianRanks } from "../../runtime/index.js";
 import { BTREE_COMMAND_BYTES, BtreeOperation, type BtreeOptions } from "../../service/index.js";
 
 /** How the keys of independent commands are chosen. `zipf`: exponent 0.99, key 0 the most popular, its neighbours next. */
 export type Skew = "uniform" | "zipf";
 
+/**
+ * Where the keys of the tree lie. `even`: at even numbers below twice as many, evenly over the key space in their order; inserts
+ * and deletes concern the odd numbers between them, and the tree stays as it is but for some. `scattered`: anywhere, without
+ * order; inserts add keys anywhere and deletes remove any, as clients do that select keys uniformly, so that leaves fill and
+ * empty at random. How often opt-PSMR's check fails depends on that.
+ */
+export type KeySpace = "even" | "scattered";
+
 export interface WorkloadOptions {
   readonly seed: number;
   readonly commands: number;
-  /** Keys in the tree. They have even numbers below twice as many; inserts and deletes concern the odd ones between them. */
+  /** Keys in the tree. */
   readonly keys: number;
-  /** Share of dependent commands, 0 to 1: inserts and deletes, half each. The others are reads and updates, half each. */
+  /** Share of dependent commands, 0 to 1: inserts and deletes, half each. */
   readonly dependent: number;
   readonly skew: Skew;
+  /** `even` by default, with reads and updates, half each, as independent commands; if scattered these are reads of uniform keys. */
+  readonly space?: KeySpace;
 }
 
 /** A sequence of commands on the `btree` service, as columns. */
@@ -31,6 +41,10 @@ const INSERTED_MAX = 4096;
  * its work and the tree keeps its size.
  */
 export function drawWorkload(options: WorkloadOptions): Workload {
+  return options.space === "scattered" ? drawScattered(options) : drawEven(options);
+}
+
+function drawEven(options: WorkloadOptions): Workload {
   const { commands, keys, dependent, skew } = options;
   const prng = new Prng(options.seed);
   const ranks = skew === "zipf" ? new ZipfianRanks(prng.fork("ranks"), keys) : null;
@@ -59,23 +73,61 @@ export function drawWorkload(options: WorkloadOptions): Workload {
   return { options, operations, keys: numbers };
 }
 
-/** The keys that a workload leaves in the tree beyond those that were there; deleting them takes it back. */
-export function leftBehind({ operations, keys }: Workload): Uint32Array {
-  const there = new Set<number>();
-  for (let i = 0; i < operations.length; i++) {
-    if (operations[i] === BtreeOperation.insert) there.add(keys[i] as number);
-    else if (operations[i] === BtreeOperation.delete) there.delete(keys[i] as number);
+/** Keys have numbers from 0 on: those below `keys` are there at the beginning, each insert takes the next, and a delete any that is there. */
+function drawScattered(options: WorkloadOptions): Workload {
+  const { commands, keys, dependent, skew } = options;
+  assert(skew === "uniform", "scattered keys are selected uniformly");
+  const prng = new Prng(options.seed);
+  const operations = new Uint8Array(commands);
+  const numbers = new Uint32Array(commands);
+  const there = new Uint32Array(keys + commands);
+  for (let i = 0; i < keys; i++) there[i] = i;
+  let count = keys;
+  let next = keys;
+  for (let i = 0; i < commands; i++) {
+    const any = prng.below(count);
+    operations[i] = BtreeOperation.read;
+    numbers[i] = there[any] as number;
+    if (!prng.chance(dependent)) continue;
+    // The last key is never deleted, so that there is always one to select.
+    if (count === 1 || prng.chance(0.5)) {
+      operations[i] = BtreeOperation.insert;
+      numbers[i] = next;
+      there[count++] = next++;
+    } else {
+      operations[i] = BtreeOperation.delete;
+      there[any] = there[--count] as number;
+    }
   }
-  return Uint32Array.from(there);
+  return { options, operations, keys: numbers };
+}
+
+/** What takes the tree back to the keys that it had before a workload: deletes of those it left there, inserts of those it took away. */
+export function takenBack({
+  operations,
+  keys,
+}: Pick<Workload, "operations" | "keys">): Pick<Workload, "operations" | "keys"> {
+  /** By key what takes it back to what it was, if it is not that. */
+  const changed = new Map<number, number>();
+  for (let i = 0; i < operations.length; i++) {
+    const operation = operations[i] as number;
+    if (!isDependent(operation)) continue;
+    const key = keys[i] as number;
+    if (changed.has(key)) changed.delete(key);
+    else changed.set(key, operation === BtreeOperation.insert ? BtreeOperation.delete : BtreeOperation.insert);
+  }
+  return { operations: Uint8Array.from(changed.values()), keys: Uint32Array.from(changed.keys()) };
 }
 
 export function isDependent(operation: number): boolean {
   return operation === BtreeOperation.insert || operation === BtreeOperation.delete;
 }
 
-/** The upper word of a key; the lower one is 0. Numbers lie evenly over the key space. */
-export function keyWord(number: number, keys: number): number {
-  return number * Math.floor(4_294_967_296 / (2 * keys));
+const WORDS = 2 ** 32;
+
+/** The upper word of the key with this number, in a tree of so many keys; the lower one is 0. No two numbers have the same. */
+export function keyWord(number: number, keys: number, space: KeySpace = "even"): number {
+  return space === "even" ? number * Math.floor(WORDS / (2 * keys)) : mix32(number);
 }
 
 /** Which group a key belongs to: by range, neighbours together, or by hash, without pattern. */
@@ -85,12 +137,12 @@ export type Mapping = "range" | "hash";
  * The service with this mapping. Leaves are never looked for together, in no system of a comparison: what a command costs then
  * depends neither on how many come at once nor on the share of dependent ones.
  */
-export function serviceOptions(keys: number, groups: number, mapping: Mapping): BtreeOptions {
+export function serviceOptions(keys: number, groups: number, mapping: Mapping, space: KeySpace = "even"): BtreeOptions {
   if (mapping === "hash" && groups > 1) return { hashedGroups: groups, groupDescent: false };
-  const bounds = Array.from(
-    { length: groups - 1 },
-    (_, i) => [0, keyWord(Math.ceil(((i + 1) * 2 * keys) / groups), keys)] as const,
-  );
+  const bounds = Array.from({ length: groups - 1 }, (_, i): readonly [number, number] => {
+    if (space === "scattered") return [0, Math.floor(((i + 1) * WORDS) / groups)];
+    return [0, keyWord(Math.ceil(((i + 1) * 2 * keys) / groups), keys)];
+  });
   return { bounds, groupDescent: false };
 }
 
@@ -104,7 +156,12 @@ export interface Encoded {
 
 const ENCODED_BYTES_MAX = 1024 * MiB;
 
-export function encodeCommands(operations: Uint8Array, numbers: Uint32Array, keys: number): Encoded {
+export function encodeCommands(
+  operations: Uint8Array,
+  numbers: Uint32Array,
+  keys: number,
+  space: KeySpace = "even",
+): Encoded {
   const writer = new ByteWriter(24 * operations.length + 16, ENCODED_BYTES_MAX);
   const offsets = new Uint32Array(operations.length + 1);
   for (let i = 0; i < operations.length; i++) {
@@ -116,7 +173,7 @@ export function encodeCommands(operations: Uint8Array, numbers: Uint32Array, key
     view.setUint32(at, length, true);
     view.setUint32(at + 4, operation, true);
     view.setUint32(at + 8, 0, true);
-    view.setUint32(at + 12, keyWord(numbers[i] as number, keys), true);
+    view.setUint32(at + 12, keyWord(numbers[i] as number, keys, space), true);
     if (length < 24) continue;
     view.setUint32(at + 16, i, true);
     view.setUint32(at + 20, 0, true);

@@ -18,22 +18,36 @@ export interface ModelOptions {
   readonly withAll: boolean;
   readonly makeMerge: (thread: StreamId) => Merge;
   readonly makePacing: (stream: StreamId) => Pacing;
+  /** Commands of one batch, 64 by default, and proposals of a coordinator that are open at a time, 8; more commands wait, and go together. */
+  readonly batchCommandsMax?: number;
+  readonly openMax?: number;
+  /** How long consensus takes from proposal to decision, and a decision to a learner, in ms: uniform between these. */
+  readonly decisionMs?: readonly [from: number, to: number];
+  readonly learnMs?: readonly [from: number, to: number];
+  /** How long after `durationMs` what is under way may take to come out; 500 by default. */
+  readonly drainMs?: number;
+  /**
+   * Who is told what the threads of the first learner deliver, in their order; commands then come from `send` and are known by the
+   * number that they were sent with. Absent where all that matters is when commands were delivered.
+   */
+  readonly observer?: DeliveryObserver;
   /** Coordinators that crash, and when. A successor coordinates after `FAILOVER_MS`. */
   readonly failovers: readonly { readonly atMs: number; readonly stream: StreamId }[];
 }
 
-/** How long consensus takes from proposal to decision, and a decision to a learner, in ms: uniform between these. */
-const DECISION_MS = [0.3, 0.5] as const;
-const LEARN_MS = [0.05, 0.15] as const;
+/** Hears of every instance that a thread delivers; for no-ops and marks of streams `commands` is empty. */
+export type DeliveryObserver = (thread: number, stream: StreamId, commands: readonly number[]) => void;
+
+const DEFAULTS = {
+  batchCommandsMax: 64,
+  openMax: 8,
+  decisionMs: [0.3, 0.5],
+  learnMs: [0.05, 0.15],
+  drainMs: 500,
+} as const;
 /** From a coordinator's crash until its successor coordinates. */
 export const FAILOVER_MS = 60;
 const REPLICAS = 3;
-/** Proposals of a coordinator that are open at a time; commands wait beyond it, and go together. */
-const OPEN_MAX = 8;
-const BATCH_COMMANDS_MAX = 64;
-/** Time in which everything decided has to come out, after clients have stopped. */
-const DRAIN_MS = 500;
-
 interface Event {
   readonly atMs: number;
   readonly serial: number;
@@ -42,7 +56,7 @@ interface Event {
 
 interface Proposal {
   readonly batch: Batch;
-  /** When its commands came in. */
+  /** When its commands came in, or the numbers that they were sent with. */
   readonly arrivals: readonly number[];
 }
 
@@ -94,7 +108,7 @@ interface Learner {
 }
 
 export class MulticastModel {
-  readonly #options: ModelOptions;
+  readonly #options: ModelOptions & Required<Pick<ModelOptions, keyof typeof DEFAULTS>>;
   readonly #prng: Prng;
   readonly #arena = new BatchArena(MiB);
   readonly #writer = new ByteWriter(4096);
@@ -106,7 +120,7 @@ export class MulticastModel {
   #stopped = false;
 
   constructor(options: ModelOptions) {
-    this.#options = options;
+    this.#options = { ...DEFAULTS, ...options };
     this.#prng = new Prng(options.seed);
     const streams = options.groups + 1;
     this.#streams = Array.from({ length: streams }, (_, id) =>
@@ -126,9 +140,28 @@ export class MulticastModel {
     }));
   }
 
+  /** The present, in virtual ms. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** Does something at a moment that is not in the past. */
+  at(atMs: number, run: () => void): void {
+    assert(atMs >= this.#nowMs, `${atMs} ms is past at ${this.#nowMs} ms`);
+    this.#at(atMs, run);
+  }
+
+  /** A command comes to the coordinator of a stream now; the observer hears of it under this number. */
+  send(id: StreamId, command: number): void {
+    const stream = this.#streams[id];
+    assert(stream !== null && stream !== undefined, `there is a stream ${id}`);
+    stream.waiting.push(command);
+    this.#propose(stream);
+  }
+
   /** By learner, what its threads have delivered. */
   run(): readonly (readonly Delivered[])[] {
-    const { durationMs, failovers } = this.#options;
+    const { durationMs, drainMs, failovers } = this.#options;
     for (const stream of this.#streams) {
       if (stream === null) continue;
       this.#arrive(stream);
@@ -137,7 +170,7 @@ export class MulticastModel {
     for (const { atMs, stream } of failovers) this.#at(atMs, () => this.#crash(this.#streams[stream] as Stream));
     for (;;) {
       const event = this.#events.pop();
-      if (event === undefined || event.atMs > durationMs + DRAIN_MS) break;
+      if (event === undefined || event.atMs > durationMs + drainMs) break;
       this.#nowMs = event.atMs;
       event.run();
     }
@@ -179,7 +212,10 @@ export class MulticastModel {
     if (!stream.led || this.#stopped) return;
     const { leader } = stream;
     leader.allDecided((this.#learners[stream.coordinator] as Learner).known[ALL] as number);
-    while (stream.open.length < OPEN_MAX && (stream.waiting.length > 0 || leader.due(this.#nowMs) <= this.#nowMs)) {
+    while (
+      stream.open.length < this.#options.openMax &&
+      (stream.waiting.length > 0 || leader.due(this.#nowMs) <= this.#nowMs)
+    ) {
       this.#proposeOne(stream);
     }
     // With proposals open, the next decision comes back here.
@@ -198,7 +234,7 @@ export class MulticastModel {
     writer.clear();
     const { leader, term } = stream;
     let blocks = leader.mark(writer, this.#nowMs) ? 1 : 0;
-    const arrivals = stream.waiting.splice(0, BATCH_COMMANDS_MAX);
+    const arrivals = stream.waiting.splice(0, this.#options.batchCommandsMax);
     if (arrivals.length > 0) {
       const block = beginBlock(writer, BlockKind.commands, 1, 1, 0);
       for (let i = 0; i < arrivals.length; i++) writer.u32(4);
@@ -210,7 +246,7 @@ export class MulticastModel {
     const proposal = { batch, arrivals };
     stream.open.push(proposal);
     // Decisions come in the order of the log.
-    const decisionMs = Math.max(stream.lastDecisionMs, this.#nowMs + this.#prng.between(...DECISION_MS));
+    const decisionMs = Math.max(stream.lastDecisionMs, this.#nowMs + this.#prng.between(...this.#options.decisionMs));
     stream.lastDecisionMs = decisionMs;
     this.#at(decisionMs, () => {
       if (stream.term === term) this.#decide(stream);
@@ -225,7 +261,7 @@ export class MulticastModel {
     const instance = stream.log.length;
     for (const learner of this.#learners) {
       const own = learner.id === stream.coordinator && stream.led;
-      const soonest = this.#nowMs + (own ? 0 : this.#prng.between(...LEARN_MS));
+      const soonest = this.#nowMs + (own ? 0 : this.#prng.between(...this.#options.learnMs));
       const atMs = Math.max(learner.learnedMs[stream.id] as number, soonest);
       learner.learnedMs[stream.id] = atMs;
       this.#at(atMs, () => this.#learn(learner, stream, instance));
@@ -250,8 +286,13 @@ export class MulticastModel {
     const merge = learner.merges[thread] as Merge;
     const delivered = learner.threads[thread] as Delivered;
     const own = thread + 1;
+    const observer = learner.id === 0 ? this.#options.observer : undefined;
     const out = {
       delivered: (id: StreamId, instance: Instance): void => {
+        if (this.#options.observer !== undefined) {
+          observer?.(thread, id, ((this.#streams[id] as Stream).log[instance - 1] as Proposal).arrivals);
+          return;
+        }
         delivered.sequence.push(`${id}:${instance}`);
         if (id !== own) return;
         for (const arrivedMs of ((this.#streams[id] as Stream).log[instance - 1] as Proposal).arrivals) {
@@ -302,7 +343,7 @@ export class MulticastModel {
       stream.lastDecisionMs = this.#nowMs;
       stream.leader.lead(stream.log.length + stream.open.length);
       for (let i = 0; i < kept; i++) {
-        this.#at(this.#nowMs + this.#prng.between(...DECISION_MS), () => {
+        this.#at(this.#nowMs + this.#prng.between(...this.#options.decisionMs), () => {
           if (stream.term === term) this.#decide(stream);
         });
       }
