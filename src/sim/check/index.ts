@@ -42,11 +42,5 @@ export {
 } from "./linearizability.js";
 export { MergedChecker, type MergedCounts, type MergedInvariant, type MergedViolation } from "./merged-order.js";
 export { checkRegisters, type RegisterFault, type RegisterFaultKind, type RegisterVerdict } from "./register-order.js";
-export {
-  DECIDED_HASH_SEED,
-  StreamsChecker,
-  type StreamsViolation,
-  type ThreadEffect,
-  type ThreadExecution,
-  type ThreadLife,
-} from "./streams.js";
+export { DECIDED_HASH_SEED, StreamsChecker, type StreamsViolation, type ThreadLife } from "./streams.js";
+export type { ThreadEffect, ThreadExecution } from "./thread-execution.js";

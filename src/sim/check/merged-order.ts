@@ -18,7 +18,9 @@ import {
   replySession,
   type SessionId,
   type Span,
+  TraceCode,
 } from "../../model/index.js";
+import type { ThreadExecution } from "./thread-execution.js";
 import { type Concern, describeReply, type KeyedReference, type Reply, replyAt, sameReply } from "./reference.js";
 
 /**
@@ -50,8 +52,16 @@ export interface MergedCounts {
 /** An instance of a stream, as far as any replica has told of it. */
 interface Told {
   readonly batch: Uint8Array;
-  /** By thread: the replies to what it executed of the instance, by name of the block. */
-  readonly answers: Map<number, Map<string, Uint8Array>>;
+  /** By thread: what it executed of the instance. */
+  readonly answers: Map<number, Answers>;
+}
+
+/** The replies to what a thread executed of an instance, duplicates left out. */
+interface Answers {
+  /** By name of the block: its reply block. */
+  readonly blocks: Map<string, Uint8Array>;
+  /** By name of the command, if it was executed conservatively: its reply block, and where its reply is there. */
+  readonly commands: Map<string, { readonly reply: Uint8Array; readonly at: number }>;
 }
 
 /** A command that has failed its safety check. */
@@ -89,7 +99,7 @@ export class MergedChecker {
   readonly #taken: Instance[];
   #waitingBytes = 0;
   readonly #pending = new Map<SessionId, Pending[]>();
-  readonly #acknowledged = new Map<SessionId, number>();
+  readonly #acknowledged = new Map<SessionId, { readonly first: number; readonly last: number }[]>();
   #commands = 0;
   #failed = 0;
   #conservative = 0;
@@ -133,29 +143,31 @@ export class MergedChecker {
     if (waiting.size > WAITING_MAX || this.#waitingBytes > WAITING_BYTES_MAX) this.#giveUp();
   }
 
-  /** A thread is through an instance; `replies` are the reply blocks to what it executed of it, duplicates left out. */
-  onExecuted(thread: number, stream: number, instance: Instance, replies: readonly Uint8Array[]): void {
+  /** A thread is through an instance; null if it executed nothing of it. */
+  onExecuted(thread: number, stream: number, instance: Instance, execution: ThreadExecution | null): void {
     const told = this.#waitingOf(stream).get(instance);
     if (told === undefined || told.answers.has(thread)) return;
-    told.answers.set(thread, new Map(replies.map((reply) => [nameOfReply(reply), reply])));
+    told.answers.set(thread, answersOf(execution));
     this.#goOn();
   }
 
-  /** A client has the final result of all commands of a session through this one. */
-  onAcknowledged(session: SessionId, sequence: number): void {
-    this.#acknowledged.set(session, Math.max(sequence, this.#acknowledged.get(session) ?? 0));
+  /** A client has the final results of these commands. */
+  onAcknowledged(session: SessionId, first: number, last: number): void {
+    const ranges = this.#acknowledged.get(session);
+    if (ranges === undefined) this.#acknowledged.set(session, [{ first, last }]);
+    else ranges.push({ first, last });
   }
 
   /** To be called when the replicas have settled. */
   finish(): void {
     for (const [session, pending] of this.#pending) {
-      const through = this.#acknowledged.get(session) ?? 0;
-      const first = pending.find(({ sequence }) => sequence <= through);
-      if (first === undefined) continue;
-      this.#report(
-        "durability",
-        `command ${first.sequence} of session ${session} was acknowledged, and never executed conservatively`,
+      const ranges = this.#acknowledged.get(session) ?? [];
+      const answered = pending.find(({ sequence }) =>
+        ranges.some(({ first, last }) => first <= sequence && sequence <= last),
       );
+      if (answered === undefined) continue;
+      const message = `command ${answered.sequence} of session ${session} was answered, and never executed conservatively`;
+      this.#report("durability", message);
     }
   }
 
@@ -189,48 +201,74 @@ export class MergedChecker {
     this.#taken[stream] = instance;
     const { batch, answers } = told;
     const view = viewOf(batch);
-    for (let at = BATCH_HEADER_BYTES; at < batch.length; at += blockLength(view, at)) {
-      const kind = blockKind(view, at);
-      if (kind !== BlockKind.commands && kind !== BlockKind.conservative) continue;
-      const name = nameOf(kind, blockSession(view, at), blockSequence(view, at), blockCommands(view, at));
-      for (const replies of answers.values()) {
-        const reply = replies.get(name);
-        if (reply === undefined) continue;
-        // A copy in the same instance is a duplicate, which has no reply of its own.
-        replies.delete(name);
-        this.#takeBlock(`instance ${instance} of stream ${stream}`, batch, view, at, reply);
-      }
+    const where = `instance ${instance} of stream ${stream}`;
+    // The order within an instance of g_all: what failed in the groups, from the last one on, and then all else.
+    for (let thread = this.#groups - 1; thread >= 0; thread--) {
+      const commands = answers.get(thread)?.commands;
+      if (commands === undefined || commands.size === 0) continue;
+      eachBlock(view, BlockKind.conservative, (at) => this.#takeConservative(where, batch, view, at, commands));
     }
+    eachBlock(view, BlockKind.commands, (at) => {
+      for (const { blocks } of answers.values()) this.#takeBlock(where, batch, view, at, blocks);
+    });
     return true;
   }
 
-  #takeBlock(where: string, bytes: Uint8Array, view: DataView, block: number, reply: Uint8Array): void {
+  #takeBlock(where: string, bytes: Uint8Array, view: DataView, block: number, blocks: Answers["blocks"]): void {
     const session = blockSession(view, block);
     const first = blockSequence(view, block);
     const count = blockCommands(view, block);
-    const conservative = blockKind(view, block) === BlockKind.conservative;
+    const name = nameOfBlock(session, first, count);
+    const reply = blocks.get(name);
+    if (reply === undefined) return;
+    // A copy in the same instance is a duplicate, which has no reply of its own.
+    blocks.delete(name);
     const strict = blockStrict(view, block);
     const replies = viewOf(reply);
     let at = block + BLOCK_HEADER_BYTES;
     let answer = REPLY_HEADER_BYTES;
-    for (let i = 0; i < count; i++) {
-      const sequence = first + i;
+    for (let sequence = first; sequence < first + count; sequence++) {
       const end = at + view.getUint32(at, true);
       const command = { bytes, view, at };
-      const who = `${where}: command ${sequence} of session ${session}`;
-      const failed = replies.getUint32(answer, true) === FAILED_REPLY_BYTES;
-      if (conservative) this.#redeem(who, session, sequence, hashBytes(bytes, at, end, HASH_SEED));
-      if (failed) {
+      const concern = this.#reference.concernOf(command);
+      if (replies.getUint32(answer, true) === FAILED_REPLY_BYTES) {
         this.#failed++;
-        const hash = hashBytes(bytes, at, end, HASH_SEED);
-        this.#await(session, { sequence, hash, concern: this.#reference.concernOf(command), strict });
+        this.#await(session, { sequence, hash: hashBytes(bytes, at, end, HASH_SEED), concern, strict });
       } else {
-        this.#compareOrder(who, session, sequence, this.#reference.concernOf(command), strict);
+        const who = `${where}: command ${sequence} of session ${session}`;
+        this.#compareOrder(who, session, sequence, concern, strict);
         const observed = replyAt(reply, replies, answer);
         this.#compare(who, this.#reference.execute(command, false, observed), observed);
       }
       at = end;
       answer += replies.getUint32(answer, true);
+    }
+  }
+
+  #takeConservative(
+    where: string,
+    bytes: Uint8Array,
+    view: DataView,
+    block: number,
+    commands: Answers["commands"],
+  ): void {
+    const session = blockSession(view, block);
+    const first = blockSequence(view, block);
+    let at = block + BLOCK_HEADER_BYTES;
+    for (let sequence = first; sequence < first + blockCommands(view, block); sequence++) {
+      const end = at + view.getUint32(at, true);
+      const name = nameOfCommand(session, sequence);
+      const answer = commands.get(name);
+      if (answer !== undefined) {
+        commands.delete(name);
+        const who = `${where}: command ${sequence} of session ${session}`;
+        const strict = this.#redeem(who, session, sequence, hashBytes(bytes, at, end, HASH_SEED));
+        const command = { bytes, view, at };
+        this.#compareOrder(who, session, sequence, this.#reference.concernOf(command), strict);
+        const observed = replyAt(answer.reply, viewOf(answer.reply), answer.at);
+        this.#compare(who, this.#reference.execute(command, false, observed), observed);
+      }
+      at = end;
     }
   }
 
@@ -240,15 +278,20 @@ export class MergedChecker {
     else others.push(pending);
   }
 
-  /** A failed command is executed after all. */
-  #redeem(who: string, session: SessionId, sequence: number, hash: number): void {
+  /** A failed command is executed after all; says whether its block was strict. */
+  #redeem(who: string, session: SessionId, sequence: number, hash: number): boolean {
     this.#conservative++;
     const pending = this.#pending.get(session) ?? [];
     const index = pending.findIndex((each) => each.sequence === sequence);
-    if (index < 0) return this.#report("exactly-once", `${who} is executed conservatively, and does not wait for that`);
-    if (pending[index]?.hash !== hash) this.#report("exactly-once", `${who} is another than the one that failed`);
+    const failed = pending[index];
+    if (failed === undefined) {
+      this.#report("exactly-once", `${who} is executed conservatively, and does not wait for that`);
+      return false;
+    }
+    if (failed.hash !== hash) this.#report("exactly-once", `${who} is another than the one that failed`);
     pending.splice(index, 1);
     if (pending.length === 0) this.#pending.delete(session);
+    return failed.strict;
   }
 
   #compareOrder(who: string, session: SessionId, sequence: number, concern: Concern, strict: boolean): void {
@@ -285,13 +328,47 @@ function conflict(a: Concern, b: Concern): boolean {
   return a.low <= b.high && b.low <= a.high && (a.writes || b.writes);
 }
 
-function nameOf(kind: number, session: SessionId, sequence: number, commands: number): string {
-  return `${kind} ${session} ${sequence} ${commands}`;
+/** Calls back with where each block of a kind begins in a batch. */
+function eachBlock(view: DataView, kind: BlockKind, take: (at: number) => void): void {
+  for (let at = BATCH_HEADER_BYTES; at < view.byteLength; at += blockLength(view, at)) {
+    if (blockKind(view, at) === kind) take(at);
+  }
 }
 
-function nameOfReply(reply: Uint8Array): string {
-  const view = viewOf(reply);
-  return nameOf(replyKind(view, 0), replySession(view, 0), replySequence(view, 0), replyCount(view, 0));
+function answersOf(execution: ThreadExecution | null): Answers {
+  const answers: Answers = { blocks: new Map(), commands: new Map() };
+  if (execution === null) return answers;
+  const executed = new Set<string>();
+  for (const { code, a, b, c } of execution.effects) {
+    if (code !== TraceCode.conservativeExecuted) continue;
+    for (let sequence = b; sequence < b + c; sequence++) executed.add(nameOfCommand(a, sequence));
+  }
+  for (const reply of execution.replies) {
+    const view = viewOf(reply);
+    const session = replySession(view, 0);
+    const first = replySequence(view, 0);
+    const count = replyCount(view, 0);
+    if (replyKind(view, 0) !== BlockKind.conservative) {
+      answers.blocks.set(nameOfBlock(session, first, count), reply);
+      continue;
+    }
+    let at = REPLY_HEADER_BYTES;
+    for (let sequence = first; sequence < first + count; sequence++) {
+      const name = nameOfCommand(session, sequence);
+      // Beside it there may be replies to commands that were executed before, by an earlier copy.
+      if (executed.has(name)) answers.commands.set(name, { reply, at });
+      at += view.getUint32(at, true);
+    }
+  }
+  return answers;
+}
+
+function nameOfBlock(session: SessionId, first: number, commands: number): string {
+  return `${session} ${first} ${commands}`;
+}
+
+function nameOfCommand(session: SessionId, sequence: number): string {
+  return `${session} ${sequence}`;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

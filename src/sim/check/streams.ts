@@ -2,25 +2,10 @@ import { type Digest, type Instance, type ReplicaId, type SessionId, type Span, 
 import { ClusterChecker } from "./cluster.js";
 import { MergedChecker } from "./merged-order.js";
 import type { KeyedReference } from "./reference.js";
+import type { ThreadEffect, ThreadExecution } from "./thread-execution.js";
 
 /** Seed under which hosts hash decided batches for the trace stream. */
 export const DECIDED_HASH_SEED = 7;
-
-/** A trace event of an instance that a thread executed. */
-export interface ThreadEffect {
-  readonly code: TraceCode;
-  readonly a: number;
-  readonly b: number;
-  readonly c: number;
-}
-
-/** What a thread did with an instance. */
-export interface ThreadExecution {
-  /** What it did to sessions. */
-  readonly effects: readonly ThreadEffect[];
-  /** The reply blocks to what it executed; those that repeat what was answered before are left out. */
-  readonly replies: readonly Uint8Array[];
-}
 
 /** A thread of a replica in one life of it. */
 export interface ThreadLife {
@@ -190,7 +175,7 @@ export class StreamsChecker {
   /** `execution` is null where other threads executed all of the instance. */
   onExecuted(life: ThreadLife, stream: number, through: Instance, execution: ThreadExecution | null): void {
     const { replica, thread } = life;
-    this.merged?.onExecuted(thread, stream, through, execution?.replies ?? []);
+    this.merged?.onExecuted(thread, stream, through, execution);
     if (stream === 0) return this.#onExecutedAll(life, through, execution?.effects ?? null);
     if (stream !== thread + 1) {
       this.#report("merge-order", `thread ${thread} of replica ${replica} executes an instance of stream ${stream}`);
@@ -269,10 +254,10 @@ export class StreamsChecker {
     }
   }
 
-  /** A client was told the result of this command; `finish` checks that it was executed. */
-  onAcknowledged(session: SessionId, sequence: number): void {
-    remember(this.#acknowledged, session, Math.max(sequence, this.#acknowledged.get(session) ?? 0));
-    this.merged?.onAcknowledged(session, sequence);
+  /** A client was told the results of commands `first` to `last`; `finish` checks that they were executed. */
+  onAcknowledged(session: SessionId, first: number, last: number): void {
+    remember(this.#acknowledged, session, Math.max(last, this.#acknowledged.get(session) ?? 0));
+    this.merged?.onAcknowledged(session, first, last);
   }
 
   /** To be called when the replicas have settled. */

@@ -26,8 +26,8 @@ export interface SimClientInit {
   readonly history: HistoryRecorder;
   /** Nanoseconds that rise with every event, so that the history keeps their order within one instant. */
   readonly nowNs: () => number;
-  /** Ordered commands of a session were answered through this sequence number. */
-  readonly onAcknowledged: (session: SessionId, sequence: number) => void;
+  /** Ordered commands of a session were answered: those with these sequence numbers. */
+  readonly onAcknowledged: (session: SessionId, first: number, last: number) => void;
   readonly witness: WitnessChecker | null;
   /** Each life of the client has a process and a port of its own. */
   readonly open: (name: string) => { process: SimProcess; ports: readonly FramePort[] };
@@ -199,7 +199,8 @@ export class SimClient implements LoadClient {
     this.#open.delete(token);
     this.#witnessed(block, reply);
     if (block.read === null) {
-      this.#init.onAcknowledged(replySession(view, start), replySequence(view, start) + block.commands.length - 1);
+      const first = replySequence(view, start);
+      this.#init.onAcknowledged(replySession(view, start), first, first + block.commands.length - 1);
     }
     let at = start + REPLY_HEADER_BYTES;
     const results: unknown[] = [];

@@ -148,12 +148,15 @@ class ObservingSink implements PsmrSink {
   }
 
   executed(stream: number, through: Instance): void {
-    const execution = { effects: this.#effects, replies: this.#replies };
+    const replies = this.#replies;
+    // A thread that only follows an instance of g_all says the same of sessions as the one that executes it, but of the copies of
+    // commands that have failed in its own stream.
+    const effects = this.#executes ? this.#effects : this.#effects.filter(isConservative);
+    const executes = this.#executes;
     this.#effects = [];
     this.#replies = [];
-    const executes = this.#executes;
     this.#executes = false;
-    this.#witness.executed(stream, through, executes ? execution : null);
+    this.#witness.executed(stream, through, executes || effects.length > 0 ? { effects, replies } : null);
     if (stream === 0 && executes) this.#lookAtState(through);
     this.out.executed(stream, through);
   }
@@ -212,4 +215,8 @@ class ObservingSink implements PsmrSink {
   released(barrier: number, gamma: number): void {
     this.out.released(barrier, gamma);
   }
+}
+
+function isConservative({ code }: ThreadEffect): boolean {
+  return code === TraceCode.conservativeExecuted;
 }

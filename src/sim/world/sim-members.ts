@@ -1,15 +1,21 @@
 import { assert, type Prng } from "../../base/index.js";
-import { createPsmrThread, type ReplicatedStateOptions, type ThreadModel } from "../../execution/index.js";
-import type {
-  ClusterConfig,
-  Instance,
-  ProtocolModule,
-  QueueVisitor,
-  ReplicaId,
-  SharedService,
-  SharedServiceModule,
-  SharedServiceRoot,
-  TraceCode,
+import {
+  createOptPsmrThread,
+  createPsmrThread,
+  type ReplicatedStateOptions,
+  type ThreadModel,
+} from "../../execution/index.js";
+import {
+  type ClusterConfig,
+  type Instance,
+  isOptimistic,
+  type ProtocolModule,
+  type QueueVisitor,
+  type ReplicaId,
+  type SharedService,
+  type SharedServiceModule,
+  type SharedServiceRoot,
+  type TraceCode,
 } from "../../model/index.js";
 import {
   MergePointMerge,
@@ -391,7 +397,9 @@ export class SimMembers implements SimMachine {
         return stream === 0 ? singlePacing : new MergePointPacing();
       },
       createThread: (parts, thread, service, mappings, options) => {
-        const inner = createPsmrThread(parts, thread, service, mappings.conservative, options);
+        const inner = isOptimistic(init.config)
+          ? createOptPsmrThread(parts, thread, service, mappings, options)
+          : createPsmrThread(parts, thread, service, mappings.conservative, options);
         view.watched?.watch(() => inner.inspect());
         return this.#observed(life, shared, inner, service, groups);
       },

@@ -299,9 +299,9 @@ export class SimWorld {
       source: this.source,
       history: this.history,
       nowNs: () => this.nowNs(),
-      onAcknowledged: (session, sequence) => {
-        if (streams === null) this.#checker.onAcknowledged(session, sequence);
-        else streams.onAcknowledged(session, sequence);
+      onAcknowledged: (session, first, last) => {
+        if (streams === null) this.#checker.onAcknowledged(session, last);
+        else streams.onAcknowledged(session, first, last);
       },
       witness: this.witness,
       open: (life) => {
