@@ -4,16 +4,17 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, Prng } from "#src/base/index.js";
-import { CheckpointDamagedError, type SnapshotSource } from "#src/model/index.js";
+import { CheckpointDamagedError, type SharedServiceModule, type SnapshotSource } from "#src/model/index.js";
 import { PartitionStore } from "#src/service/byte-store/partition-store.js";
 import { PartitionedStore } from "#src/service/byte-store/partitioned-store.js";
 import { SavedEntries } from "#src/service/byte-store/shared-snapshot.js";
-import { kv, KvOperation as O, partitionOf } from "#src/service/index.js";
+import { createSharedKv, kv, KvOperation as O, partitionOf, type PartitionedKv, sharedKv } from "#src/service/index.js";
 import { WatchMarks } from "#src/service/kv/watch-marks.js";
-import { type Command, digestOf, OK, type Reply, restoreInto } from "./kv-command.js";
+import { type Command, digestOf, executeRun, OK, type Reply, restoreInto, runOf } from "./kv-command.js";
 import { any, at, command, get, set, setMs, START, transaction, unwatch, watch } from "./kv-random.js";
 import { KvViews } from "./kv-views.js";
 import { replace } from "./replace-method.js";
+import { SharedViews } from "./shared-views.js";
 
 type Step =
   | { readonly kind: "batch"; readonly later: number; readonly commands: readonly Command[]; readonly pick: number }
@@ -178,6 +179,69 @@ function keyIn(partition: number, threads: number, name: string): string {
     if (partitionOf(Buffer.from(key), 0, key.length, threads) === partition) return key;
   }
 }
+
+describe("kv under opt-PSMR", () => {
+  /** So few that partitions are full now and then. */
+  const limits = { entriesMax: 150, bytesMax: 60_000 };
+  const fewModule: SharedServiceModule = {
+    ...sharedKv,
+    createShared: (groups) => createSharedKv(groups, limits, 2 ** 32),
+  };
+
+  test("commands of one group can't fail: what changes lengths in one partition shows in no other, whatever the order of turns", () => {
+    let full = 0;
+    for (let seed = 1; seed <= 8; seed++) {
+      const prng = new Prng(seed);
+      const threads = 2 + prng.below(4);
+      const batches = Array.from({ length: threads }, (_, thread) => {
+        const keys = Array.from({ length: 60 }, (__, i) => keyIn(thread, threads, `${i}-`));
+        return Array.from({ length: 60 }, () =>
+          Array.from({ length: 1 + prng.below(6) }, () => {
+            const key = keys[prng.below(keys.length)] as string;
+            const bytes = "v".repeat(prng.chance(0.1) ? prng.below(9000) : prng.below(300));
+            switch (prng.below(5)) {
+              case 0:
+                return command(O.append, [key, bytes]);
+              case 1:
+                return command(O.setRange, [key, String(prng.below(500)), bytes]);
+              case 2:
+                return command(O.delete, [key]);
+              case 3:
+                return command(O.setMany, [key, bytes, keys[0] as string, key]);
+              default:
+                return set(key, bytes);
+            }
+          }),
+        );
+      });
+      /** Replies and digest if the threads take turns in the order of this seed. */
+      const outcome = (order: number): { readonly replies: Reply[][]; readonly digest: string } => {
+        const turns = new Prng(order);
+        const views = new SharedViews(fewModule, threads);
+        assert.ok(!("attempt" in views.view(0)) && !("optimisticMapping" in fewModule));
+        const replies = batches.map((): Reply[] => []);
+        const next = batches.map(() => 0);
+        while (next.some((at, thread) => at < (batches[thread]?.length ?? 0))) {
+          const thread = turns.below(threads);
+          const commands = batches[thread]?.[next[thread] as number];
+          if (commands === undefined) continue;
+          next[thread] = (next[thread] as number) + 1;
+          const run = runOf(commands);
+          run.time = START;
+          assert.equal(views.routeOf(run, 0).stream, thread + 1);
+          replies[thread]?.push(...executeRun(views.view(thread), run));
+        }
+        return { replies, digest: views.digestNow((view) => (view as PartitionedKv).check()) };
+      };
+      const expected = outcome(1);
+      full += expected.replies
+        .flat()
+        .filter((reply) => reply !== null && typeof reply === "object" && "error" in reply).length;
+      for (const order of [2, 3]) assert.deepEqual(outcome(order), expected, `seed ${seed}, order ${order}`);
+    }
+    assert.ok(full > 10, `${full} commands found their partition full`);
+  });
+});
 
 describe("watches of keys in partitions", () => {
   const threads = 3;

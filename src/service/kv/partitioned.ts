@@ -30,6 +30,10 @@ export interface KvDescription {
  * What differs from the store in one piece: a full partition refuses commands though others have room; a cursor of SCAN counts
  * partitions as well; each partition removes what has expired by the time of its own thread; nothing can be taken back.
  *
+ * Under opt-PSMR no command of one group can fail, and there is no `attempt`: what other services have to check before they change a
+ * structure concerns nobody here. An insert, a delete, and an update that makes a value longer or shorter, move entries and split and merge
+ * nodes of their partition alone; what partitions share, the pages of the memory, they take in any order with the same outcome.
+ *
  * The watches are the first thread's, since everything about them concerns all groups; the other threads mark watched keys that
  * they change (`WatchMarks`).
  */
