@@ -17,11 +17,12 @@ export interface ReplicatedStateOptions {
   /** Bytes of remembered reply blocks of all sessions; beyond this the oldest of all are forgotten. */
   readonly replyBytesMax: number;
   /**
-   * Commands of a session, in one stream, that failed their safety check (opt-PSMR) and whose final replies its client has not
-   * acknowledged: a block with which there could be more is answered `retry`, unless there is none yet.
+   * Commands of a session, in one stream, that failed their safety check (opt-PSMR) and have not been executed since: a block with
+   * which there could be more is answered `retry`, unless there is none yet. Of as many that have been executed since the replies
+   * are remembered for retransmission, with as many bytes as reply blocks; beyond this the oldest are forgotten.
    */
   readonly sessionFailedMax: number;
-  /** The same for all sessions of a thread. */
+  /** The same for all sessions of a thread; beyond this the newest replies are not remembered. */
   readonly failedMax: number;
 
   /** Bytes of unordered reads that wait for the state to come up; beyond this they are answered `retry`. Per process. */

@@ -39,7 +39,7 @@ export class PendingCommand {
 export class LateReply {
   readonly session: SessionId;
   readonly sequence: number;
-  /** The reply with its length in front; empty if there was no room to remember it. */
+  /** The reply with its length in front. */
   readonly bytes: Uint8Array;
   /** Hash of the bytes. */
   readonly hash: number;

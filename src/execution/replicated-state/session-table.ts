@@ -6,8 +6,6 @@ import { firstFrom, LateReply, type PendingCommand } from "./failed.js";
 import { LaneSum } from "./lane-sum.js";
 import { RememberedReply, Session } from "./session.js";
 
-const EMPTY = new Uint8Array(0);
-
 /**
  * The sessions of a cluster, in order of activity, with a digest that follows each change. Whatever this table forgets
  * (expired sessions, old replies), it forgets at the same log position on every replica.
@@ -24,8 +22,9 @@ export class SessionTable {
   #oldestReply: RememberedReply | null = null;
   #newestReply: RememberedReply | null = null;
   #replyBytes = 0;
-  /** Failed commands of all sessions that are not acknowledged, and bytes of their late replies. */
-  #failed = 0;
+  /** Pending commands of all sessions, and late replies with their bytes. */
+  #pending = 0;
+  #late = 0;
   #lateBytes = 0;
 
   constructor(options: ReplicatedStateOptions) {
@@ -41,9 +40,14 @@ export class SessionTable {
     return this.#replyBytes;
   }
 
-  /** Failed commands of all sessions whose final replies are not acknowledged. */
-  get failed(): number {
-    return this.#failed;
+  /** Commands of all sessions that failed and have not been executed since. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** Remembered replies to those that have. */
+  get late(): number {
+    return this.#late;
   }
 
   /** Bytes of all remembered late replies. */
@@ -73,28 +77,34 @@ export class SessionTable {
   fullest(): {
     readonly replies: number;
     readonly bytes: number;
-    readonly failed: number;
+    readonly pending: number;
+    readonly late: number;
     readonly lateBytes: number;
   } {
     let replies = 0;
     let bytes = 0;
-    let failed = 0;
+    let pending = 0;
+    let late = 0;
     let lateBytes = 0;
     for (let session = this.#idlest; session !== null; session = session.newer) {
       replies = Math.max(replies, session.replies.length);
       bytes = Math.max(bytes, session.replyBytes);
-      failed = Math.max(failed, session.failed);
+      pending = Math.max(pending, session.pending.length);
+      late = Math.max(late, session.late.length);
       lateBytes = Math.max(lateBytes, session.lateBytes);
     }
-    return { replies, bytes, failed, lateBytes };
+    return { replies, bytes, pending, late, lateBytes };
   }
 
-  /** Whether `count` commands of a session may fail without a limit being exceeded; the first block to fail always may. */
+  /**
+   * Whether `count` commands of a session may fail without a limit being exceeded; the first that fail always may. Only what is
+   * pending counts: that there is room again must not depend on later blocks of the session, which wait for it.
+   */
   hasRoomForFailed(session: Session, count: number): boolean {
     const { sessionFailedMax, failedMax } = this.#options;
     return (
-      (session.failed === 0 || session.failed + count <= sessionFailedMax) &&
-      (this.#failed === 0 || this.#failed + count <= failedMax)
+      (session.pending.length === 0 || session.pending.length + count <= sessionFailedMax) &&
+      (this.#pending === 0 || this.#pending + count <= failedMax)
     );
   }
 
@@ -143,26 +153,34 @@ export class SessionTable {
     const newest = session.pending[session.pending.length - 1];
     assert(newest === undefined || newest.sequence < command.sequence, "commands fail in the order of their session");
     session.pending.push(command);
-    this.#failed++;
+    this.#pending++;
     this.#foldPending(command, 1);
   }
 
   /**
-   * Notes that a pending command of a session was executed, with its reply `bytes[at, end)`, of which a copy is remembered if
-   * there is room. Returns the session, which is another object if a snapshot still shows the old one.
+   * Notes that a pending command of a session was executed, and remembers a copy of its reply `bytes[at, end)` within the limits:
+   * in the place of the session's first ones, and not at all if there is no room among all sessions. Returns the session, which
+   * is another object if a snapshot still shows the old one.
    */
   execute(session: Session, pendingAt: number, bytes: Uint8Array, at: number, end: number): Session {
     const own = this.#own(session);
     const [command] = own.pending.splice(pendingAt, 1) as [PendingCommand];
+    this.#pending--;
     this.#foldPending(command, -1);
-    const { sessionReplyBytesMax, replyBytesMax } = this.#options;
+    const { sessionFailedMax, sessionReplyBytesMax, failedMax, replyBytesMax } = this.#options;
     const length = end - at;
-    const fits = own.lateBytes + length <= sessionReplyBytesMax && this.#lateBytes + length <= replyBytesMax;
-    const copy = fits ? bytes.slice(at, end) : EMPTY;
-    const late = new LateReply(own.id, command.sequence, copy, hashLong(copy, 0, copy.length, 7));
+    if (length > sessionReplyBytesMax) return own;
+    let forgotten = own.late.length >= sessionFailedMax ? 1 : 0;
+    let left = own.lateBytes + length - (forgotten === 0 ? 0 : (own.late[0] as LateReply).bytes.length);
+    for (; left > sessionReplyBytesMax; forgotten++) left -= (own.late[forgotten] as LateReply).bytes.length;
+    this.#forgetLate(own, forgotten);
+    if (this.#late >= failedMax || this.#lateBytes + length > replyBytesMax) return own;
+    const copy = bytes.slice(at, end);
+    const late = new LateReply(own.id, command.sequence, copy, hashLong(copy, 0, length, 7));
     own.late.splice(firstFrom(own.late, late.sequence), 0, late);
-    own.lateBytes += copy.length;
-    this.#lateBytes += copy.length;
+    own.lateBytes += length;
+    this.#late++;
+    this.#lateBytes += length;
     this.#foldLate(late, 1);
     return own;
   }
@@ -299,26 +317,32 @@ export class SessionTable {
 
   /** Frees what failed, through `acknowledged`. */
   #freeFailed(own: Session, acknowledged: number): void {
-    const pending = firstFrom(own.pending, acknowledged + 1);
-    const late = firstFrom(own.late, acknowledged + 1);
-    if (pending + late === 0) return;
-    for (let i = 0; i < pending; i++) this.#foldPending(own.pending[i] as PendingCommand, -1);
-    for (let i = 0; i < late; i++) {
-      const reply = own.late[i] as LateReply;
-      this.#foldLate(reply, -1);
-      own.lateBytes -= reply.bytes.length;
-      this.#lateBytes -= reply.bytes.length;
+    const count = firstFrom(own.pending, acknowledged + 1);
+    for (let i = 0; i < count; i++) this.#foldPending(own.pending[i] as PendingCommand, -1);
+    if (count > 0) own.pending.splice(0, count);
+    this.#pending -= count;
+    this.#forgetLate(own, firstFrom(own.late, acknowledged + 1));
+  }
+
+  /** Forgets the first late replies of a session. */
+  #forgetLate(own: Session, count: number): void {
+    if (count === 0) return;
+    for (let i = 0; i < count; i++) {
+      const late = own.late[i] as LateReply;
+      this.#foldLate(late, -1);
+      own.lateBytes -= late.bytes.length;
+      this.#lateBytes -= late.bytes.length;
     }
-    own.pending.splice(0, pending);
-    own.late.splice(0, late);
-    this.#failed -= pending + late;
+    own.late.splice(0, count);
+    this.#late -= count;
   }
 
   /** Takes all that failed of a session into account, or out of it. */
   #countFailed(session: Session, sign: 1 | -1): void {
     for (const command of session.pending) this.#foldPending(command, sign);
     for (const reply of session.late) this.#foldLate(reply, sign);
-    this.#failed += sign * session.failed;
+    this.#pending += sign * session.pending.length;
+    this.#late += sign * session.late.length;
     this.#lateBytes += sign * session.lateBytes;
   }
 

@@ -77,7 +77,7 @@ export class Session {
     const found = replies[low];
     return found !== undefined && found.first === first && found.count === count ? found : null;
   }
-  /** Commands that failed and whose final replies are not acknowledged. */
+  /** How much there is in `pending` and `late`. */
   get failed(): number {
     return this.pending.length + this.late.length;
   }
@@ -91,6 +91,6 @@ export class Session {
   /** The reply to a command that failed, if it has been executed and its reply is remembered. */
   lateReply(sequence: number): LateReply | null {
     const found = this.late[firstFrom(this.late, sequence)];
-    return found?.sequence === sequence && found.bytes.length > 0 ? found : null;
+    return found?.sequence === sequence ? found : null;
   }
 }

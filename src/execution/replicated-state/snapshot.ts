@@ -3,6 +3,7 @@ import {
   BLOCK_COMMANDS_MAX,
   CheckpointDamagedError,
   checkReply,
+  FAILED_REPLY_BYTES,
   REPLIES_BYTES_MAX,
   REPLY_HEADER_BYTES,
   type SessionId,
@@ -247,11 +248,12 @@ export class StateSink implements SnapshotSink {
     }
     const failed = view.getUint32(at + 36, true);
     const { sessionFailedMax, failedMax } = this.#options;
-    if (failed > Math.max(sessionFailedMax, BLOCK_COMMANDS_MAX)) {
+    // As many may be pending, or one whole block, and as many again may have been executed since.
+    if (failed > Math.max(sessionFailedMax, BLOCK_COMMANDS_MAX) + sessionFailedMax) {
       throw damaged(`session ${id} has ${failed} failed commands, at most ${sessionFailedMax} are allowed`);
     }
     this.#failed += failed;
-    if (this.#failed > Math.max(failedMax, BLOCK_COMMANDS_MAX)) {
+    if (this.#failed > Math.max(failedMax, BLOCK_COMMANDS_MAX) + failedMax) {
       throw damaged(`it has more failed commands than ${failedMax}`);
     }
     const session = new Session(id, 0, activeAt, activePosition);
@@ -322,7 +324,7 @@ export class StateSink implements SnapshotSink {
     }
     const start = input.at + FAILED_ENTRY_BYTES;
     if (flags === LATE) {
-      if (length > 0 && (length <= 4 || input.view.getUint32(start, true) !== length)) {
+      if (length <= FAILED_REPLY_BYTES || input.view.getUint32(start, true) !== length) {
         throw damaged("a reply to a failed command is malformed");
       }
       const bytes = input.bytes.slice(start, start + length);

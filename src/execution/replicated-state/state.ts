@@ -186,8 +186,10 @@ export class ReplicatedState {
     visit("reply bytes", this.#table.replyBytes, Math.max(replyBytesMax, REPLY_BYTES_MAX));
     if (this.#attempts === null) return;
     const { sessionFailedMax, failedMax } = this.#options;
-    visit("session failed commands", fullest.failed, Math.max(sessionFailedMax, BLOCK_COMMANDS_MAX));
-    visit("failed commands", this.#table.failed, Math.max(failedMax, BLOCK_COMMANDS_MAX));
+    visit("session failed commands", fullest.pending, Math.max(sessionFailedMax, BLOCK_COMMANDS_MAX));
+    visit("failed commands", this.#table.pending, Math.max(failedMax, BLOCK_COMMANDS_MAX));
+    visit("session late replies", fullest.late, sessionFailedMax);
+    visit("late replies", this.#table.late, failedMax);
     visit("session late reply bytes", fullest.lateBytes, sessionReplyBytesMax);
     visit("late reply bytes", this.#table.lateBytes, replyBytesMax);
   }
@@ -583,23 +585,17 @@ export class ReplicatedState {
   /** Repeats the remembered replies to failed commands that have been executed, from number `first` to before `end`. */
   #answerLate(session: Session, first: number, end: number, position: Position, out: ExecutionSink): void {
     const { late } = session;
-    for (let i = firstFrom(late, first); i < late.length && (late[i] as LateReply).sequence < end;) {
+    let i = firstFrom(late, first);
+    while (i < late.length && (late[i] as LateReply).sequence < end) {
       const from = (late[i] as LateReply).sequence;
-      let count = 0;
-      let reply = -1;
-      let writer: ByteWriter | null = null;
-      for (; i < late.length; i++, count++) {
-        const { sequence, bytes } = late[i] as LateReply;
-        if (sequence !== from + count || sequence >= end || bytes.length === 0) break;
-        writer ??= out.replies();
-        if (reply < 0) reply = beginReply(writer, session.id, from, ReplyStatus.ok, BlockKind.conservative);
+      const writer = out.replies();
+      const reply = beginReply(writer, session.id, from, ReplyStatus.ok, BlockKind.conservative);
+      let sequence = from;
+      for (; sequence < end && late[i]?.sequence === sequence; i++, sequence++) {
+        const { bytes } = late[i] as LateReply;
         writer.copy(bytes, 0, bytes.length);
       }
-      if (writer === null) {
-        i++;
-        continue;
-      }
-      endReply(writer, reply, count);
+      endReply(writer, reply, sequence - from);
       out.replied(session.id, position, reply);
     }
   }
