@@ -45,9 +45,9 @@ export type ClientEvent =
   | { readonly kind: "lend"; readonly now: number; readonly session: SessionId }
   /**
    * To the client of g_all: commands of another stream's client that failed opt-PSMR's safety check, as a whole block of kind
-   * `conservative`, valid only now. It is sent once if a leader is known, and forgotten: who waits for its replies asks again.
+   * `conservative`, valid only now. It is sent, and forgotten: whose session it is waits for the replies, and asks `again`.
    */
-  | { readonly kind: "resubmit"; readonly now: number; readonly span: Span }
+  | { readonly kind: "resubmit"; readonly now: number; readonly span: Span; readonly again: boolean }
   /** Stop: fail what is open, close the session if possible, and those that were lent. */
   | { readonly kind: "close"; readonly now: number };
 
@@ -94,9 +94,10 @@ export interface ClientSink {
   pending(token: number, commands: number): void;
   /**
    * From the client of a stream other than 0, if it is clients who multicast failed commands again: a block of kind
-   * `conservative` for the client of g_all, which gets it by a `resubmit` event. The span is valid only now.
+   * `conservative` for the client of g_all, which gets it by a `resubmit` event. The span is valid only now. `again`: nothing has
+   * come of it for a timeout.
    */
-  resubmit(block: Span): void;
+  resubmit(block: Span, again: boolean): void;
   wakeAt(time: number): void;
   /** `inspect().open` turned true again. */
   opened(): void;

@@ -121,17 +121,16 @@ export class BlockFrames {
   }
 
   /**
-   * Writes blocks of kind `conservative` for the commands of a block that wait for their replies, consecutive ones in one, and
-   * calls `each` with every one of them; it is valid only then.
+   * Writes blocks of kind `conservative` for the commands of a block, from one on, that wait for their replies, consecutive ones in
+   * one, and calls `each` with every one of them; it is valid only then.
    */
-  conservative(block: OpenBlock, writer: ByteWriter, each: (block: Span) => void): void {
+  conservative(block: OpenBlock, start: number, writer: ByteWriter, each: (block: Span) => void): void {
     const { partial, bytes, view, commands, sequence } = block;
-    if (partial === null) return;
     let at = BLOCK_HEADER_BYTES;
     for (let i = 0; i < commands;) {
       const first = i;
       const from = at;
-      for (; i < commands && partial.isPending(i); i++) at += view.getUint32(at, true);
+      for (; i < commands && i >= start && partial?.isPending(i) !== false; i++) at += view.getUint32(at, true);
       if (i === first) {
         at += view.getUint32(at, true);
         i++;

@@ -41,6 +41,11 @@ export class Route {
     return this.#up.has(replica);
   }
 
+  /** All replicas that are linked. */
+  get linked(): ReadonlySet<ReplicaId> {
+    return this.#up;
+  }
+
   knows(replica: ReplicaId): boolean {
     return this.#replicas.includes(replica);
   }

@@ -129,6 +129,8 @@ class SessionClient implements ClientModel {
   /** A leader that refused something is sent everything again at this time. */
   #resendAt = Infinity;
   #redirects = 0;
+  /** Of stream 0: another stream's client has not heard of what this one has sent. */
+  #doubtUntil = -Infinity;
   #retryQuietUntil = -Infinity;
 
   /** No open block has an earlier deadline. */
@@ -188,8 +190,7 @@ class SessionClient implements ClientModel {
         this.#onLend(now, event.session, out);
         break;
       case "resubmit":
-        assert(this.#stream === 0, `conservative blocks go through g_all, not through stream ${this.#stream}`);
-        if (this.#route.settled) out.send(this.#route.target, FrameKind.block, event.span);
+        this.#onResubmit(now, event.span, event.again, out);
         break;
       case "close":
         this.#onClose(out);
@@ -325,7 +326,7 @@ class SessionClient implements ClientModel {
     if (partial.pending === 0) return this.#finish(block, now, out);
     const { token, abandoned } = block;
     const { pending } = partial;
-    this.#resubmit(block, out);
+    this.#resubmit(block, false, out);
     if (abandoned) return;
     this.#refresh();
     out.pending(token, pending);
@@ -395,13 +396,16 @@ class SessionClient implements ClientModel {
     if (this.#window.answer(block)) this.#progressed(now);
   }
 
-  /** Conservative copies can't be executed before that of an earlier command, with which they conflict. */
+  /**
+   * An earlier command of the session has to be executed first: one with which refused copies conflict, or one of a block whose
+   * other replies the service has forgotten.
+   */
   #onRefused(sibling: number, out: ClientSink): void {
-    if (!this.#resubmits || sibling >= this.#sibling) return;
-    this.#sibling = sibling;
     const block = this.#window.holder(sibling);
-    const waits = block !== undefined && (block.partial?.isPending(sibling - block.sequence) ?? !block.answered);
-    if (!waits) this.#resubmitBehindSibling(out);
+    if (!this.#resubmits || block === undefined || block.answered || sibling >= this.#sibling) return;
+    this.#sibling = sibling;
+    if (block.partial !== null) return;
+    this.#frames.conservative(block, sibling - block.sequence, this.#copy, (copy) => out.resubmit(copy, false));
   }
 
   /**
@@ -415,14 +419,14 @@ class SessionClient implements ClientModel {
     this.#sibling = Infinity;
     for (let i = 0; i < sent.size; i++) {
       const block = sent.at(i) as OpenBlock;
-      if (block.sequence + block.commands > from) this.#resubmit(block, out);
+      if (block.sequence + block.commands > from) this.#resubmit(block, false, out);
     }
   }
 
   /** Multicasts the commands of a block again that failed, if that is the client's part. */
-  #resubmit(block: OpenBlock, out: ClientSink): void {
+  #resubmit(block: OpenBlock, again: boolean, out: ClientSink): void {
     if (!this.#resubmits || block.partial === null) return;
-    this.#frames.conservative(block, this.#copy, (copy) => out.resubmit(copy));
+    this.#frames.conservative(block, 0, this.#copy, (copy) => out.resubmit(copy, again));
   }
 
   #onSessionOpened(now: number, span: Span, out: ClientSink): void {
@@ -464,6 +468,18 @@ class SessionClient implements ClientModel {
     );
     this.#beginSession(now, session, out);
     if (!this.#route.settled && now >= this.#probeAt) this.#probe(now, out);
+  }
+
+  /**
+   * A conservative block is answered to another stream's client, so that silence here says nothing of the leader. When that client
+   * says that nothing came of it, or if no leader is known, every replica gets it: the one that leads takes it, others name that one.
+   */
+  #onResubmit(now: number, span: Span, again: boolean, out: ClientSink): void {
+    assert(this.#stream === 0, `conservative blocks go through g_all, not through stream ${this.#stream}`);
+    const { settled, target, linked } = this.#route;
+    if (settled && !again) return out.send(target, FrameKind.block, span);
+    this.#doubtUntil = now + this.#config.retransmitMs;
+    for (const replica of linked) out.send(replica, FrameKind.block, span);
   }
 
   /**
@@ -532,7 +548,8 @@ class SessionClient implements ClientModel {
     const fromTarget = from === route.target;
     if (fromTarget) route.quietSince = now;
     // Others are believed while no leader is at hand, or while the one there was is silent although something is open.
-    const doubted = this.#outstanding() && now - route.quietSince >= this.#config.retransmitMs / 4;
+    const quiet = now - route.quietSince >= this.#config.retransmitMs / 4;
+    const doubted = quiet && (this.#outstanding() || now < this.#doubtUntil);
     if (!fromTarget && route.settled && !doubted) return;
     if (leader === 0) {
       if (fromTarget && route.settled) {
@@ -699,6 +716,7 @@ class SessionClient implements ClientModel {
   /** Brings the leader up to date: everything unanswered that it was not sent in this epoch, in order. */
   #transmit(now: number, out: ClientSink): void {
     this.#resendAt = Infinity;
+    this.#sibling = Infinity;
     const { epoch } = this.#route;
     const { sent } = this.#window;
     for (const opening of this.#openings.pending) {
@@ -708,7 +726,7 @@ class SessionClient implements ClientModel {
       const block = sent.at(i) as OpenBlock;
       if (block.answered || block.epoch === epoch) continue;
       this.#send(block, FrameKind.block, now, out);
-      this.#resubmit(block, out);
+      this.#resubmit(block, true, out);
     }
     this.#pump(now, out);
     for (const block of this.#reads.values()) {

@@ -53,7 +53,7 @@ export interface Lenders {
   borrow(): void;
   lend(stream: number, session: SessionId): void;
   /** Sends a conservative block through g_all. */
-  resubmit(block: Span): void;
+  resubmit(block: Span, again: boolean): void;
 }
 
 const alone: Lenders = {
@@ -171,9 +171,9 @@ export class ClientHost implements BlockClient, ClientSink {
     this.#step({ kind: "lend", now: this.#now(), session });
   }
 
-  /** Of stream 0: sends a conservative block of another stream's session, once. */
-  sendConservative(span: Span): void {
-    this.#step({ kind: "resubmit", now: this.#now(), span });
+  /** Of stream 0: sends a conservative block of another stream's session. */
+  sendConservative(span: Span, again: boolean): void {
+    this.#step({ kind: "resubmit", now: this.#now(), span, again });
   }
 
   close(done: () => void): void {
@@ -226,8 +226,8 @@ export class ClientHost implements BlockClient, ClientSink {
     this.#handlers.pending?.(token, commands);
   }
 
-  resubmit(block: Span): void {
-    this.#lenders.resubmit(block);
+  resubmit(block: Span, again: boolean): void {
+    this.#lenders.resubmit(block, again);
   }
 
   wakeAt(time: number): void {

@@ -63,7 +63,7 @@ class Streams implements GroupsClient {
     assert(ports.length >= 2, `a client of groups has a port for g_all and one for each group, got ${ports.length}`);
     const borrow = (stream: number): void => this.#host(0).openSessionFor(stream);
     const lend = (stream: number, session: SessionId): void => this.#host(stream).takeSession(session);
-    const resubmit = (block: Span): void => this.#host(0).sendConservative(block);
+    const resubmit = (block: Span, again: boolean): void => this.#host(0).sendConservative(block, again);
     this.streams = ports.map((port, stream) => {
       return new ClientHost(
         { ...init, port, handlers: init.handlersOf(stream) },
