@@ -8,14 +8,11 @@ import {
   parseAddress,
   type ReplicaId,
 } from "../model/index.js";
-import { lockHolder, SystemScheduler } from "../platform/index.js";
+import { lockHolder } from "../platform/index.js";
 import {
   btreeLoadBounds,
   btreeLoadCommands,
   builtNames,
-  type ClientAddress,
-  type ClientSecurity,
-  connectCluster,
   directorySecurity,
   GROUPS_DEFAULTS,
   kvLoadCommands,
@@ -27,14 +24,13 @@ import {
   type LoadPhase,
   type LoadProgress,
   type LoadResult,
-  orderedReads,
   replicaDirectory,
   RESUBMIT_DEFAULT,
-  runLoad,
 } from "../runtime/index.js";
 import type { BenchFlags } from "./bench-command.js";
 import { givenSecurity, securityOver } from "./client-security-option.js";
 import { type ClusterStanding, commandsOf, digestsEqual, discover, standingOf } from "./cluster-status.js";
+import { type LoadTarget, runLoadOn } from "./cluster-load.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import { cpuSeconds } from "./process-time.js";
 import { onStopSignal } from "./stop-signal.js";
@@ -43,13 +39,8 @@ import { ThrowawayCluster } from "./throwaway-cluster.js";
 /** The loads there are, by service. */
 const loads = { btree: btreeLoadCommands, kv: kvLoadCommands } as const;
 
-/** The cluster under load, whoever started it. */
-interface Target {
-  readonly replicas: readonly ClientAddress[];
-  readonly service: string;
-  /** Null when only an address is known. */
-  readonly config: ClusterConfig | null;
-  readonly security: ClientSecurity;
+/** The cluster under load. */
+interface Target extends LoadTarget {
   pidOf(id: ReplicaId): number | null;
 }
 
@@ -148,23 +139,8 @@ function loadOf(flags: BenchFlags, service: string): { options: LoadOptions; com
 
 async function measure(flags: BenchFlags, target: Target, output: Output): Promise<number> {
   const { options, commands } = loadOf(flags, target.service);
-  const scheduler = new SystemScheduler();
-  const addresses = target.replicas.map((replica) => replica.client);
   const readings = new Map<LoadPhase, Reading>();
-  // The sessions of one process share its connections, as those of any program would.
-  const connection = await connectCluster({ ...target.security, addresses, scheduler });
-  const mapping = connection.mappingOf(target.service);
-  const result = await runLoad({
-    scheduler,
-    options,
-    commands,
-    mapping,
-    readsOrdered: mapping !== undefined || target.config?.reads === "ordered",
-    open(handlers) {
-      if (mapping !== undefined) return connection.openStreams({ handlersOf: () => handlers });
-      const client = connection.openClient({ handlers });
-      return target.config?.reads === "ordered" ? orderedReads(client) : client;
-    },
+  const result = await runLoadOn(target, options, commands, {
     onPhase: (phase) => readings.set(phase, read(target)),
     onProgress: (progress) => output.progress(progressLine(progress)),
   });

@@ -1,24 +1,17 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type Check,
-  type Experiment,
-  experiments,
-  MODES,
-  renderReport,
-  type Result,
-  runExperiment,
-} from "../lab/index.js";
+import { type Check, type Experiment, experiments, renderReport, type Result, runExperiment } from "../lab/index.js";
 import { ConfigError, ExitCode } from "../model/index.js";
 import { ExitError, messageOf } from "./exit.js";
+import { LabClusters } from "./lab-cluster.js";
 import type { LabRunFlags } from "./lab-command.js";
 import { createOutput, grouped, type Output, painted } from "./output.js";
 import { onStopSignal } from "./stop-signal.js";
 
 export async function listExperiments(json: boolean): Promise<number> {
   const output = createOutput(json);
-  for (const { name, paper, shows } of experiments) {
-    output.event({ name, paper, shows });
+  for (const { name, paper, shows, modes } of experiments) {
+    output.event({ name, paper, shows, modes });
     output.line(`${name.padEnd(18)} ${shows}`);
     output.line(`${"".padEnd(18)} ${painted(output, "dim", paper)}`);
   }
@@ -29,17 +22,33 @@ export async function listExperiments(json: boolean): Promise<number> {
 export async function runLab(name: string, flags: LabRunFlags): Promise<number> {
   const experiment = experimentNamed(name);
   const output = createOutput(flags.json === true);
-  const modes = new Set(flags.mode === undefined ? MODES : [flags.mode]);
+  if (flags.mode !== undefined && !experiment.modes.includes(flags.mode)) {
+    throw new ConfigError(`--mode: ${name} runs in ${experiment.modes.join(" and ")} mode only`);
+  }
+  const modes = new Set(flags.mode === undefined ? experiment.modes : [flags.mode]);
   if (flags.out !== undefined) await makeDirectory(flags.out);
+  const finished: string[] = [];
+  const clusters = new LabClusters();
+  const interrupted = (): never => {
+    output.progress("");
+    const done = finished.length === 0 ? "nothing was finished" : `finished: ${finished.join("; ")}`;
+    process.stderr.write(`synod: ${name} was interrupted; ${done}\n`);
+    process.exit(ExitCode.interrupted);
+  };
   onStopSignal(
-    () => process.exit(ExitCode.interrupted),
-    () => process.exit(ExitCode.interrupted),
+    () => void clusters.close().finally(interrupted),
+    () => {
+      clusters.abandon();
+      interrupted();
+    },
   );
   const { result, findings } = await runExperiment(experiment, {
     modes,
     quick: flags.quick === true,
     seed: flags.seed,
     progress: (text) => output.progress(`${name}: ${text}`),
+    finished: (text) => void finished.push(text),
+    cluster: async (wanted) => clusters.measure(wanted),
   });
   output.progress("");
   if (flags.out !== undefined) {
@@ -80,13 +89,17 @@ async function writeResult(directory: string, file: string, text: string): Promi
 const NAMES = [
   "mode",
   "system",
+  "execution",
   "threads",
   "barrier",
+  "workload",
   "dependent_percent",
   "skew",
   "mapping",
+  "waiting",
   "scenario",
   "merge",
+  "resubmit",
 ] as const;
 
 /** The result for people: what was measured, and each check with its verdict. */

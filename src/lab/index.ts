@@ -11,6 +11,8 @@ import { psmrExperiments } from "./psmr/index.js";
 
 export {
   type Check,
+  type ClusterCase,
+  type ClusterFigures,
   type Experiment,
   type ExperimentRun,
   type Findings,

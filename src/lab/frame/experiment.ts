@@ -16,8 +16,37 @@ export interface ExperimentRun {
   readonly seed: number;
   /** Told what is going on, in a few words. */
   progress(text: string): void;
+  /** Told of each part of the experiment that is finished, in one line: for who stops it before its end. */
+  finished?(text: string): void;
+  /** Puts a load on a whole cluster; absent where none can be started. */
+  cluster?(wanted: ClusterCase): Promise<ClusterFigures>;
   /** Sizes other than those of the mode; for tests. */
   readonly sizes?: Readonly<Record<string, number>>;
+}
+
+/** A whole cluster under load: three replicas in processes of their own on this machine, and clients in another. */
+export interface ClusterCase {
+  readonly groups: number;
+  readonly execution: "pipelined" | "psmr" | "opt-psmr";
+  readonly barrier: "run" | "command";
+  /** What clients ask for, by the names of `synod bench`. */
+  readonly workload: "mixed" | "insert-delete";
+  readonly keys: number;
+  readonly clients: number;
+  /** Commands that each client has outstanding. */
+  readonly window: number;
+  /** Measured time, in seconds. */
+  readonly seconds: number;
+}
+
+export interface ClusterFigures {
+  /** Commands answered per second. */
+  readonly throughput: number;
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
+  /** Commands that failed for good; none in a cluster that works. */
+  readonly errors: number;
+  /** CPU seconds of all replicas for a million commands, where the system tells. */
+  readonly cpuSecondsPerMillion: number | null;
 }
 
 /** Fields of a measurement, flat so that they make a table. */
@@ -55,6 +84,8 @@ export interface Experiment {
   readonly paper: string;
   /** What it shows, in one sentence. */
   readonly shows: string;
+  /** How it can be run. */
+  readonly modes: readonly Mode[];
   run(run: ExperimentRun): Promise<Findings>;
 }
 

@@ -120,6 +120,7 @@ async function study(run: ExperimentRun): Promise<Findings> {
         await new Promise(setImmediate);
       }
       for (let seed = run.seed; seed < run.seed + seeds; seed++) rows.push(measure(merge, CRASHING, seed, durationMs));
+      run.finished?.(`${rows.length} runs through ${merge}`);
     }
   }
   const config = {
@@ -172,5 +173,6 @@ export const multiRingMerge: Experiment = {
   paper: "Marandi, Primi, Pedone: Multi-Ring Paxos (DSN 2012)",
   shows:
     "One order from many streams: skips against merge points when g_all is idle, rates differ, and coordinators crash.",
+  modes: ["sim"],
   run: study,
 };

@@ -73,6 +73,15 @@ const WARM_UP_SHARE = 1 / 4;
 /** Deliveries that wait for a thread, at most: what clients can have outstanding. */
 const QUEUE_MAX = 1 << 16;
 
+/** What the model assumes, for the configuration of a result. */
+export const ASSUMED = Object.freeze({
+  latencies: "virtual: agreement and network are assumed",
+  network_ms: HOP_MS,
+  decision_ms: DECISION_MS.join(" to "),
+  to_learners_ms: LEARN_MS.join(" to "),
+  skip_interval_ms: SKIP_INTERVAL_MS,
+});
+
 export function runLatencyModel(options: LatencyOptions): Latencies {
   return new Replica(options).run();
 }

@@ -75,6 +75,7 @@ export async function loadSteps(run: ExperimentRun, costs: Costs): Promise<Laten
         await turn();
       }
     }
+    run.finished?.(`the load step of ${perSecond} commands/s`);
   }
   return rows;
 }

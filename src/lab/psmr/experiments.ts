@@ -1,4 +1,4 @@
-import type { Curve, Experiment } from "../frame/index.js";
+import { type Curve, type Experiment, MODES } from "../frame/index.js";
 import {
   breakEven,
   curve,
@@ -43,6 +43,10 @@ function paperCurve(rows: readonly RateRow[]): Curve {
 }
 
 const independent: Design = {
+  clusters: [
+    { groups: 1, execution: "pipelined", workload: "mixed" },
+    { groups: 2, execution: "psmr", workload: "mixed" },
+  ],
   calibration: [
     { system: "tree", threads: 1 },
     { system: "tree", threads: 2 },
@@ -85,6 +89,11 @@ const independent: Design = {
 };
 
 const dependent: Design = {
+  clusters: [
+    { groups: 1, execution: "pipelined", workload: "insert-delete" },
+    { groups: 2, execution: "psmr", workload: "insert-delete" },
+    { groups: 2, execution: "psmr", workload: "insert-delete", barrier: "command" },
+  ],
   variants: [
     { system: "sequential", threads: 1, dependent: 100 },
     { system: "psmr", threads: 2, dependent: 100, barrier: "run" },
@@ -207,24 +216,28 @@ export const psmrExperiments: readonly Experiment[] = [
     paper: `${PSMR}, independent commands`,
     shows:
       "Independent commands: threads that order, deliver and execute on their own scale where one scheduler does not.",
+    modes: MODES,
     run: async (run) => study(run, independent),
   },
   {
     name: "psmr-dependent",
     paper: `${PSMR}, dependent commands`,
     shows: "Dependent commands only: what it costs that all threads meet, at every command and at every run of them.",
+    modes: MODES,
     run: async (run) => study(run, dependent),
   },
   {
     name: "psmr-mixed",
     paper: `${OPT_PSMR}, figure 2`,
     shows: "P-SMR against SMR as the share of dependent commands grows, and where the two meet.",
+    modes: MODES,
     run: async (run) => study(run, mixed),
   },
   {
     name: "psmr-skew",
     paper: `${PSMR}, skewed keys`,
     shows: "Popular keys: what an uneven load of the threads costs, by range mapping and by hash mapping.",
+    modes: MODES,
     run: async (run) => study(run, skew),
   },
 ];

@@ -37,7 +37,8 @@ export const NO_COPIES: Copies = { commands: 0, blocks: 0, executors: 0 };
 
 /**
  * Goes through an optimistic plan in an order that the merge agrees with: window by window, the groups' own commands, which
- * are told apart by `failed`, then the copies that come with g_all. Windows beyond the plan's bring the last copies.
+ * are told apart by `failed`, then the copies that come with g_all, from the highest stream on, as the executors of a run take
+ * turns. Windows beyond the plan's bring the last copies.
  */
 export function walkOptimism(
   { owner, threads, windows, windowCommands }: Plan,
@@ -53,18 +54,18 @@ export function walkOptimism(
   for (let window = 0; window < windows + delayWindows; window++) {
     const first = window * windowCommands;
     const end = Math.min(first + windowCommands, owner.length);
-    const mine: FailedCommand[] = [];
+    const mine: FailedCommand[][] = [];
     for (let stream = 1; stream <= threads; stream++) {
       const commands: number[] = [];
       for (let i = first; i < end; i++) if (owner[i] === stream - 1) commands.push(i);
       const sequence = sequences[stream] as number;
       sequences[stream] = sequence + commands.length;
       visitor.own?.(window, stream, commands, sequence);
-      for (const [i, command] of commands.entries()) {
-        if (failed[command] === 1) mine.push({ command, stream, sequence: sequence + i });
-      }
+      mine.push(
+        commands.flatMap((command, i) => (failed[command] === 1 ? [{ command, stream, sequence: sequence + i }] : [])),
+      );
     }
-    waiting.push(mine);
+    waiting.push(mine.toReversed().flat());
     const due = waiting.length > delayWindows ? (waiting.shift() as FailedCommand[]) : [];
     visitor.copies?.(window, due);
   }

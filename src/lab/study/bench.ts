@@ -83,6 +83,7 @@ export class Bench {
     run.progress(`filling a tree with ${sizes.keys} keys`);
     const { keys } = sizes;
     const harness = await ReplayHarness.open(keys, space);
+    run.finished?.(`a tree with ${keys} keys filled`);
     const pilot = drawWorkload({
       seed: run.seed,
       keys,

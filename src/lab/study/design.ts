@@ -1,6 +1,7 @@
 import type { Check, ExperimentRun, Findings, Plot, Row } from "../frame/index.js";
 import { busiestShare, copiesOf, drawWorkload, encodeCommands, planStreams } from "../streams/index.js";
-import { Bench, CALIBRATION, costsOf, OPTIMISTIC_CALIBRATION, type RateRow, type Variant } from "./bench.js";
+import { Bench, CALIBRATION, costsOf, OPTIMISTIC_CALIBRATION, type RateRow, rowOf, type Variant } from "./bench.js";
+import { clusterRows, clustersMeasured, type ClusterVariant } from "./cluster-rows.js";
 import { type Costs, describeCosts, makespan, type Priced } from "./costs.js";
 import { simulatedRows, type SimulatedCase } from "./simulated-rows.js";
 import { sizesOf } from "./sizes.js";
@@ -14,6 +15,10 @@ export interface Design {
   /** What real mode measures besides the calibration. */
   readonly variants: readonly Variant[];
   readonly simulated: readonly SimulatedCase[];
+  /** What is assumed besides, for the configuration of the result. */
+  readonly assumed?: Row;
+  /** Whole clusters that real mode puts a load on. */
+  readonly clusters?: readonly ClusterVariant[];
   /** Rows of other kinds that need the costs. */
   more?(run: ExperimentRun, costs: Costs): Promise<readonly Row[]>;
   checks(rows: readonly RateRow[], costs: Costs, more: readonly Row[]): readonly Check[];
@@ -27,17 +32,21 @@ export async function study(run: ExperimentRun, design: Design): Promise<Finding
   const bench = await Bench.open(run, sizes, optimistic ? "scattered" : "even");
   const rows: RateRow[] = [];
   let costs: Costs;
+  let failRates: Row = {};
   try {
     const calibration = [...CALIBRATION, ...(optimistic ? OPTIMISTIC_CALIBRATION : []), ...(design.calibration ?? [])];
     const variants = run.modes.has("real") ? [...calibration, ...design.variants] : calibration;
     const measured = await bench.rows(unique(variants));
+    run.finished?.(`${measured.length} cases measured with real threads`);
     costs = costsOf(measured, sizes.windowCommands);
+    if (optimistic) failRates = failRatesOf(measured);
     if (run.modes.has("real")) rows.push(...measured.map((row) => withMakespan(row, run, bench, costs)));
     if (run.modes.has("sim")) {
       for (const [i, wanted] of design.simulated.entries()) {
         run.progress(`simulated ${i} of ${design.simulated.length}`);
         rows.push(...(await simulatedRows(run, bench, costs, { optimistic, ...wanted })));
       }
+      run.finished?.(`${design.simulated.length} workloads simulated`);
     }
   } finally {
     await bench.close();
@@ -56,15 +65,24 @@ export async function study(run: ExperimentRun, design: Design): Promise<Finding
     dependent: "half inserts, half deletes; each does its work, and the tree keeps its size",
     throughput: "commands/s of the fastest of the interleaved repetitions",
     waiting: "spinning, then sleeping where others want the cores",
+    ...(design.clusters === undefined ? {} : { whole_clusters: clustersMeasured(run) }),
     ...describeCosts(costs),
+    ...failRates,
+    ...design.assumed,
   };
-  const more = (await design.more?.(run, costs)) ?? [];
+  const more = [...((await design.more?.(run, costs)) ?? []), ...(await clusterRows(run, design.clusters ?? []))];
   return {
     config,
     rows: [...rows, ...more],
     checks: design.checks(rows, costs, more),
     plots: design.plots(rows, costs, more),
   };
+}
+
+/** φ of inserts and deletes, with one thread and with two, in the latest stream of each. */
+function failRatesOf(measured: readonly RateRow[]): Row {
+  const [one, two] = OPTIMISTIC_CALIBRATION.map((variant) => Number(rowOf(measured, variant)["fail_rate"]));
+  return { fail_rate_1: one ?? null, fail_rate_2: two ?? null };
 }
 
 /** Each variant once: what several comparisons need is measured for all of them. */

@@ -4,6 +4,7 @@
  */
 export { Bench, disturbance, findRow, type RateRow, rowOf, type Variant } from "./bench.js";
 export * from "./clauses.js";
+export { clusterRows, type ClusterVariant } from "./cluster-rows.js";
 export {
   aloneCost,
   barrierCost,
