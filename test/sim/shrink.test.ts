@@ -23,6 +23,10 @@ function scheduled(seed: number, schedule: readonly Strike[]): Scenario {
   return { ...drawn, faults, schedule };
 }
 
+function withoutFaults({ faults: _faults, ...rest }: Scenario): Omit<Scenario, "faults"> {
+  return rest;
+}
+
 describe("scenarios as text", () => {
   test("what is written is read again", () => {
     for (let seed = 1; seed <= 60; seed++) {
@@ -34,6 +38,35 @@ describe("scenarios as text", () => {
       assert.deepEqual(read.scenario, scenario, `seed ${seed}`);
       assert.deepEqual([read.bug, read.expected, read.remarks], [null, null, ["why"]]);
     }
+  });
+
+  test("what is written of several groups is read again, and what they can't be is refused", () => {
+    for (const execution of ["psmr", "opt-psmr"]) {
+      for (let seed = 1; seed <= 20; seed++) {
+        const scenario: Scenario = { ...drawScenario({ seed, groups: 2 + (seed % 3), execution }), schedule: [] };
+        const { faults, ...read } = readScenario(text(scenario)).scenario;
+        assert.deepEqual(read, withoutFaults(scenario), `seed ${seed}`);
+        assert.ok([...faults.keys()].every((name) => scenario.faults.has(name)));
+      }
+    }
+    const good = text({ ...drawScenario({ seed: 1, groups: 2, execution: "opt-psmr" }), schedule: [] });
+    const cases: readonly (readonly [field: string, value: string, why: RegExp])[] = [
+      ["count", "1", /several groups are 2 at least, got 1/],
+      ["count", "17", /from 0 to 16/],
+      ["merge", "sometimes", /merge is points or skips, got sometimes/],
+      ["barrier", "never", /barrier is run or command, got never/],
+      ["resubmit", "nobody", /resubmit is replicas or client, got nobody/],
+      ["resubmit", "", /groups.resubmit has one value/],
+    ];
+    for (const [field, value, why] of cases) {
+      const bad = good.replace(new RegExp(`^groups\\.${field} .*$`, "m"), `groups.${field} ${value}`);
+      assert.throws(
+        () => readScenario(bad),
+        (error) => error instanceof ConfigError && why.test(error.message),
+        String(why),
+      );
+    }
+    assert.throws(() => readScenario(good.replace(/^groups\.merge .*\n/m, "")), /does not say groups.merge/);
   });
 
   test("what is wrong is named by its line", () => {
@@ -84,6 +117,23 @@ describe("shrinking", () => {
     assert.deepEqual([scenario.workload.clients, scenario.workload.lanes, scenario.replicas], [2, 1, 3]);
     // Pauses of up to 50 ms are left alone.
     assert.ok(scenario.safetyMs < 250, `${scenario.safetyMs} ms`);
+  });
+
+  test("leaves two groups, and of them what the failure needs", () => {
+    const drawn = drawScenario({ seed: 3, groups: 5, execution: "opt-psmr", merge: "skips", resubmit: "client" });
+    const failing: Scenario = { ...drawn, schedule: strikes };
+    const { scenario } = shrink(failing, ({ groups, schedule }) => {
+      return groups?.merge === "skips" && (schedule ?? []).some(({ draw }) => draw === 7) ? 700 : null;
+    });
+    assert.deepEqual(scenario.groups, {
+      count: 2,
+      merge: "skips",
+      barrier: "run",
+      resubmit: "replicas",
+      bellMsMax: 0.05,
+      oneDown: 0,
+    });
+    assert.equal(readScenario(text(scenario)).scenario.groups?.merge, "skips");
   });
 
   test("ends within its bound of runs, with the best so far", () => {

@@ -170,6 +170,12 @@ export function drawScenario(wanted: SimArguments): Scenario {
   return scenario;
 }
 
+const groupsWords: Readonly<Record<"merge" | "barrier" | "resubmit", readonly string[]>> = {
+  merge: ["points", "skips"],
+  barrier: ["run", "command"],
+  resubmit: ["replicas", "client"],
+};
+
 /** Throws `ConfigError` for siblings that are not there or do not go together. */
 export function checkScenario(scenario: Scenario): void {
   const { groups } = scenario;
@@ -179,6 +185,11 @@ export function checkScenario(scenario: Scenario): void {
     );
   }
   if (groups === undefined) return checkCombination({ ...scenario, reads: "quorum", groups: 1 });
+  if (groups.count < 2) throw new ConfigError(`several groups are 2 at least, got ${groups.count}`);
+  for (const name of ["merge", "barrier", "resubmit"] as const) {
+    const [word, words] = [groups[name], groupsWords[name]];
+    if (!words.includes(word)) throw new ConfigError(`${name} is ${words.join(" or ")}, got ${word}`);
+  }
   const resubmit = scenario.execution === OPTIMISTIC_EXECUTION ? groups.resubmit : undefined;
   checkCombination({ ...scenario, reads: "ordered", groups: groups.count, resubmit });
 }

@@ -49,6 +49,7 @@ class Shrinker {
       this.#strikes();
       this.#standingFaults();
       this.#sizes();
+      this.#groups();
       this.#time();
       this.#options();
       if (this.runs >= this.#runsMax) return false;
@@ -125,6 +126,25 @@ class Shrinker {
     const { thinkMs } = this.best.workload;
     if (thinkMs * 2 <= THINK_MS_MAX) {
       this.#keeps({ ...this.best, workload: { ...this.best.workload, thinkMs: thinkMs * 2 } });
+    }
+  }
+
+  /** Two groups, and what is simplest about them, as far as it fails so too. */
+  #groups(): void {
+    const { groups } = this.best;
+    if (groups === undefined) return;
+    const simplest = {
+      count: 2,
+      merge: "points",
+      barrier: "run",
+      resubmit: "replicas",
+      bellMsMax: 0.05,
+      oneDown: 0,
+    } as const;
+    for (const [name, value] of Object.entries(simplest)) {
+      const now = this.best.groups ?? groups;
+      if (now[name as keyof typeof simplest] !== value)
+        this.#keeps({ ...this.best, groups: { ...now, [name]: value } });
     }
   }
 
