@@ -19,8 +19,17 @@ const DIGEST_MS_MAX = 2000;
 const DIGEST_POLL_MS = 10;
 
 export interface ReplicaDigest {
+  /** One for each stream, that of g_all first. */
   readonly positions: readonly number[];
   readonly hex: string;
+}
+
+/** What a replica says of a digest command; the position is null while it has not executed it. */
+interface DigestAnswer {
+  readonly position?: number | null;
+  /** Of all streams, that of g_all first; absent if the program of the replica is older. */
+  readonly positions?: readonly number[];
+  readonly hex?: string | null;
 }
 
 /** One replica in the answer of `synod status`. */
@@ -214,8 +223,8 @@ async function digestsOf(
       while (status !== null && performance.now() < deadlineMs) {
         const left = Math.max(1, deadlineMs - performance.now());
         const answer = await query.status(index, { want: "digestOf", nonce }, left).catch(() => null);
-        const { position, hex } = (answer ?? {}) as { position?: number | null; hex?: string | null };
-        if (typeof position === "number" && typeof hex === "string") return { positions: [position], hex };
+        const { position, hex, positions } = (answer ?? {}) as DigestAnswer;
+        if (typeof position === "number" && typeof hex === "string") return { positions: positions ?? [position], hex };
         await setTimeout(DIGEST_POLL_MS);
       }
       return null;

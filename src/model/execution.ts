@@ -85,8 +85,17 @@ export interface ExecutionSink {
   readWanted?(route: number): boolean;
   /** There is queued work: step `work` again after this turn's sends. */
   wantWork(): void;
-  /** An ordered digest command executed: all replicas report the same digest for the same nonce. */
-  digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void;
+  /**
+   * An ordered digest command executed: all replicas report the same digest for the same nonce. With several groups `position` is in
+   * g_all, and `places` are the instances that the threads had executed of their own streams; the same on all replicas, too.
+   */
+  digestTaken(
+    nonceHigh: number,
+    nonceLow: number,
+    position: Position,
+    digest: Digest,
+    places?: readonly Instance[],
+  ): void;
   /**
    * Commands that failed opt-PSMR's safety check are to be multicast again, conservatively: `[start, end)` is a block of kind
    * `conservative`, to be copied now. Only the replica that coordinates g_all does so (Algorithm 1 of the paper; DESIGN safety

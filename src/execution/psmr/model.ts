@@ -47,6 +47,8 @@ export interface PsmrView extends ExecutionView {
   /** The threads that meet at that barrier, and the one of them that executes, by number. */
   readonly gamma: number;
   readonly executor: number;
+  /** Of the digest that this thread took last: the instance that each thread had executed of its own stream. */
+  readonly places: readonly Instance[];
 }
 
 /** A checkpoint's parts at a cut; all threads of a replica, and all replicas, are through the same instances there. */
@@ -138,6 +140,7 @@ export class PsmrThread {
   #cutAsked = false;
   readonly #turn = new OwnTurn();
   #asked = false;
+  readonly #places: Instance[] = [];
   readonly #view: View = {
     executed: 0,
     executedAll: 0,
@@ -154,6 +157,7 @@ export class PsmrThread {
     barrier: 0,
     gamma: 0,
     executor: 0,
+    places: this.#places,
   };
 
   /** `service` is this thread's own view of the service. All threads of a replica have the same parts, and alike options. */
@@ -497,6 +501,7 @@ export class PsmrThread {
     notes.sayLanes(this.thread, this.#own.lanes, this.#all.lanes);
     this.#service.digest(into);
     for (let thread = 0; thread < notes.threads; thread++) {
+      this.#places[thread] = notes.executed(thread);
       for (let i = 0; i < 4; i++) {
         let lane = mix32((into[i] as number) ^ mix32(notes.lane(thread, i) + 1));
         lane = mix32(lane ^ mix32(notes.lane(thread, 4 + i) + 2));

@@ -83,9 +83,12 @@ export class HostedThread implements ThreadHandle {
     return this.#ended;
   }
 
-  /** True while the body waits for a word and has nothing else to do. */
+  /**
+   * True while the body has nothing to do but for a word to change, whether or not it has changed by now: it may at any moment, so
+   * that only who looks and waits in one can tell (`LaterResume.arm`).
+   */
   get waits(): boolean {
-    return this.#body !== null && !this.#ended && this.#outcome === StepOutcome.wait && !this.canStep;
+    return this.#body !== null && !this.#ended && this.#outcome === StepOutcome.wait && !this.#isCalled;
   }
 
   get body(): ThreadBody | null {
@@ -96,10 +99,15 @@ export class HostedThread implements ThreadHandle {
   get canStep(): boolean {
     const body = this.#body;
     if (body === null || this.#ended) return false;
-    if (this.#inbox.length > 0 || this.#stopAsked !== this.#stopTold) return true;
-    if (this.#stopTold && body.stop === undefined) return true;
+    if (this.#isCalled) return true;
     if (this.#outcome === StepOutcome.wait) return !stillWaits(body.waitPoint);
     return this.#outcome === StepOutcome.more;
+  }
+
+  /** True if its owner has something for it to do. */
+  get #isCalled(): boolean {
+    if (this.#inbox.length > 0 || this.#stopAsked !== this.#stopTold) return true;
+    return this.#stopTold && this.#body?.stop === undefined;
   }
 
   /** One action of the body; also without need, which must do no harm. */

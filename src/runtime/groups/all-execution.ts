@@ -121,7 +121,9 @@ export class AllExecution implements ExecutionModel {
           out.replied(view.getFloat64(start, true), number, 0);
         } else if (kind === MemberMessage.digest) {
           for (let lane = 0; lane < 4; lane++) this.#digest[lane] = view.getUint32(start + 16 + 4 * lane, true);
-          out.digestTaken(view.getFloat64(start, true), view.getFloat64(start + 8, true), number, this.#digest);
+          const places: Instance[] = [];
+          for (let at = start + 32; at < end; at += 8) places.push(view.getFloat64(at, true));
+          out.digestTaken(view.getFloat64(start, true), view.getFloat64(start + 8, true), number, this.#digest, places);
         } else if (kind === MemberMessage.again) {
           if (this.#conservative?.isDecided(view, start, number) === false) out.again?.(bytes, view, start, end);
         } else assert(false, `a thread sent a message of kind ${kind}`);

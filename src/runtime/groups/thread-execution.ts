@@ -237,6 +237,7 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     message.f64(nonceHigh);
     message.f64(nonceLow);
     for (const lane of digest) message.u32(lane);
+    for (const place of this.#psmr.inspect().places) message.f64(place);
     this.#answer(MemberMessage.digest, position);
   }
 

@@ -31,7 +31,7 @@ interface ControlActions {
 export class ControlFrames {
   readonly #init: ReplicaInit;
   readonly #actions: ControlActions;
-  readonly #digests = new Map<string, { position: Position; hex: string }>();
+  readonly #digests = new Map<string, { position: Position; positions: readonly Position[]; hex: string }>();
   readonly #addresses: Uint8Array;
 
   constructor(init: ReplicaInit, actions: ControlActions) {
@@ -67,14 +67,15 @@ export class ControlFrames {
     port.end();
   }
 
-  digestTaken(nonceHigh: number, nonceLow: number, position: Position, hex: string): void {
+  /** `positions` are those of all streams, the one that the digest was ordered in first. */
+  digestTaken(nonceHigh: number, nonceLow: number, positions: readonly Position[], hex: string): void {
     if (this.#digests.size >= DIGESTS_MAX) {
       for (const oldest of this.#digests.keys()) {
         this.#digests.delete(oldest);
         break;
       }
     }
-    this.#digests.set(nonceKey(nonceHigh, nonceLow), { position, hex });
+    this.#digests.set(nonceKey(nonceHigh, nonceLow), { position: positions[0] as Position, positions, hex });
   }
 
   /** False for anything that is not a well-formed request. */

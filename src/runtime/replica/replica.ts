@@ -22,6 +22,7 @@ import {
   type HeldSend,
   type Instance,
   instanceOf,
+  positionOf,
   type Position,
   type Protocol,
   type ProtocolEvent,
@@ -939,8 +940,15 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#turn.request();
   }
 
-  digestTaken(nonceHigh: number, nonceLow: number, position: Position, digest: Digest): void {
-    this.#control.digestTaken(nonceHigh, nonceLow, position, digestHex(digest));
+  digestTaken(
+    nonceHigh: number,
+    nonceLow: number,
+    position: Position,
+    digest: Digest,
+    places: readonly Instance[] = [],
+  ): void {
+    const positions = [position, ...places.map((instance) => positionOf(instance, 0))];
+    this.#control.digestTaken(nonceHigh, nonceLow, positions, digestHex(digest));
     if (this.#membership === null || this.#comparison === null) return;
     this.#comparison.taken(instanceOf(position), digest);
     this.#turn.request();
