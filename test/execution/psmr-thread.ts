@@ -5,18 +5,21 @@ import { ByteWriter } from "#src/base/index.js";
 import {
   Barrier,
   type BarrierPoint,
+  createOptPsmrThread,
   createPsmrThread,
   type PsmrOptions,
   type PsmrParts,
   type PsmrSink,
   type PsmrThread,
 } from "#src/execution/index.js";
-import { BATCH_BLOCKS_MAX, declaredMapping, type Digest } from "#src/model/index.js";
+import { BATCH_BLOCKS_MAX, declaredMapping, type Digest, optimisticMapping } from "#src/model/index.js";
 import { Btree, type TreeDescription } from "#src/service/index.js";
-import { type Delivery, makePlan, type PlanOptions } from "./psmr-plan.js";
+import { OptWorld, type WorldOptions } from "./opt-psmr-world.js";
+import { type Delivery, makePlan, type Plan, type PlanOptions } from "./psmr-plan.js";
 
 export interface ThreadData {
-  readonly plan: PlanOptions;
+  /** What the threads deliver; for opt-PSMR it is recorded from threads that take turns. */
+  readonly plan: PlanOptions | WorldOptions;
   readonly barrier: PsmrOptions["barrier"];
   readonly thread: number;
   readonly parts: PsmrParts;
@@ -94,11 +97,22 @@ function run(model: PsmrThread, deliveries: readonly Delivery[], data: ThreadDat
 
 if (parentPort !== null && workerData !== null && "parts" in (workerData as object)) {
   const data = workerData as ThreadData;
-  const { options, merged } = makePlan(data.plan);
-  const { description, thread, plan } = data;
+  const { description, thread, barrier } = data;
+  const { options, merged, threads } = planOf(data.plan);
   const service = description === null ? new Btree(options) : Btree.attach(description, thread, options);
-  if (description === null) parentPort.postMessage(service.share(plan.threads, 64 * 1024 * 1024));
-  const mapping = declaredMapping(service, plan.threads);
-  const model = createPsmrThread(data.parts, thread, service, mapping, { barrier: data.barrier });
+  if (description === null) parentPort.postMessage(service.share(threads, 64 * 1024 * 1024));
+  const conservative = declaredMapping(service, threads);
+  const optimistic = optimisticMapping(service, threads);
+  const model =
+    "replica" in data.plan
+      ? createOptPsmrThread(data.parts, thread, service, { conservative, optimistic }, { barrier })
+      : createPsmrThread(data.parts, thread, service, conservative, { barrier });
   parentPort.postMessage(run(model, merged[thread] ?? [], data));
+}
+
+function planOf(plan: ThreadData["plan"]): Plan {
+  if (!("replica" in plan)) return makePlan(plan);
+  const world = new OptWorld(plan);
+  world.run();
+  return world.plan;
 }

@@ -1,7 +1,7 @@
 /** Commands as services read them, and states as they are restored from checkpoints. */
 import { strict as assert } from "node:assert";
 import { ByteWriter, hashBytes, Prng } from "#src/base/index.js";
-import { createPipelined, createPsmrParts, createPsmrThread } from "#src/execution/index.js";
+import { createOptPsmrThread, createPipelined, createPsmrParts } from "#src/execution/index.js";
 import {
   BlockKind,
   CheckpointDamagedError,
@@ -9,6 +9,7 @@ import {
   type Digest,
   emptyRun,
   type ExecutionModel,
+  optimisticMapping,
   type Service,
   type SnapshotSink,
   type SnapshotSource,
@@ -23,6 +24,7 @@ import {
   ValueReader,
   writeValue,
 } from "#src/service/index.js";
+import { insert, read, Script } from "../../execution/opt-psmr-script.js";
 import { cutOf, planOf } from "../../execution/psmr-check.js";
 import { PsmrReplica } from "../../execution/psmr-replica.js";
 import { Replica } from "../../execution/replica.js";
@@ -291,29 +293,45 @@ function replicatedTarget(): FuzzTarget {
   };
 }
 
-/** The part of thread 1 of 3 in a checkpoint. */
+/** The part of thread 1 of 3 in a checkpoint of P-SMR, or of opt-PSMR, which has failed commands as well. */
 function psmrTarget(): FuzzTarget {
   const parts = createPsmrParts(3);
   const { options } = planOf(1, { threads: 3 });
   const service = new Btree(options);
-  const make = (): ReturnType<typeof createPsmrThread> =>
-    createPsmrThread(parts, 1, service, declaredMapping(service, 3));
+  const [conservative, optimistic] = [declaredMapping(service, 3), optimisticMapping(service, 3)];
+  const make = (): ReturnType<typeof createOptPsmrThread> =>
+    createOptPsmrThread(parts, 1, service, { conservative, optimistic });
   let thread = make();
   return {
     name: "psmr-part",
-    what: "the part of a thread of P-SMR in a checkpoint: positions, sessions of two streams",
-    corpus: [4, 7].map((seed) => {
-      const plan = planOf(seed, { threads: 3, all: 6, own: 6, preload: 0 });
-      return cutOf(new PsmrReplica(plan), new Prng(seed)).parts[1] as Uint8Array;
-    }),
+    what: "the part of a thread of P-SMR or opt-PSMR in a checkpoint: positions, sessions of two streams, failed commands",
+    corpus: [
+      ...[4, 7].map((seed) => {
+        const plan = planOf(seed, { threads: 3, all: 6, own: 6, preload: 0 });
+        return cutOf(new PsmrReplica(plan), new Prng(seed)).parts[1] as Uint8Array;
+      }),
+      failedPart(),
+    ],
     decode: restorer(
       () => (thread = make()).restore(),
       () => {
         const { executed, executedAll, sessions } = thread.inspect();
         assert.ok(executed >= 0 && executedAll >= 0 && sessions >= 0);
+        thread.queues((queue, value, maximum) => assert.ok(value <= maximum, queue));
       },
     ),
   };
+}
+
+/** One with pending commands and late replies in it. */
+function failedPart(): Uint8Array {
+  const script = new Script(3);
+  script.order(2, script.block(2, 1, [insert(150, 1), read(150), insert(160, 2)]));
+  script.order(0, script.copy(2, 1, [insert(150, 1)]));
+  script.order(2, script.block(2, 4, [insert(170, 1)], { strict: true }));
+  script.replica.threads[0]?.requestCut();
+  script.order(0, script.control(BlockKind.digest, 0));
+  return bytesOf(script.replica.cuts[1]?.[0]?.part as SnapshotSource);
 }
 
 export function stateTargets(): readonly FuzzTarget[] {

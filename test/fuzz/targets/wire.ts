@@ -14,6 +14,8 @@ import {
   checkBlock,
   checkReply,
   endReply,
+  FAILED_REPLY_BYTES,
+  markStrict,
   REPLY_HEADER_BYTES,
   replyCount,
   replyKind,
@@ -65,6 +67,14 @@ const blocks = [
   written((writer) => writeBlock(writer, { kind: BlockKind.mergePoint, sequence: 77 })),
   written((writer) => writeBlock(writer, { kind: BlockKind.skip, sequence: 2 ** 40 })),
   written((writer) => writeBlock(writer, { kind: BlockKind.read, sequence: 4, commands: [get("a"), get("b")] })),
+  written((writer) => {
+    const commands = [set("a", "1"), set("b", "2")];
+    writeBlock(writer, { kind: BlockKind.conservative, session: 9, sequence: 6, stream: 2, commands });
+  }),
+  written((writer) => {
+    writeBlock(writer, { session: 9, sequence: 8, acknowledged: 5, stream: 2, commands: [get("a"), set("b", "2")] });
+    markStrict(writer.view, 0);
+  }),
 ];
 
 function batchOf(parts: readonly Uint8Array[], commands: number): Uint8Array {
@@ -80,6 +90,7 @@ export const batches = [
   batchOf([], 0),
   batchOf([blocks[0] as Uint8Array], 1),
   batchOf([blocks[2], blocks[1], blocks[0], blocks[3]] as Uint8Array[], 5),
+  batchOf([blocks[8], blocks[9]] as Uint8Array[], 4),
 ];
 
 /** Reads a checked block as execution does. */
@@ -125,20 +136,29 @@ const batch: FuzzTarget = {
   },
 };
 
+/** A reply block of so many replies, of which the last are to commands that failed. */
+function replyOf(status: ReplyStatus, kind: BlockKind, count: number, failed: number): Uint8Array {
+  return written((writer) => {
+    const at = beginReply(writer, 7, 3, status, kind);
+    for (let i = 0; i < count; i++) {
+      writer.u32(8 + i);
+      writer.u32(1);
+      for (let j = 0; j < i; j++) writer.u8(j);
+    }
+    for (let i = 0; i < failed; i++) writer.u32(FAILED_REPLY_BYTES);
+    endReply(writer, at, count + failed);
+  });
+}
+
 const reply: FuzzTarget = {
   name: "reply",
   what: "reply blocks, as replicas send them",
-  corpus: [0, 1, 5].map((count) =>
-    written((writer) => {
-      const at = beginReply(writer, 7, 3, ReplyStatus.ok, BlockKind.commands);
-      for (let i = 0; i < count; i++) {
-        writer.u32(8 + i);
-        writer.u32(1);
-        for (let j = 0; j < i; j++) writer.u8(j);
-      }
-      endReply(writer, at, count);
-    }),
-  ),
+  corpus: [
+    ...[0, 1, 5].map((count) => replyOf(ReplyStatus.ok, BlockKind.commands, count, 0)),
+    replyOf(ReplyStatus.failed, BlockKind.commands, 2, 2),
+    replyOf(ReplyStatus.ok, BlockKind.conservative, 2, 0),
+    replyOf(ReplyStatus.retry, BlockKind.conservative, 0, 0),
+  ],
   decode: ({ view, start, end }) => {
     const length = checkReply(view, start, end);
     if (length < 0 || replyKind(view, start) === BlockKind.openSession) return length >= 0;
