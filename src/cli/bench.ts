@@ -24,6 +24,7 @@ import {
   type LoadPhase,
   type LoadProgress,
   type LoadResult,
+  type OptimisticFigures,
   replicaDirectory,
   RESUBMIT_DEFAULT,
 } from "../runtime/index.js";
@@ -53,7 +54,9 @@ interface Reading {
 }
 
 /** What `synod bench --json` prints. */
-interface BenchReport extends Omit<LoadResult, "histogram" | "behindMs"> {
+interface BenchReport extends Omit<LoadResult, "histogram" | "behindMs" | "optimistic"> {
+  /** Of a cluster of opt-PSMR with several groups. */
+  readonly optimistic?: OptimisticFigures;
   readonly cpu_s_per_million: { readonly replicas: number | null; readonly client: number };
   readonly executed: readonly (number | null)[];
   readonly digests_equal: boolean;
@@ -177,10 +180,11 @@ async function reportOf(
   const millions = result.commands / 1e6;
   const perMillion = (seconds: number): number => (millions === 0 ? 0 : seconds / millions);
   const [from, to] = await Promise.all([before.executed, after.executed]);
-  const { histogram: _histogram, behindMs: _behindMs, ...figures } = result;
+  const { histogram: _histogram, behindMs: _behindMs, optimistic, ...figures } = result;
   const { config } = target;
   return {
     ...figures,
+    ...(optimistic === null ? {} : { optimistic }),
     cpu_s_per_million: {
       replicas:
         before.replicaCpuSeconds === null || after.replicaCpuSeconds === null
@@ -251,6 +255,12 @@ function sayReport(output: Output, report: BenchReport): void {
   output.line(
     `  latency   p50 ${ms(latency.p50)}  p95 ${ms(latency.p95)}  p99 ${ms(latency.p99)}  p99.9 ${ms(latency.p999)}  max ${ms(latency.max)}`,
   );
+  if (report.optimistic !== undefined) {
+    const { failed, fail_rate: rate, latency_ms_passed: passes, latency_ms_failed: fails } = report.optimistic;
+    output.line(
+      `  optimism  ${grouped(failed)} failed (${(rate * 100).toFixed(2)} %), p50 ${ms(fails.p50)}; those that passed p50 ${ms(passes.p50)}`,
+    );
+  }
   output.line(
     `  commands  ${grouped(report.commands)} in ${report.seconds.toFixed(2)} s, ${grouped(report.errors)} errors`,
   );

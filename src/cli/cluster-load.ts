@@ -39,6 +39,7 @@ export async function runLoadOn(
     options,
     commands,
     mapping,
+    optimistic: connection.optimistic !== null,
     readsOrdered: mapping !== undefined || ordered,
     open(clientHandlers) {
       if (mapping !== undefined) return connection.openStreams({ handlersOf: () => clientHandlers });

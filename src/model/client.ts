@@ -88,10 +88,11 @@ export interface ClientSink {
   /** From the client of g_all: the session that the client of `stream` has asked for. */
   lend(stream: number, session: SessionId): void;
   /**
-   * So many commands of a block failed opt-PSMR's safety check: the replies to its others have come, and the block is resolved,
-   * whole, when those to these have. Told at most once for a block, before `resolve` or `fail`.
+   * So many commands of a block failed opt-PSMR's safety check; `replies` is the reply block with those to the others, and empty
+   * ones in their places (`FAILED_REPLY_BYTES`), valid only now. The block is resolved, whole, when they are executed. Told at most
+   * once for a block, before `resolve` or `fail`.
    */
-  pending(token: number, commands: number): void;
+  pending(token: number, commands: number, replies: Span): void;
   /**
    * From the client of a stream other than 0, if it is clients who multicast failed commands again: a block of kind
    * `conservative` for the client of g_all, which gets it by a `resubmit` event. The span is valid only now. `again`: nothing has

@@ -119,10 +119,11 @@ export class World {
           this.lent.push({ stream: to, session });
           this.step(to, { kind: "lend", now: this.kernel.now, session });
         },
-        pending: (token, commands) => {
+        pending: (token, commands, replies) => {
           const entry = this.submitted[token]!;
           assert.equal(entry.outcome, "open");
           assert.equal(entry.pending, 0, "commands are said to have failed once");
+          assert.equal(replyStatus(replies.view, replies.start), ReplyStatus.failed);
           entry.pending = commands;
         },
         resubmit: (span, again) => {

@@ -329,7 +329,7 @@ class SessionClient implements ClientModel {
     this.#resubmit(block, false, out);
     if (abandoned) return;
     this.#refresh();
-    out.pending(token, pending);
+    out.pending(token, pending, span);
   }
 
   /** Conservative copies were executed, or not, for the reason that the status gives. */

@@ -42,10 +42,10 @@ export interface BlockClientHandlers {
   resolve(token: number, replies: Span): void;
   fail(token: number, failure: ClientFailure): void;
   /**
-   * opt-PSMR: so many commands of the block failed their safety check, and the replies to the others have come. The block is
-   * resolved with all of them when the commands that failed are executed.
+   * opt-PSMR: so many commands of the block failed their safety check. `replies`, valid only during the call, has the replies to
+   * the others, and four bytes of length in the place of each that failed. The block is resolved with all when they are executed.
    */
-  pending?(token: number, commands: number): void;
+  pending?(token: number, commands: number, replies: Span): void;
   opened(): void;
   /** The last open block is done with, those included whose outcome was told as unknown: none of them is applied later. */
   idle?(): void;

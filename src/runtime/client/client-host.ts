@@ -222,8 +222,8 @@ export class ClientHost implements BlockClient, ClientSink {
     this.#lenders.lend(stream, session);
   }
 
-  pending(token: number, commands: number): void {
-    this.#handlers.pending?.(token, commands);
+  pending(token: number, commands: number, replies: Span): void {
+    this.#handlers.pending?.(token, commands, replies);
   }
 
   resubmit(block: Span, again: boolean): void {

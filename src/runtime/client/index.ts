@@ -36,7 +36,16 @@ export {
 } from "./load-keys.js";
 export { LOAD_ARRIVALS, type LoadArrivals, loadDefaults, type LoadOptions, loadOptions } from "./load-options.js";
 export { LOAD_WORKLOADS, type LoadMix, loadMix, type LoadWorkload } from "./load-workload.js";
-export { checkLoad, runLoad, type LoadInit, type LoadPhase, type LoadProgress, type LoadResult } from "./load.js";
+export {
+  checkLoad,
+  type LatencyRanks,
+  type LoadInit,
+  type LoadPhase,
+  type LoadProgress,
+  type LoadResult,
+  type OptimisticFigures,
+  runLoad,
+} from "./load.js";
 export { createMappedClient, type MappedClientInit } from "./mapped-client.js";
 export { orderedReads } from "./ordered-reads.js";
 export { PromiseClient, type PromiseClientInit } from "./promise-client.js";

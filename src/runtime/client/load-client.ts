@@ -27,6 +27,9 @@ export class BlockSlot {
   commands = 0;
   /** Those that are unanswered. */
   commandsLeft = 0;
+  /** Some failed opt-PSMR's safety check: the others, which are so many, were answered before. */
+  waits = false;
+  passed = 0;
   submittedAt = 0;
   /** When each command was due, with a rate. */
   due: Float64Array = nothing;
@@ -88,6 +91,8 @@ interface HeldBlock {
 export interface LoadClientHandlers {
   /** Some of a slot's replies. */
   onPart(slot: BlockSlot, replies: Span): void;
+  /** So many of a slot's commands failed a safety check; the replies to the others are here. */
+  onPending(client: LoadClient, slot: BlockSlot, failed: number, replies: Span): void;
   /** The last of a slot's replies; the slot is still the caller's. */
   onReplies(client: LoadClient, slot: BlockSlot, replies: Span): void;
   onFailure(client: LoadClient, slot: BlockSlot, failure: ClientFailure): void;
@@ -173,6 +178,8 @@ export class LoadClient implements BlockClientHandlers {
     slot.kind = kind;
     slot.stream = 0;
     slot.commands = commands;
+    slot.waits = false;
+    slot.passed = 0;
     slot.submittedAt = now;
     this.outstanding += commands;
     return slot;
@@ -202,7 +209,7 @@ export class LoadClient implements BlockClientHandlers {
 
   /** A slot's commands are no longer under way. */
   end(slot: BlockSlot): void {
-    this.outstanding -= slot.commands;
+    this.outstanding -= slot.commands - slot.passed;
     this.#free.push(slot);
   }
 
@@ -216,7 +223,19 @@ export class LoadClient implements BlockClientHandlers {
     client.submit(slot.token, reads, slot.commands, bytes, view, 0, length);
   }
 
+  /** Those of a slot's commands that did not fail are no longer under way, and its stream is free for the next block. */
+  pass(slot: BlockSlot, passed: number): void {
+    slot.waits = true;
+    slot.passed = passed;
+    this.outstanding -= passed;
+    this.#openIn[slot.stream] = (this.#openIn[slot.stream] as number) - 1;
+  }
+
   // What the block client tells.
+
+  pending(token: number, commands: number, replies: Span): void {
+    this.#load.onPending(this, this.#slots[token] as BlockSlot, commands, replies);
+  }
 
   resolve(token: number, replies: Span): void {
     const slot = this.#slots[token] as BlockSlot;
@@ -243,6 +262,6 @@ export class LoadClient implements BlockClientHandlers {
 
   #leave(slot: BlockSlot): void {
     this.blocksOpen--;
-    this.#openIn[slot.stream] = (this.#openIn[slot.stream] as number) - 1;
+    if (!slot.waits) this.#openIn[slot.stream] = (this.#openIn[slot.stream] as number) - 1;
   }
 }

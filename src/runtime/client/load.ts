@@ -6,6 +6,7 @@ import {
   type ClientFailure,
   CommandError,
   ConfigError,
+  FAILED_REPLY_BYTES,
   type GroupMapping,
   REPLY_HEADER_BYTES,
   replyCount,
@@ -56,6 +57,8 @@ export interface LoadInit {
   readonly mapping?: GroupMapping | undefined;
   /** The cluster orders reads: they go with the other commands, in one block. True with groups, else false by default. */
   readonly readsOrdered?: boolean | undefined;
+  /** The cluster is one of opt-PSMR: commands that pass their safety check and those that fail it are told apart. */
+  readonly optimistic?: boolean | undefined;
   readonly commands: LoadCommands;
   readonly options: LoadOptions;
   /** Once per second. */
@@ -64,17 +67,33 @@ export interface LoadInit {
   onPhase?(phase: LoadPhase): void;
 }
 
+/** Latency by rank, in ms. */
+export interface LatencyRanks {
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
+}
+
+/** What the safety check of opt-PSMR made of the commands answered in the measured time. */
+export interface OptimisticFigures {
+  /** Commands of any group, those that were ordered by g_all from the first included: no check can fail them. */
+  readonly passed: number;
+  readonly failed: number;
+  /** Fraction of all. */
+  readonly fail_rate: number;
+  readonly latency_ms_passed: LatencyRanks;
+  readonly latency_ms_failed: LatencyRanks;
+}
+
 /** The load's part of what `synod bench` prints, under the same names. */
 export interface LoadResult {
   /** Commands answered per second of the measured time. */
   readonly throughput: number;
-  readonly latency_ms: {
-    readonly p50: number;
-    readonly p95: number;
-    readonly p99: number;
-    readonly p999: number;
-    readonly max: number;
-  };
+  readonly latency_ms: LatencyRanks;
+  /** Null but for a cluster of opt-PSMR. */
+  readonly optimistic: OptimisticFigures | null;
   /** Commands answered in the measured time. */
   readonly commands: number;
   /** Commands that failed or got an unexpected reply, warm-up included. */
@@ -91,7 +110,8 @@ export interface LoadResult {
  * not have what the workload asks for.
  *
  * In the closed loop a command is timed from its submission; with a rate, from when it was due, so that a stall counts for
- * every command that it held up.
+ * every command that it held up. Of a block in which commands fail opt-PSMR's safety check those that pass are answered by its
+ * first reply, and those that fail with the last of the block's.
  */
 export async function runLoad(init: LoadInit): Promise<LoadResult> {
   const load = new Load(init);
@@ -152,6 +172,41 @@ function copyCommand(from: ByteWriter, at: number, to: ByteWriter): void {
   for (; left > 0; left--) to.bytes[end - left] = from.bytes[at + length - left] as number;
 }
 
+function ranksOf(histogram: LatencyHistogram): LatencyRanks {
+  return {
+    p50: histogram.percentile(0.5),
+    p95: histogram.percentile(0.95),
+    p99: histogram.percentile(0.99),
+    p999: histogram.percentile(0.999),
+    max: histogram.maxMs,
+  };
+}
+
+function optimisticFigures(passed: LatencyHistogram, failed: LatencyHistogram): OptimisticFigures {
+  const all = passed.total + failed.total;
+  return {
+    passed: passed.total,
+    failed: failed.total,
+    fail_rate: all === 0 ? 0 : failed.total / all,
+    latency_ms_passed: ranksOf(passed),
+    latency_ms_failed: ranksOf(failed),
+  };
+}
+
+/** Puts the times at which commands were due that passed before those of the ones that failed. */
+function passedFirst({ commands, due }: BlockSlot, { view, start }: Span): void {
+  const failed: number[] = [];
+  let passed = 0;
+  let at = start + REPLY_HEADER_BYTES;
+  for (let i = 0; i < commands; i++) {
+    const length = view.getUint32(at, true);
+    if (length > FAILED_REPLY_BYTES) due[passed++] = due[i] as number;
+    else failed.push(due[i] as number);
+    at += length;
+  }
+  for (const time of failed) due[passed++] = time;
+}
+
 class Load implements LoadClientHandlers {
   readonly #init: LoadInit;
   readonly #options: LoadOptions;
@@ -177,6 +232,9 @@ class Load implements LoadClientHandlers {
   /** Kind of the blocks that ordered commands, and perhaps reads, go in. */
   readonly #orderedKind: LoadBlockKind;
   readonly histogram = new LatencyHistogram();
+  /** Of commands that passed and failed their safety check; null where there is none. */
+  readonly #passed: LatencyHistogram | null;
+  readonly #failed = new LatencyHistogram();
 
   #phase: LoadPhase = "preload";
   #phaseStart = 0;
@@ -222,6 +280,7 @@ class Load implements LoadClientHandlers {
     this.#choice = mapping === undefined ? null : new StreamChoice(mapping);
     const streams = mapping === undefined ? 0 : mapping.groups + 1;
     this.#parts = Array.from({ length: streams }, () => new Draft(dueMax, this.#modifiesMax));
+    this.#passed = init.optimistic === true ? new LatencyHistogram() : null;
     this.#turn = init.scheduler.turn(() => this.#onTurn());
     this.#phaseTimer = init.scheduler.timer(() => this.#onPhaseEnd());
     this.#rateTimer = init.scheduler.timer(() => this.#onDue());
@@ -263,16 +322,10 @@ class Load implements LoadClientHandlers {
       this.#listAll();
     });
     const seconds = this.#measuredSeconds;
-    const percentile = (fraction: number): number => this.histogram.percentile(fraction);
     return {
       throughput: this.#measured / seconds,
-      latency_ms: {
-        p50: percentile(0.5),
-        p95: percentile(0.95),
-        p99: percentile(0.99),
-        p999: percentile(0.999),
-        max: this.histogram.maxMs,
-      },
+      latency_ms: ranksOf(this.histogram),
+      optimistic: this.#passed === null ? null : optimisticFigures(this.#passed, this.#failed),
       commands: this.#measured,
       errors: this.#errors,
       seconds,
@@ -312,11 +365,25 @@ class Load implements LoadClientHandlers {
       client.modifiesOwed.push(slot);
       return;
     }
-    this.#answered += slot.commands;
+    this.#answered += slot.commands - slot.passed;
     if (slot.insertedThrough > 0) this.#inserted.acknowledge(client.index, slot.insertedThrough);
     this.#endInsertions(client, slot);
-    if (this.#phase === "measure") this.#record(slot);
+    if (this.#phase === "measure") {
+      this.#recordPart(slot, slot.passed, slot.commands, slot.waits ? this.#failed : this.#passed);
+    }
     client.end(slot);
+    this.#afterAnswer(client);
+  }
+
+  onPending(client: LoadClient, slot: BlockSlot, failed: number, replies: Span): void {
+    // A modification is not done with its read, and of keys that are written only the last answer counts.
+    if (this.#phase === "preload" || slot.kind === LoadBlockKind.modify) return;
+    if (this.#options.rate !== null) passedFirst(slot, replies);
+    const passed = slot.commands - failed;
+    this.#answered += passed;
+    if (this.#phase === "measure") this.#recordPart(slot, 0, passed, this.#passed);
+    client.pass(slot, passed);
+    this.onRoom(client);
     this.#afterAnswer(client);
   }
 
@@ -346,7 +413,7 @@ class Load implements LoadClientHandlers {
     this.#endInsertions(client, slot);
     client.end(slot);
     if (this.#phase === "preload") return this.#loadAgain(slot, errorOf(failure));
-    if (failure !== "closed") this.#errors += slot.commands;
+    if (failure !== "closed") this.#errors += slot.commands - slot.passed;
     this.#afterAnswer(client);
   }
 
@@ -358,15 +425,22 @@ class Load implements LoadClientHandlers {
     this.#turn.request();
   }
 
-  #record(slot: BlockSlot): void {
+  /** Commands of a slot, from one to before another, are answered; `also` is of their kind, if kinds are told apart. */
+  #recordPart(slot: BlockSlot, from: number, end: number, also: LatencyHistogram | null): void {
     const now = this.#now();
-    const { commands, due } = slot;
-    this.#measured += commands;
+    const told = this.#passed === null ? null : also;
+    this.#measured += end - from;
     if (this.#options.rate === null) {
-      this.histogram.record(now - slot.submittedAt, commands);
+      const ms = now - slot.submittedAt;
+      this.histogram.record(ms, end - from);
+      told?.record(ms, end - from);
       return;
     }
-    for (let i = 0; i < commands; i++) this.histogram.record(now - (due[i] as number), 1);
+    for (let i = from; i < end; i++) {
+      const ms = now - (slot.due[i] as number);
+      this.histogram.record(ms, 1);
+      told?.record(ms, 1);
+    }
   }
 
   #afterAnswer(client: LoadClient): void {
@@ -630,6 +704,8 @@ class Load implements LoadClientHandlers {
   #onPhaseEnd(): void {
     if (this.#phase === "warm-up") {
       this.histogram.clear();
+      this.#passed?.clear();
+      this.#failed.clear();
       this.#measured = 0;
       this.#begin("measure");
       this.#phaseTimer.set(this.#phaseStart + this.#options.seconds * 1000);

@@ -133,7 +133,7 @@ class MappedClient implements BlockClient {
         this.#handlers.fail(token, failure);
         this.#tellOpened();
       },
-      pending: (token: number, commands: number) => this.#handlers.pending?.(token, commands),
+      pending: (token: number, commands: number, replies: Span) => this.#handlers.pending?.(token, commands, replies),
       opened: () => this.#goOn(),
       idle: () => this.#goOn(),
       ...(stream === 0 ? { leaderChanged: (leader) => this.#handlers.leaderChanged?.(leader) } : {}),
