@@ -122,7 +122,8 @@ export class WatchedView extends PassingView {
 
   override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     this.#touch(run, 0, run.count, null);
-    if (this.#alone) super.execute(run, replies, undo);
+    // With one group all commands are in its stream, and its thread is alone at any time.
+    if (this.#alone || this.#everybody === 1) super.execute(run, replies, undo);
     else this.#inPlace(() => super.execute(run, replies, undo));
   }
 
@@ -131,7 +132,9 @@ export class WatchedView extends PassingView {
     this.#inPlace(() => {
       through = super.attempted(run, first, thread, replies);
     });
-    this.#touch(run, first, through, this.#leaves);
+    // A partition is one node: a command that passed has touched that of its thread, whatever others it might have touched.
+    if (this.#leaves !== null) this.#touch(run, first, through, this.#leaves);
+    else if (through > first) this.#checker.access(this.#thread, this.#thread, true);
     return through;
   }
 
