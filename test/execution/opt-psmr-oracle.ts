@@ -33,7 +33,13 @@ interface Pending {
 
 interface Stream {
   last: number;
-  replies: { readonly first: number; readonly count: number; readonly reply: string }[];
+  /** The numbers of those that failed are with them. */
+  replies: {
+    readonly first: number;
+    readonly count: number;
+    readonly reply: string;
+    readonly failed: readonly number[];
+  }[];
   readonly pending: Map<number, Pending>;
   /** Replies to commands that failed and were executed since, as bytes. */
   readonly late: Map<number, Uint8Array>;
@@ -98,11 +104,21 @@ export class OptOracle {
       if (first > session.last) return [reply(id, session.last + 1, ReplyStatus.retry, kind)];
       const late = end - 1 > session.last ? [] : lateReplies(session, id, first, end);
       this.counts.repeated += late.length;
-      return [remembered?.reply ?? reply(id, first, ReplyStatus.stale, kind), ...late];
+      const waiting = [...session.pending.keys()].find((sequence) => sequence >= first && sequence < end);
+      if (remembered !== undefined) {
+        const gone = remembered.failed.filter(
+          (sequence) => !session.pending.has(sequence) && !session.late.has(sequence),
+        );
+        const stale = gone.map((sequence) => reply(id, sequence, ReplyStatus.stale, BlockKind.conservative));
+        return [remembered.reply, ...late, ...stale];
+      }
+      if (waiting === undefined || end - 1 > session.last) return [reply(id, first, ReplyStatus.stale, kind), ...late];
+      return [reply(id, waiting, ReplyStatus.retry, BlockKind.conservative), ...late];
     }
     const answer = this.#commands(session, stream, bytes, view, at);
     session.last += count;
-    session.replies.push({ first, count, reply: answer });
+    const failed = [...session.pending.keys()].filter((sequence) => sequence >= first);
+    session.replies.push({ first, count, reply: answer, failed });
     return [answer];
   }
 

@@ -283,7 +283,25 @@ describe("limits of what failed", () => {
     assert.deepEqual(script.one(0, script.copy(1, 1, commands)), late(1, "ok", "ok", "ok"));
     assert.deepEqual(script.one(0, script.copy(1, 1, commands)), late(2, "ok", "ok"));
     assert.deepEqual(script.one(0, script.copy(1, 1, commands.slice(0, 1))), refused("stale", 1));
-    assert.deepEqual(script.order(1, block)[0]?.slice(1), [late(2, "ok", "ok")]);
+    assert.deepEqual(
+      script.order(1, block)[0]?.slice(1),
+      [late(2, "ok", "ok"), refused("stale", 1)],
+      "or it would wait",
+    );
     script.replica.threads[0]?.queues((queue, value, maximum) => assert.ok(value <= maximum, queue));
+  });
+
+  test("a block whose own reply is forgotten is not stale while something of it is pending", () => {
+    const script = new Script(2, { optimistic: "replicas", sessionRepliesMax: 1 });
+    const block = script.block(1, 1, [read(4), insert(5, 1), insert(6, 1)]);
+    script.order(1, block);
+    script.order(1, script.block(1, 4, [read(7)]));
+    script.order(0, script.copy(1, 2, [insert(5, 1)]));
+    script.copies();
+    assert.deepEqual(script.order(1, block), [[refused("retry", 3), late(2, "ok")]]);
+    const copies = script.copies();
+    assert.deepEqual(copies, [script.copy(1, 3, [insert(6, 1)])]);
+    script.order(0, ...copies);
+    assert.deepEqual(script.one(1, block), { status: "stale", sequence: 1, late: false, replies: [] });
   });
 });

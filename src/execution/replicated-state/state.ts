@@ -23,12 +23,15 @@ import {
   emptyRun,
   endReply,
   type ExecutionSink,
+  FAILED_REPLY_BYTES,
   type Instance,
   type Position,
   positionOf,
   type QueueVisitor,
   REPLY_BYTES_MAX,
+  REPLY_HEADER_BYTES,
   ReplyStatus,
+  replyStatus,
   type Run,
   type Service,
   type SnapshotSink,
@@ -40,7 +43,7 @@ import {
 import { Attempts, hashCommand, type Optimistic } from "./attempts.js";
 import type { ReplicatedStateOptions } from "./config.js";
 import { firstFrom, type LateReply, type PendingCommand } from "./failed.js";
-import type { Session } from "./session.js";
+import type { RememberedReply, Session } from "./session.js";
 import { SessionTable } from "./session-table.js";
 import { StateSink, StateSource } from "./snapshot.js";
 
@@ -112,7 +115,8 @@ const WHOLE: StreamRules = {
  *
  * With a safety check (opt-PSMR) a block may be answered `failed`: its commands are done with but those with an empty reply,
  * which are pending until `executeConservative` finds their copies. Then a duplicate of it is also answered by the replies to
- * those that have been executed since, and those that have not are multicast again.
+ * those that have been executed since (`stale` where that is gone), and those that have not are multicast again. If its own reply
+ * is gone it is `stale` only when none of them is pending.
  */
 export class ReplicatedState {
   readonly #options: ReplicatedStateOptions;
@@ -566,20 +570,63 @@ export class ReplicatedState {
       writer.copy(remembered.bytes, 0, remembered.bytes.length);
       out.replied(session.id, position, reply);
     } else if (role === Role.follow) return;
-    else if (first > last) this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
-    else this.#answer(view, at, position, ReplyStatus.stale, first, out);
-    if (this.#attempts === null || own.failed === 0 || first + count - 1 > last) return;
-    this.#answerLate(own, first, first + count, position, out);
-    const { failed } = this.#attempts;
+    else if (first > last) return this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
+    const stands = this.#attempts !== null && first + count - 1 <= last;
+    const pending = stands ? firstFrom(own.pending, first) : own.pending.length;
+    const waits = pending < own.pending.length && (own.pending[pending] as PendingCommand).sequence < first + count;
+    // Of one whose reply is gone a client would not send further copies if it heard so while they are needed.
+    if (remembered === null && waits) {
+      const { sequence } = own.pending[pending] as PendingCommand;
+      this.#answer(view, at, position, ReplyStatus.retry, sequence, out, BlockKind.conservative);
+    } else if (remembered === null) this.#answer(view, at, position, ReplyStatus.stale, first, out);
+    if (!stands) return;
+    if (own.late.length > 0) this.#answerLate(own, first, first + count, position, out);
+    if (remembered !== null) this.#answerForgotten(own, remembered, view, at, position, out);
+    if (waits) this.#multicastAgain(own, pending, bytes, view, at, out);
+  }
+
+  /** Answers `stale` for each command of a block that failed, was executed, and whose late reply is gone. */
+  #answerForgotten(
+    session: Session,
+    { bytes, first, count }: RememberedReply,
+    view: DataView,
+    at: number,
+    position: Position,
+    out: ExecutionSink,
+  ): void {
+    const replies = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (replyStatus(replies, 0) !== ReplyStatus.failed) return;
+    let reply = REPLY_HEADER_BYTES;
+    for (let sequence = first; sequence < first + count; sequence++) {
+      const length = replies.getUint32(reply, true);
+      reply += length;
+      if (length !== FAILED_REPLY_BYTES) continue;
+      if (session.pendingAt(sequence) >= 0 || session.lateReply(sequence) !== null) continue;
+      this.#answer(view, at, position, ReplyStatus.stale, sequence, out, BlockKind.conservative);
+    }
+  }
+
+  /** Asks for what is pending of a block, from the command at `from` of those that its session has pending, to be multicast again. */
+  #multicastAgain(
+    session: Session,
+    from: number,
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    out: ExecutionSink,
+  ): void {
+    const first = blockSequence(view, at);
+    const count = blockCommands(view, at);
+    const attempts = this.#attempts as Attempts;
+    const { failed } = attempts;
     failed.length = 0;
-    for (let i = firstFrom(own.pending, first); i < own.pending.length; i++) {
-      const { sequence } = own.pending[i] as PendingCommand;
+    for (let i = from; i < session.pending.length; i++) {
+      const { sequence } = session.pending[i] as PendingCommand;
       if (sequence >= first + count) break;
       failed.push(sequence - first);
     }
-    if (failed.length === 0) return;
     this.#load(bytes, view, at, count);
-    this.#attempts.multicastAgain(this.#run, own, first, out);
+    attempts.multicastAgain(this.#run, session, first, out);
   }
 
   /** Repeats the remembered replies to failed commands that have been executed, from number `first` to before `end`. */
@@ -744,10 +791,11 @@ export class ReplicatedState {
     status: ReplyStatus,
     sequence: number,
     out: ExecutionSink,
+    kind = blockKind(view, at) as BlockKind,
   ): void {
     const session = blockSession(view, at);
     const writer = out.replies();
-    const reply = beginReply(writer, session, sequence, status, blockKind(view, at) as BlockKind);
+    const reply = beginReply(writer, session, sequence, status, kind);
     endReply(writer, reply, 0);
     out.replied(session, position, reply);
   }
