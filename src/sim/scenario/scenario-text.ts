@@ -16,6 +16,7 @@ import type { Strike } from "./strike.js";
  * replicas 3                       and each further field of the scenario
  * workload.clients 2               a field of a part of it
  * fault loss                       a fault that holds all the time
+ * fault crash 8000                 one that may strike every 8000 ms or so, and does not in this schedule
  * at 412 crash 2893017             a strike: virtual ms, fault, and the seed of what is drawn for it
  * ```
  */
@@ -47,6 +48,8 @@ const fieldsMax: ReadonlyMap<string, number> = new Map([
   ["groups.bellMsMax", 10_000],
   ["groups.oneDown", 1],
 ]);
+/** Of the mean time between two strikes of a fault: an hour. */
+const FAULT_MEAN_MS_MAX = 3_600_000;
 const parts = ["network", "options", "knobs", "limits", "workload", "groups"] as const;
 type Value = string | number;
 
@@ -74,7 +77,11 @@ export function writeScenario({ scenario, bug, expected, remarks }: ScenarioText
   if (bug !== null) lines.push(`bug ${bug}`);
   lines.push(`expect ${expected ?? "pass"}`);
   for (const [name, value] of fieldsOf(scenario)) lines.push(`${name} ${value}`);
-  for (const [fault, meanMs] of scenario.faults) if (meanMs === 0) lines.push(`fault ${fault}`);
+  // That a fault may strike matters even if it never does: whoever is down, or whose clock runs fast, depends on it.
+  const struck = new Set((scenario.schedule ?? []).map(({ fault }) => fault));
+  for (const [fault, meanMs] of scenario.faults) {
+    if (!struck.has(fault)) lines.push(meanMs === 0 ? `fault ${fault}` : `fault ${fault} ${meanMs}`);
+  }
   for (const { atMs, fault, draw } of scenario.schedule ?? []) lines.push(`at ${atMs} ${fault} ${draw}`);
   return `${lines.join("\n")}\n`;
 }
@@ -111,11 +118,16 @@ export function readScenario(text: string): ScenarioText {
       if (!faults.has(strike.fault)) faults.set(strike.fault, 1);
       return;
     }
+    if (name === "fault") {
+      const meanMs = Number(values[1] ?? 0);
+      if (values.length > 2 || !(meanMs >= 0 && meanMs <= FAULT_MEAN_MS_MAX)) throw bad("a fault is: fault FAULT MS");
+      faults.set(faultNamed(values[0], bad), meanMs);
+      return;
+    }
     const [value] = values;
     if (value === undefined || values.length > 1) throw bad(`${name} has one value`);
     if (name === "bug") bug = value;
     else if (name === "expect") expected = value === "pass" ? null : value;
-    else if (name === "fault") faults.set(faultNamed(value, bad), 0);
     else {
       const like = known.get(name);
       if (like === undefined) throw bad(`there is no field ${name}`);
