@@ -26,7 +26,6 @@ export async function runLab(name: string, flags: LabRunFlags): Promise<number> 
     throw new ConfigError(`--mode: ${name} runs in ${experiment.modes.join(" and ")} mode only`);
   }
   const modes = new Set(flags.mode === undefined ? experiment.modes : [flags.mode]);
-  if (flags.out !== undefined) await makeDirectory(flags.out);
   const finished: string[] = [];
   const clusters = new LabClusters();
   const interrupted = (): never => {
@@ -42,6 +41,7 @@ export async function runLab(name: string, flags: LabRunFlags): Promise<number> 
       interrupted();
     },
   );
+  if (flags.out !== undefined) await makeDirectory(flags.out);
   const { result, findings } = await runExperiment(experiment, {
     modes,
     quick: flags.quick === true,

@@ -1,18 +1,18 @@
 /** `synod lab` as programs use it. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { finished, type JsonLine, temporaryDirectory } from "./synod-process.js";
+import { finished, type JsonLine, synod, temporaryDirectory } from "./synod-process.js";
 
 describe("synod lab", () => {
   test("lists the experiments", async (t) => {
     const { code, lines } = await finished(t, ["lab", "list", "--json"]);
     assert.equal(code, 0);
     const names = lines.map((line) => line["name"]);
-    for (const name of ["psmr-independent", "psmr-dependent", "psmr-mixed", "psmr-skew", "multi-ring-merge"]) {
-      assert.ok(names.includes(name), name);
-    }
+    const ofPsmr = ["psmr-independent", "psmr-dependent", "psmr-mixed", "psmr-skew"];
+    const ofOptPsmr = [2, 3, 4, 5].map((figure) => `opt-psmr-fig${figure}`);
+    for (const name of [...ofPsmr, ...ofOptPsmr, "multi-ring-merge"]) assert.ok(names.includes(name), name);
     for (const line of lines) assert.ok(String(line["paper"]).length > 10 && String(line["shows"]).length > 10);
     const { stdout } = await finished(t, ["lab", "list"]);
     assert.match(stdout, /^psmr-mixed /m);
@@ -37,6 +37,8 @@ describe("synod lab", () => {
 
   const cases: readonly (readonly [args: readonly string[], reason: RegExp])[] = [
     [["lab", "run", "psmr"], /no experiment "psmr"; there is psmr-independent/],
+    [["lab", "run", "multi-ring-merge", "--mode", "real"], /--mode: multi-ring-merge runs in sim mode only/],
+    [["lab", "run", "opt-psmr-fig3", "--mode", "real"], /--mode: opt-psmr-fig3 runs in sim mode only/],
     [["lab", "run"], /missing required argument 'name'/],
     [["lab", "run", "psmr-mixed", "--mode", "dream"], /--mode.*real, sim/],
     [["lab", "run", "psmr-mixed", "--frobnicate"], /unknown option '--frobnicate'/],
@@ -54,6 +56,20 @@ describe("synod lab", () => {
       assert.equal(code, 4);
     });
   }
+
+  test("says what was finished when it is interrupted", async (t) => {
+    const directory = temporaryDirectory(t);
+    const begun = new Promise<void>((resolve) => {
+      const watcher = watch(directory, () => resolve());
+      t.after(() => watcher.close());
+    });
+    const running = synod(t, ["lab", "run", "psmr-skew", "--quick", "--json", "--out", join(directory, "reports")]);
+    await begun;
+    running.kill("SIGINT");
+    assert.equal(await running.exit(), 3);
+    assert.match(running.stderr, /^synod: psmr-skew was interrupted; (nothing was finished|finished: .+)\n$/);
+    assert.equal(running.stdout, "");
+  });
 
   test("refuses a directory for reports that can't be made", async (t) => {
     const { code, stderr } = await finished(t, ["lab", "run", "psmr-mixed", "--out", join("/dev/null", "x")]);

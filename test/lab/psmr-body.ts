@@ -1,16 +1,24 @@
-/** A thread of P-SMR as a body of the thread port: it delivers what was recorded, and waits at barriers as its port does. */
+/** A thread of P-SMR or opt-PSMR as a body of the thread port: it delivers what was recorded, and waits at barriers as its port does. */
 import { ByteWriter } from "#src/base/index.js";
 import {
   Barrier,
   type BarrierPoint,
+  createOptPsmrThread,
   createPsmrThread,
   type PsmrParts,
   type PsmrSink,
   type PsmrThread,
 } from "#src/execution/index.js";
 import { Deliveries } from "#src/lab/replay/index.js";
-import { encodeCommands, type Encoded, type Mapping, type Recording, serviceOptions } from "#src/lab/streams/index.js";
-import { type Batch, declaredMapping, emptyRun } from "#src/model/index.js";
+import {
+  encodeCommands,
+  type Encoded,
+  filledTree,
+  type Mapping,
+  type Recording,
+  serviceOptions,
+} from "#src/lab/streams/index.js";
+import { type Batch, declaredMapping, emptyRun, optimisticMapping } from "#src/model/index.js";
 import { StepOutcome, type ThreadBody, type ThreadContext } from "#src/platform/index.js";
 import { Btree, BtreeOperation, type BtreeOptions, type TreeDescription } from "#src/service/index.js";
 
@@ -18,6 +26,8 @@ export interface PsmrBodyData {
   readonly thread: number;
   readonly threads: number;
   readonly keys: number;
+  /** Optimistic threads have a tree with scattered keys. */
+  readonly optimistic: boolean;
   readonly mapping: Mapping;
   readonly barrier: "run" | "command";
   readonly recording: Recording;
@@ -78,7 +88,9 @@ class PsmrBody implements ThreadBody, PsmrSink {
     this.#barrier = new Barrier(data.parts.memory, data.threads);
     this.#through = new Int32Array(data.through);
     if (data.thread > 0) return;
-    const service = filledService(data.keys, this.#options);
+    const service = data.optimistic
+      ? filledTree(data.keys, "scattered", this.#options)
+      : filledService(data.keys, this.#options);
     const tree = service.share(data.threads, TREE_BYTES_MAX);
     this.#begin(service);
     context.post({ tree } satisfies FromPsmrBody);
@@ -131,13 +143,18 @@ class PsmrBody implements ThreadBody, PsmrSink {
   cutTaken(): void {}
 
   get #options(): BtreeOptions {
-    return serviceOptions(this.#data.keys, this.#data.threads, this.#data.mapping);
+    const { keys, threads, mapping, optimistic } = this.#data;
+    return serviceOptions(keys, threads, mapping, optimistic ? "scattered" : "even");
   }
 
   #begin(service: Btree): void {
-    const { parts, thread, threads, barrier } = this.#data;
+    const { parts, thread, threads, barrier, optimistic } = this.#data;
+    const conservative = declaredMapping(service, threads);
+    const mappings = { conservative, optimistic: optimisticMapping(service, threads) };
     this.#service = service;
-    this.#model = createPsmrThread(parts, thread, service, declaredMapping(service, threads), { barrier });
+    this.#model = optimistic
+      ? createOptPsmrThread(parts, thread, service, mappings, { barrier })
+      : createPsmrThread(parts, thread, service, conservative, { barrier });
   }
 
   /** Thread 0 looks at the state when all are through; the others end. */

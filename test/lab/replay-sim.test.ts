@@ -1,5 +1,5 @@
 /**
- * Threads of P-SMR behind the thread port: in an order drawn from a seed, in turn, and for real they end in the state that one
+ * Threads of P-SMR and opt-PSMR behind the thread port: in an order drawn from a seed, in turn, and for real they end in the state that one
  * thread reaches in the merged order. The bodies are the same ones under all three.
  */
 import assert from "node:assert/strict";
@@ -10,10 +10,13 @@ import {
   drawWorkload,
   encodeCommands,
   EVERYBODY,
+  filledTree,
+  foreseeFailures,
   type Mapping,
   planStreams,
   recordStreams,
   serviceOptions,
+  walkOptimism,
 } from "#src/lab/streams/index.js";
 import {
   InlineThreads,
@@ -29,6 +32,9 @@ const KEYS = 512;
 const WINDOW = 20;
 const module = new URL("./psmr-body.js", import.meta.url);
 const loaded = new Map([[module.href, bodies]]);
+
+/** As many commands as make some leaves split and merge, and several wait for their copies at a time. */
+const OPTIMISTIC = { keys: 3000, commands: 2500, dependent: 0.8 } as const;
 
 interface Shape {
   readonly seed: number;
@@ -59,8 +65,38 @@ function prepare({ seed, threads, mapping, barrier }: Shape): {
   const parts = createPsmrParts(threads);
   const through = new SharedArrayBuffer(4);
   return {
-    data: { threads, keys: KEYS, mapping, barrier, recording, parts, through },
+    data: { threads, keys: KEYS, optimistic: false, mapping, barrier, recording, parts, through },
     expected: bodies.digestOf(service),
+  };
+}
+
+/** The same for opt-PSMR, with what is foreseen to fail; digests cover the shape of the tree. */
+function prepareOptimistic({ seed, threads, barrier }: Omit<Shape, "mapping">): ReturnType<typeof prepare> & {
+  readonly failures: number;
+} {
+  const { keys, commands, dependent } = OPTIMISTIC;
+  const workload = drawWorkload({ seed, commands, keys, dependent, skew: "uniform", space: "scattered" });
+  const encoded = encodeCommands(workload.operations, workload.keys, keys, "scattered");
+  const plan = planStreams(workload, encoded, threads, "range", WINDOW, "optimistic");
+  const service = filledTree(keys, "scattered", serviceOptions(keys, threads, "range", "scattered"));
+  const before = bodies.digestOf(service);
+  const failed = foreseeFailures(service, plan, encoded, 3);
+  assert.equal(bodies.digestOf(service), before, `seed ${seed}: what was foreseen is taken back, and so is the shape`);
+  const optimism = { failed, delayWindows: 3 };
+  const order: number[] = [];
+  walkOptimism(plan, optimism, {
+    own: (_window, _stream, own) => void order.push(...own.filter((command) => failed[command] === 0)),
+    copies: (_window, copies) => void order.push(...copies.map(({ command }) => command)),
+  });
+  assert.equal(order.length, commands, "each command executes once");
+  bodies.executeInOrder(service, encoded, order);
+  const recording = recordStreams(plan, encoded, "groups", optimism);
+  const parts = createPsmrParts(threads);
+  const through = new SharedArrayBuffer(4);
+  return {
+    data: { threads, keys, optimistic: true, mapping: "range", barrier, recording, parts, through },
+    expected: bodies.digestOf(service),
+    failures: failed.reduce((sum, each) => sum + each, 0),
   };
 }
 
@@ -109,6 +145,21 @@ describe("P-SMR behind the thread port", () => {
       assert.deepEqual(port.waiting(), [], `seed ${seed}: these wait for ever`);
       assert.equal(await digest, expected, `seed ${seed}`);
     }
+  });
+
+  test("so it is with opt-PSMR: what was foreseen to fail fails, and its copies take effect where g_all has them", async () => {
+    let failures = 0;
+    for (let seed = 1; seed <= 8; seed++) {
+      const shape = { seed, threads: 2 + (seed % 3), barrier: seed % 2 === 0 ? "run" : "command" } as const;
+      const { data, expected, failures: some } = prepareOptimistic(shape);
+      failures += some;
+      const port = new SimThreads(new Prng(seed), loaded);
+      const digest = run(port, data);
+      assert.ok(port.run(1_000_000), `seed ${seed}: the threads do not come to an end`);
+      assert.deepEqual(port.waiting(), [], `seed ${seed}: these wait for ever`);
+      assert.equal(await digest, expected, `seed ${seed}`);
+    }
+    assert.ok(failures > 100, `${failures} failed`);
   });
 
   test("so it is in turn, and with real threads that wait in each way", async () => {

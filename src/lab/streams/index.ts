@@ -3,7 +3,15 @@
  * merge: everything that is decided before threads begin to execute.
  */
 export { filledTree } from "./fill.js";
-export { type Copies, copiesOf, failRate, foreseeFailures, NO_COPIES, type Optimism } from "./optimism.js";
+export {
+  type Copies,
+  copiesOf,
+  failRate,
+  foreseeFailures,
+  NO_COPIES,
+  type Optimism,
+  walkOptimism,
+} from "./optimism.js";
 export {
   type BarrierKind,
   busiestShare,
