@@ -88,13 +88,18 @@ function mergedRequest(file: string, facts: BackupFacts, request: ClusterRequest
 
 function requestOfGroups(facts: BackupFacts, request: ClusterRequest): ClusterRequest {
   if (facts.groups === 1) return {};
-  const { merge = facts.merge, barrier = facts.barrier } = request;
-  return { ...(merge === undefined ? {} : { merge }), ...(barrier === undefined ? {} : { barrier }) };
+  const { merge = facts.merge, barrier = facts.barrier, resubmit = facts.resubmit } = request;
+  return {
+    ...(merge === undefined ? {} : { merge }),
+    ...(barrier === undefined ? {} : { barrier }),
+    ...(resubmit === undefined ? {} : { resubmit }),
+    ...(facts.bounds === undefined ? {} : { bounds: facts.bounds }),
+  };
 }
 
 /**
  * Throws `ConfigError` for groups that can't continue a cut: it has a part for each thread, in the form of its execution model, and
- * says where each is in the merge. Where threads meet may be another place from now on.
+ * says where each is in the merge, and keys stay with their threads. Where threads meet may be another place from now on.
  */
 function assertSameGroups(file: string, facts: BackupFacts, request: ClusterRequest): void {
   const { groups = facts.groups, execution = facts.execution, merge = facts.merge ?? "points" } = request;
@@ -104,6 +109,10 @@ function assertSameGroups(file: string, facts: BackupFacts, request: ClusterRequ
   if (groups === 1) return;
   if (execution !== facts.execution) {
     throw new ConfigError(`${file} is a backup of a cluster with execution ${facts.execution}, not ${execution}`);
+  }
+  if (request.bounds !== undefined && request.bounds.join() !== facts.bounds?.join()) {
+    const bounds = facts.bounds?.join() ?? "of equal parts";
+    throw new ConfigError(`${file} is a backup of a cluster with bounds ${bounds}, not ${request.bounds.join()}`);
   }
   if (merge !== (facts.merge ?? "points")) {
     throw new ConfigError(`${file} is a backup of a cluster with merge ${facts.merge ?? "points"}, not ${merge}`);
