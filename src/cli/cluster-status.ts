@@ -7,6 +7,7 @@ import {
   type ClientAddress,
   type ClientSecurity,
   NoAnswerError,
+  type OptimisticCounts,
   ReplicaQuery,
   type ReplicaStatus,
 } from "../runtime/index.js";
@@ -43,6 +44,8 @@ export interface ReplicaStanding {
     readonly role: string;
     readonly decided: number;
     readonly executed: number;
+    /** Of opt-PSMR: what its thread has counted since the replica began. */
+    readonly optimistic?: OptimisticCounts;
   }[];
   readonly digest: ReplicaDigest | null;
   /** Replicas that this one has found to have another state than a majority, or than itself; absent if there are none. */
@@ -153,7 +156,8 @@ function groupStanding(
 ): ReplicaStanding["groups"][number] {
   const group = members === 1 ? "g_1" : groupName(member);
   if (status === null) return { group, role: "down", decided: 0, executed: 0 };
-  return { group, role: shownRole(status), decided: status.decided, executed: status.executed };
+  const { decided, executed, optimistic } = status;
+  return { group, role: shownRole(status), decided, executed, ...(optimistic === undefined ? {} : { optimistic }) };
 }
 
 /** Commands that each replica has executed since its start, reads included; null for one that does not answer. */

@@ -121,6 +121,9 @@ export function optionNames(command: Command): string[] {
 }
 
 function parsedValue(file: string, found: Option, value: string | number | boolean): unknown {
+  if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw new ConfigError(`${file}: "${found.name()}" is too large for a number of JSON; write it in quotes`);
+  }
   const wantsValue = found.required || found.optional;
   if (wantsValue === (typeof value === "boolean")) {
     throw new ConfigError(`${file}: "${found.name()}" takes ${wantsValue ? "a value" : "true or false"}`);

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { ConfigError, ExitCode, parseAddress } from "../model/index.js";
 import { lockHolder } from "../platform/index.js";
-import { directorySecurity, loadCluster, replicaDirectory } from "../runtime/index.js";
+import { directorySecurity, loadCluster, type OptimisticCounts, replicaDirectory } from "../runtime/index.js";
 import { type ClusterStanding, digestsDiffer, digestsEqual, discover, standingOf } from "./cluster-status.js";
 import { givenSecurity, securityOver } from "./client-security-option.js";
-import { createOutput, painted } from "./output.js";
+import { createOutput, grouped, painted } from "./output.js";
 import type { StatusFlags } from "./status-command.js";
 
 /** Prints where each replica stands. Exit code 1 when no quorum answered, or states differ. */
@@ -23,7 +23,10 @@ export async function runStatus(flags: StatusFlags): Promise<number> {
     const pid = replica.pid === null ? "" : `  pid ${replica.pid}`;
     output.line(`r${replica.id}  ${painted(output, colour, replica.role.padEnd(10))}${pid}${progress}${digest}`);
     for (const own of groups) {
-      output.line(`    ${own.group}  ${own.role.padEnd(10)}  decided ${own.decided}  executed ${own.executed}`);
+      const failed = own.optimistic === undefined ? "" : failedShare(own.optimistic);
+      output.line(
+        `    ${own.group}  ${own.role.padEnd(10)}  decided ${own.decided}  executed ${own.executed}${failed}`,
+      );
     }
   }
   for (const { id, differing = [] } of standing.replicas) {
@@ -72,6 +75,12 @@ async function ofAddress(flags: StatusFlags): Promise<ClusterStanding> {
   parseAddress(address);
   const security = givenSecurity(flags) ?? {};
   return standingOf(await discover(address, security), () => null, security);
+}
+
+/** How many of the commands of a group have failed their safety check since the replica began; nothing before there are any. */
+function failedShare({ failed, passed }: OptimisticCounts): string {
+  const all = failed + passed;
+  return all === 0 ? "" : `  failed ${((100 * failed) / all).toFixed(1)} % of ${grouped(all)}`;
 }
 
 /** Why a replica whose process lives does not answer, as far as the system tells. */
