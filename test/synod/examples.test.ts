@@ -20,6 +20,13 @@ test("the lock is held by one at a time, and not by the dead", async () => {
   assert.equal(code, 0);
 });
 
+test("orders take from several warehouses, of several groups, and no piece is lost", async () => {
+  const { code, stdout, stderr } = await run(packageRoot, ["examples/stock/main.js"]);
+  assert.match(stdout, /^\d+ orders from one warehouse, \d+ from several, \d+ refused\n/, stderr);
+  assert.match(stdout, /all 2200 pieces are there or were sent\n$/, stderr);
+  assert.equal(code, 0);
+});
+
 test("the compiler knows their types", async () => {
   const compiler = join("node_modules", "typescript", "bin", "tsc");
   const { code, stdout } = await run(packageRoot, [compiler, "-p", "examples"]);
