@@ -7,6 +7,7 @@ import {
   commandsBetween,
   countedWindows,
   encodeCommands,
+  drawWorkload,
   type Encoded,
   failRate,
   type KeySpace,
@@ -41,6 +42,8 @@ const MODULE = new URL("./thread-main.js", import.meta.url);
  * ordered, an agreement takes about as long as a few of them.
  */
 const AGREEMENT_WINDOWS = 4;
+/** Seeds of workloads that are drawn again are so far apart, out of the way of those that users give. */
+const REDRAWN_SEEDS = 2 ** 32;
 
 /** One thing to measure: a system and what it executes. */
 export interface Case {
@@ -106,7 +109,9 @@ export class ReplayHarness {
   #failure: Error | null = null;
   /** Those who wait for a message. */
   readonly #waiting = new Set<(error: Error) => void>();
-  /** Commands of workloads, encoded once for all that execute or foresee them. */
+  /** Workloads that were drawn again. */
+  #redrawn = 0;
+  /** Commands of workloads, encoded once for all that execute them. */
   readonly #encoded = new Map<Workload, EncodedWorkload>();
 
   /** Fills a tree with `keys` keys. Throws `ThreadError` if a thread fails. */
@@ -195,7 +200,15 @@ export class ReplayHarness {
 
   /** Maps a workload with OC-G, and says which of its commands fail on the tree as it is now. */
   async foresee(workload: Workload, threads: number, windowCommands: number): Promise<Foreseen> {
-    const { encoded } = this.#encode(workload);
+    return this.#foresee(workload, encodeWorkload(workload), threads, windowCommands);
+  }
+
+  async close(): Promise<void> {
+    for (const { handle } of this.#threads) handle.stop();
+    await Promise.all(this.#threads.map(async ({ exited }) => exited));
+  }
+
+  async #foresee(workload: Workload, encoded: Encoded, threads: number, windowCommands: number): Promise<Foreseen> {
     const plan = planStreams(workload, encoded, threads, "range", windowCommands, "optimistic");
     const delayWindows = AGREEMENT_WINDOWS;
     // A view posts all that its buffer has: what lies behind the commands stays here.
@@ -209,16 +222,13 @@ export class ReplayHarness {
     return { plan, optimism, failRate: failRate(optimism) };
   }
 
-  async close(): Promise<void> {
-    for (const { handle } of this.#threads) handle.stop();
-    await Promise.all(this.#threads.map(async ({ exited }) => exited));
-  }
-
   async #repeat(of: Case, prepared: Prepared | null): Promise<Repetition> {
     if (prepared !== null) return this.#run(taskOf(of, prepared), prepared.commands, null);
-    // Every stream that has run has left the tree in another shape, so that other commands fail.
-    const foreseen = await this.foresee(of.workload, of.threads, of.windowCommands);
-    const memory = this.#encode(of.workload);
+    // Leaves that a stream has split stay so: again the same keys would hardly fail, and every repetition has others.
+    const { options } = of.workload;
+    const workload = drawWorkload({ ...options, seed: options.seed + ++this.#redrawn * REDRAWN_SEEDS });
+    const memory = shareWorkload(workload);
+    const foreseen = await this.#foresee(workload, memory.encoded, of.threads, of.windowCommands);
     const recording = recordStreams(foreseen.plan, memory.encoded, "groups", foreseen.optimism);
     const commands = countedCommands(foreseen.plan);
     return this.#run(taskOf(of, { recording, memory, commands }), commands, foreseen);
@@ -238,11 +248,7 @@ export class ReplayHarness {
   #encode(workload: Workload): EncodedWorkload {
     const before = this.#encoded.get(workload);
     if (before !== undefined) return before;
-    const { operations, keys, options } = workload;
-    const encoded = encodeCommands(operations, keys, options.keys, options.space);
-    const back = takenBack(workload);
-    const cleanup = encodeCommands(back.operations, back.keys, options.keys, options.space);
-    const made = { encoded, commands: shareCommands(encoded), cleanup: shareCommands(cleanup) };
+    const made = shareWorkload(workload);
     this.#encoded.set(workload, made);
     return made;
   }
@@ -347,6 +353,16 @@ function taskOf(
 }
 
 const countedCommands = (plan: Plan): number => commandsBetween(plan, ...countedWindows(plan.windows));
+
+function encodeWorkload({ operations, keys, options }: Workload): Encoded {
+  return encodeCommands(operations, keys, options.keys, options.space);
+}
+
+function shareWorkload(workload: Workload): EncodedWorkload {
+  const encoded = encodeWorkload(workload);
+  const cleanup = encodeWorkload({ ...workload, ...takenBack(workload) });
+  return { encoded, commands: shareCommands(encoded), cleanup: shareCommands(cleanup) };
+}
 
 function shareCommands({ bytes, offsets }: Encoded): CommandMemory {
   const length = offsets.at(-1) ?? 0;

@@ -73,7 +73,10 @@ function drawEven(options: WorkloadOptions): Workload {
   return { options, operations, keys: numbers };
 }
 
-/** Keys have numbers from 0 on: those below `keys` are there at the beginning, each insert takes the next, and a delete any that is there. */
+/** Numbers of keys that are inserted begin below this, as the seed has it: two workloads hardly insert the same ones. */
+const INSERTED_FIRST_MAX = 2 ** 31;
+
+/** Keys with numbers below `keys` are there at the beginning; an insert takes the next of those behind, and a delete any that is there. */
 function drawScattered(options: WorkloadOptions): Workload {
   const { commands, keys, dependent, skew } = options;
   assert(skew === "uniform", "scattered keys are selected uniformly");
@@ -83,7 +86,7 @@ function drawScattered(options: WorkloadOptions): Workload {
   const there = new Uint32Array(keys + commands);
   for (let i = 0; i < keys; i++) there[i] = i;
   let count = keys;
-  let next = keys;
+  let next = keys + prng.below(INSERTED_FIRST_MAX);
   for (let i = 0; i < commands; i++) {
     const any = prng.below(count);
     operations[i] = BtreeOperation.read;

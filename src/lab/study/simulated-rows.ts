@@ -37,7 +37,8 @@ export async function simulatedRows(
   const { dependent = 0, skew = "uniform", threads, barriers = ["run"], mappings = ["range"] } = wanted;
   const { space } = bench;
   const { simulatedCommands: commands, keys, windowCommands } = bench.sizes;
-  const workload = drawWorkload({ seed: run.seed, commands, keys, dependent: dependent / 100, skew, space });
+  // Other keys than real mode has had: those would find their leaves split already.
+  const workload = drawWorkload({ seed: run.seed + 1, commands, keys, dependent: dependent / 100, skew, space });
   const encoded = encodeCommands(workload.operations, workload.keys, keys, space);
   const common = { mode: "sim", dependent_percent: dependent, skew, waiting: "spin" } as const;
   const rows: RateRow[] = [
