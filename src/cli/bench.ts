@@ -213,11 +213,16 @@ async function reportOf(
       durability: config?.durability ?? null,
       groups: config?.groups ?? null,
       ...(config === null || config.groups === 1 ? {} : mergeOf(config)),
-      ...(config === null || !isOptimistic(config) ? {} : { resubmit: config.resubmit ?? RESUBMIT_DEFAULT }),
+      ...(config === null || !isOptimistic(config) ? {} : optimismOf(config)),
       node: process.versions.node,
       cpus: availableParallelism(),
     },
   };
+}
+
+/** What opt-PSMR has besides; bounds are null where they cut the key space into equal parts. */
+function optimismOf({ resubmit = RESUBMIT_DEFAULT, bounds }: ClusterConfig): Record<string, string | null> {
+  return { resubmit, bounds: bounds?.join(",") ?? null };
 }
 
 /** How the streams of several groups become one order, and where their threads meet. */

@@ -40,6 +40,21 @@ describe("bench --json", () => {
     });
   }
 
+  test("with opt-psmr its keys are cut in equal parts, and commands that failed are told apart", async (t) => {
+    const groups = ["--groups", "2", "--execution", "opt-psmr", "--workload", "insert-delete", "--json"];
+    const { code, lines, stderr } = await finished(t, ["bench", ...quick, ...groups]);
+    assert.equal(code, 0, stderr);
+    const [report] = lines as [JsonLine];
+    assert.equal(report["errors"], 0);
+    assert.equal(report["digests_equal"], true);
+    const { resubmit, bounds } = report["config"] as Record<string, string>;
+    // The 250th of 500 keys, which lie evenly in 64 bits.
+    assert.deepEqual([resubmit, bounds], ["replicas", String((250n * BigInt(Math.floor(2 ** 32 / 500))) << 32n)]);
+    const { passed, failed, fail_rate: rate } = report["optimistic"] as Record<string, number>;
+    assert.ok((passed as number) > 0);
+    assert.equal(rate, (failed as number) / ((passed as number) + (failed as number)));
+  });
+
   test("the service is btree unless told otherwise", async (t) => {
     const { lines } = await finished(t, ["bench", ...quick, "--json"]);
     const [report] = lines as [JsonLine];
