@@ -41,7 +41,14 @@ const range = (count) => `${first}..${first + count - 1}`;
 console.log(`seeds from ${first} (${origin})`);
 
 step("drawn faults", synod, "sim", "--seeds", range(seeds), "--jobs", String(jobs));
-for (const service of ["kv", "btree", "counter", "./examples/bank/bank.js", "./examples/lock/lock.js"]) {
+for (const service of [
+  "kv",
+  "btree",
+  "counter",
+  "./examples/bank/bank.js",
+  "./examples/lock/lock.js",
+  "./examples/stock/stock.js",
+]) {
   const args = ["--seeds", range(few), "--jobs", String(jobs), "--faults", "all", "--service", service];
   step(`every fault, ${service}`, synod, "sim", ...args);
 }

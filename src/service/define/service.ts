@@ -140,7 +140,7 @@ export class DefinedService implements Service {
     masks.fill(1, 0, run.count);
   }
 
-  /** With one group no other thread can be in the way: everything passes. */
+  /** What a command touches is known where it executes, and nowhere else: everything passes here. See `attemptFrom`. */
   safetyCheck(run: Run, _thread: number, pass: Uint8Array): void {
     pass.fill(1, 0, run.count);
   }
