@@ -161,15 +161,26 @@ describe("the order of a session (safety rule 5)", () => {
 
   test("behind very many pending commands everything fails, and copies wait for the first", () => {
     const script = new Script(2);
-    const many = Array.from({ length: 50 }, () => insert(5, 1));
-    for (let i = 0; i < 10; i++) script.order(1, script.block(1, 1 + 50 * i, many));
-    assert.deepEqual(script.one(1, script.block(1, 501, [read(9)])), ok(501, null));
-    script.order(1, script.block(1, 502, many));
-    const unrelated = script.block(1, 552, [read(9), insert(10, 1)]);
-    assert.deepEqual(script.one(1, unrelated), failed(552, "failed", "failed"));
-    assert.deepEqual(script.one(0, script.copy(1, 552, [read(9)])), refused("retry", 1));
+    const many = (first: number) => Array.from({ length: 1024 }, (_, i) => insert((first + i) % 90, 1));
+    for (let i = 0; i < 8; i++) script.order(1, script.block(1, 1 + 1024 * i, many(1024 * i)));
+    assert.deepEqual(script.one(1, script.block(1, 8193, [read(95)])), ok(8193, null));
+    assert.deepEqual(
+      script.one(1, script.block(1, 8194, [insert(1, 1), read(95), insert(96, 1)])),
+      failed(8194, "failed", "failed", "failed"),
+    );
+    assert.deepEqual(script.one(0, script.copy(1, 8195, [read(95)])), refused("retry", 1));
     for (const copy of script.copies()) script.order(0, copy);
-    assert.deepEqual(script.one(1, script.block(1, 554, [read(9), read(10)])), ok(554, null, 1n));
+    assert.deepEqual(script.one(1, script.block(1, 8197, [read(95), read(96)])), ok(8197, null, 1n));
+  });
+
+  test("behind very many pending ranges everything fails", () => {
+    const script = new Script(2);
+    const range = (key: number) => ({ operation: "range", key: BigInt(key), last: BigInt(key + 2), pairs: 3 }) as const;
+    script.order(1, script.block(1, 1, [insert(5, 1), ...Array.from({ length: 64 }, () => range(4))]));
+    assert.deepEqual(script.one(1, script.block(1, 66, [range(50), range(4)])), failed(66, [], "failed"));
+    assert.deepEqual(script.one(1, script.block(1, 68, [range(50)])), failed(68, "failed"));
+    for (const copy of script.copies()) script.order(0, copy);
+    assert.deepEqual(script.one(1, script.block(1, 69, [range(50), read(5)])), ok(69, [], 1n));
   });
 });
 

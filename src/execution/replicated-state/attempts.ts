@@ -11,14 +11,19 @@ import {
   type Run,
   type SharedService,
 } from "../../model/index.js";
+import { ConflictIndex } from "./conflict-index.js";
 import { PendingCommand } from "./failed.js";
 import type { Session } from "./session.js";
 
 /**
- * A command is compared with so many pending ones of its session at most. If more are pending, it counts as in conflict with one:
- * to fail is always safe, and how long a block takes is bounded.
+ * With more pending commands of a session than that, every later one counts as in conflict with one: to fail is always safe, and how
+ * long a block takes is bounded.
  */
-export const COMPARED_MAX = 512;
+const INDEXED_MAX = 8192;
+/** And the copy of one with more pending ones before it waits for the first. Copies seldom come out of order. */
+const COMPARED_MAX = 512;
+/** Commands that are looked up before they are attempted, so that those of a block are not looked up again with each failure. */
+const TOGETHER = 64;
 
 /** A service whose commands may fail their safety check in the thread of this number. */
 export interface Optimistic {
@@ -40,8 +45,10 @@ export class Attempts {
   #low = new Float64Array(64);
   #high = new Float64Array(64);
   #writes = new Uint8Array(64);
-  /** Commands that fail along with an earlier one. */
-  #along = new Uint8Array(64);
+  /** Of the commands looked up together: whether they fail along with an earlier one. */
+  readonly #along = new Uint8Array(TOGETHER);
+  /** What is in conflict with those that failed in this block. */
+  readonly #fresh = new ConflictIndex();
   /** The commands of the latest block that failed, or others of a block that are to be multicast again; ascending. */
   readonly failed: number[] = [];
   readonly #block = new ByteWriter(256, BLOCK_BYTES_MAX);
@@ -113,53 +120,73 @@ export class Attempts {
   /** The rest of a block from `stopped` on, where a command has failed, unless there are pending ones already. */
   #executeBehind(run: Run, session: Session, strict: boolean, stopped: number, replies: ByteWriter): void {
     const { count } = run;
-    this.#compare(run, session, strict);
+    this.#findColumns(run);
+    this.#fresh.clear();
+    let next = stopped;
+    if (session.pending.length === 0) this.#fail(next++, replies);
+    while (next < count) {
+      if (this.#allFail(session, strict)) this.#fail(next++, replies);
+      else next = this.#executeTogether(run, session, strict, next, Math.min(count, next + TOGETHER), replies);
+    }
+  }
+
+  /** The commands from `from` to before `to`, or fewer; returns where it has stopped. */
+  #executeTogether(run: Run, session: Session, strict: boolean, from: number, to: number, replies: ByteWriter): number {
+    const { count } = run;
     const along = this.#along;
-    let i = stopped;
-    let fails = session.pending.length === 0;
-    while (i < count) {
-      if (!fails && along[i] === 0) {
+    for (let i = from; i < to; i++) along[i - from] = this.#failsAlong(session, i) ? 1 : 0;
+    let i = from;
+    while (i < to) {
+      if (along[i - from] === 0) {
         let end = i + 1;
-        while (end < count && along[end] === 0) end++;
+        while (end < to && along[end - from] === 0) end++;
         run.count = end;
         i = this.#attempt(run, i, replies);
         run.count = count;
         if (i === end) continue;
       }
-      fails = false;
-      replies.u32(FAILED_REPLY_BYTES);
-      this.failed.push(i);
-      const conflicts = strict || session.pending.length + this.failed.length > COMPARED_MAX;
-      const [low, high, writes] = [this.#low[i] as number, this.#high[i] as number, this.#writes[i] !== 0];
-      if (conflicts) along.fill(1, i + 1, count);
-      else this.#markConflicts(i + 1, count, low, high, writes);
+      this.#fail(i, replies);
+      if (this.#allFail(session, strict)) return i + 1;
+      for (let later = i + 1; later < to; later++) if (this.#conflict(i, later)) along[later - from] = 1;
       i++;
     }
+    return to;
   }
 
-  /** Finds the conflict columns of a run, and what fails along with the pending commands of its session. */
-  #compare(run: Run, session: Session, strict: boolean): void {
-    const { count } = run;
-    if (this.#low.length < count) {
-      const length = Math.max(count, 2 * this.#low.length);
+  #fail(i: number, replies: ByteWriter): void {
+    replies.u32(FAILED_REPLY_BYTES);
+    this.failed.push(i);
+    this.#fresh.add({ low: this.#low[i] as number, high: this.#high[i] as number, writes: this.#writes[i] !== 0 });
+  }
+
+  /** Whether whatever follows in the block fails, since something is pending. */
+  #allFail(session: Session, strict: boolean): boolean {
+    const pending = session.pending.length + this.failed.length;
+    return pending > INDEXED_MAX || (strict && pending > 0);
+  }
+
+  #failsAlong(session: Session, i: number): boolean {
+    const low = this.#low[i] as number;
+    const high = this.#high[i] as number;
+    const writes = this.#writes[i] !== 0;
+    return session.conflicts?.conflicts(low, high, writes) === true || this.#fresh.conflicts(low, high, writes);
+  }
+
+  #conflict(i: number, j: number): boolean {
+    if (this.#writes[i] === 0 && this.#writes[j] === 0) return false;
+    return (
+      (this.#low[i] as number) <= (this.#high[j] as number) && (this.#low[j] as number) <= (this.#high[i] as number)
+    );
+  }
+
+  #findColumns(run: Run): void {
+    if (this.#low.length < run.count) {
+      const length = Math.max(run.count, 2 * this.#low.length);
       this.#low = new Float64Array(length);
       this.#high = new Float64Array(length);
       this.#writes = new Uint8Array(length);
-      this.#along = new Uint8Array(length);
     }
     this.#service.conflicts(run, this.#low, this.#high, this.#writes);
-    const { pending } = session;
-    const all = pending.length > 0 && (strict || pending.length > COMPARED_MAX);
-    this.#along.fill(all ? 1 : 0, 0, count);
-    if (all) return;
-    for (const { low, high, writes } of pending) this.#markConflicts(0, count, low, high, writes);
-  }
-
-  #markConflicts(from: number, to: number, low: number, high: number, writes: boolean): void {
-    for (let i = from; i < to; i++) {
-      const depends = writes || this.#writes[i] !== 0;
-      if (depends && (this.#low[i] as number) <= high && low <= (this.#high[i] as number)) this.#along[i] = 1;
-    }
   }
 }
 

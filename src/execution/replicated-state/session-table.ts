@@ -2,6 +2,7 @@
 import { assert, hashLong, mix32 } from "../../base/index.js";
 import type { Position, SessionId } from "../../model/index.js";
 import type { ReplicatedStateOptions } from "./config.js";
+import { ConflictIndex } from "./conflict-index.js";
 import { firstFrom, LateReply, type PendingCommand } from "./failed.js";
 import { LaneSum } from "./lane-sum.js";
 import { RememberedReply, Session } from "./session.js";
@@ -153,6 +154,8 @@ export class SessionTable {
     const newest = session.pending[session.pending.length - 1];
     assert(newest === undefined || newest.sequence < command.sequence, "commands fail in the order of their session");
     session.pending.push(command);
+    session.conflicts ??= new ConflictIndex();
+    session.conflicts.add(command);
     this.#pending++;
     this.#foldPending(command, 1);
   }
@@ -165,6 +168,7 @@ export class SessionTable {
   execute(session: Session, pendingAt: number, bytes: Uint8Array, at: number, end: number): Session {
     const own = this.#own(session);
     const [command] = own.pending.splice(pendingAt, 1) as [PendingCommand];
+    own.conflicts?.remove(command);
     this.#pending--;
     this.#foldPending(command, -1);
     const { sessionFailedMax, sessionReplyBytesMax, failedMax, replyBytesMax } = this.#options;
@@ -231,6 +235,8 @@ export class SessionTable {
       own.pending = session.pending.slice();
       own.late = session.late.slice();
       own.lateBytes = session.lateBytes;
+      if (own.pending.length > 0) own.conflicts = new ConflictIndex();
+      for (const command of own.pending) own.conflicts?.add(command);
       this.#countFailed(own, 1);
       for (const reply of session.replies) replies.push({ owner: own, reply });
     }
@@ -257,6 +263,9 @@ export class SessionTable {
       own.late = session.late.slice();
       own.lateBytes = session.lateBytes;
     }
+    // A snapshot does not look at it.
+    own.conflicts = session.conflicts;
+    session.conflicts = null;
     own.older = session.older;
     own.newer = session.newer;
     if (own.older === null) this.#idlest = own;
@@ -318,7 +327,11 @@ export class SessionTable {
   /** Frees what failed, through `acknowledged`. */
   #freeFailed(own: Session, acknowledged: number): void {
     const count = firstFrom(own.pending, acknowledged + 1);
-    for (let i = 0; i < count; i++) this.#foldPending(own.pending[i] as PendingCommand, -1);
+    for (let i = 0; i < count; i++) {
+      const command = own.pending[i] as PendingCommand;
+      own.conflicts?.remove(command);
+      this.#foldPending(command, -1);
+    }
     if (count > 0) own.pending.splice(0, count);
     this.#pending -= count;
     this.#forgetLate(own, firstFrom(own.late, acknowledged + 1));

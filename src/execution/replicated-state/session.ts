@@ -1,4 +1,5 @@
 import type { Position, SessionId } from "../../model/index.js";
+import type { ConflictIndex } from "./conflict-index.js";
 import { firstFrom, type LateReply, type PendingCommand } from "./failed.js";
 
 /** A reply block that is kept until the client acknowledges it, so that a retransmitted block gets the same answer. */
@@ -53,6 +54,8 @@ export class Session {
   pending: PendingCommand[] = [];
   late: LateReply[] = [];
   lateBytes = 0;
+  /** What is in conflict with the pending commands; null as long as there were none. Not part of the replicated state. */
+  conflicts: ConflictIndex | null = null;
   /** Neighbours in the list of sessions by activity, least recent first. Not part of the replicated state. */
   older: Session | null = null;
   newer: Session | null = null;
