@@ -141,11 +141,14 @@ describe("a tree that threads share", () => {
         );
       }
       source.close();
-      // Nobody finds a mark open behind the next barrier; from then on each gives back what it has copied, a piece at each.
+      // Nobody finds a mark open behind the next barrier, whoever executes there; from then on each gives back what it has copied, a
+      // piece at each.
       for (let barrier = 0; barrier < 4; barrier++) {
-        second.publish(false);
-        first.publish(true);
-        second.adopt();
+        const [executor, other] = (barrier + round) % 2 === 0 ? [first, second] : [second, first];
+        for (const view of [first, second]) view.publish(false);
+        executor.adopt();
+        executor.publish(true);
+        other.adopt();
       }
       second.publish(false);
       bytes.push(first.size().bytes);
