@@ -23,7 +23,7 @@ import {
   runLoad,
 } from "#src/runtime/index.js";
 import { ClientWorld, replicas } from "./client-world.js";
-import { GroupsWorld } from "./groups-world.js";
+import { AGAIN_MS, GroupsWorld } from "./groups-world.js";
 import { FakeCluster } from "../client/fake-cluster.js";
 import { BtreeModel } from "./btree-model.js";
 
@@ -340,20 +340,23 @@ describe("a load over groups", () => {
   async function loadGroups(
     options: Partial<LoadOptions>,
     disturb: (world: GroupsWorld) => void = () => {},
+    world = new GroupsWorld(2),
+    resubmit?: "replicas" | "client",
+    strict = false,
   ): Promise<{ readonly world: GroupsWorld; readonly result: LoadResult; readonly before: readonly number[] }> {
-    const world = new GroupsWorld(2);
     const complete = loadOptions({ keys: 200, window: 16, seconds: 1, warmupSeconds: 0.2, ...options });
     let before: readonly number[] = [];
     const running = runLoad({
       scheduler: world.process,
       open: (handlers) => {
-        const client = createGroupsClient({ ...world.init(), handlersOf: () => handlers });
+        const client = createGroupsClient({ ...world.init(), resubmit, strict, handlersOf: () => handlers });
         world.linkAll();
         return client;
       },
       commands: kvLoadCommands({ keys: complete.keys, valueSize: 8, unique: 7 }),
       options: complete,
       mapping: world.mapping,
+      optimistic: resubmit !== undefined,
       onPhase: (phase) => {
         if (phase === "warm-up") before = world.clusters.map(({ received }) => received.length);
         if (phase === "measure") disturb(world);
@@ -394,6 +397,43 @@ describe("a load over groups", () => {
       world.check();
     }
   });
+
+  for (const resubmit of ["replicas", "client"] as const) {
+    test(`tells commands that fail their safety check from those that pass, sent again by ${resubmit}`, async () => {
+      const failing = (): GroupsWorld => {
+        const world = new GroupsWorld(2, 1, resubmit);
+        world.passing = 9;
+        return world;
+      };
+      const againMs = resubmit === "replicas" ? AGAIN_MS : ROUND_TRIP_MS;
+      for (const rate of [null, 2000]) {
+        const { world, result } = await loadGroups({ workload: "put", rate }, undefined, failing(), resubmit);
+        world.check();
+        assert.equal(result.errors, 0);
+        const { optimistic } = result;
+        assert.ok(optimistic !== null);
+        assert.ok(Math.abs(optimistic.fail_rate - 0.1) < 0.005, `${optimistic.fail_rate}`);
+        assert.equal(optimistic.passed + optimistic.failed, result.commands);
+        if (rate !== null) continue;
+        // Some wait for a block under way in their stream, at most for a round trip.
+        const { latency_ms_passed: passed, latency_ms_failed: failed } = optimistic;
+        assert.ok(passed.p50 >= ROUND_TRIP_MS && passed.max <= 2 * ROUND_TRIP_MS, JSON.stringify(passed));
+        assert.ok(failed.p50 >= ROUND_TRIP_MS + againMs && failed.max <= 2 * ROUND_TRIP_MS + againMs);
+      }
+      const every = await Promise.all(
+        LOAD_WORKLOADS.map(async (workload) => {
+          // The commands of a key keep their order in a strict session alone: this cluster knows no keys.
+          const { world, result } = await loadGroups({ workload, seconds: 0.3 }, undefined, failing(), resubmit, true);
+          world.check();
+          return result;
+        }),
+      );
+      assert.deepEqual(
+        every.map(({ errors }) => errors),
+        LOAD_WORKLOADS.map(() => 0),
+      );
+    });
+  }
 
   test("with a rate times commands from when they were due, and counts what fails", async () => {
     const steady = await loadGroups({ workload: "put", rate: 1000, window: 64 });

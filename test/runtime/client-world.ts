@@ -19,7 +19,7 @@ import {
 } from "#src/platform/index.js";
 import { createBlockClient, type BlockClient, type BlockClientHandlers } from "#src/runtime/index.js";
 import { kv, kvMapping } from "#src/service/index.js";
-import { type Execute, FakeCluster, fakeStreams, type Frame } from "../client/fake-cluster.js";
+import { type Execute, FakeCluster, type FakeOptimism, fakeStreams, type Frame } from "../client/fake-cluster.js";
 
 export const replicas = [1, 2, 3] as const;
 
@@ -35,6 +35,7 @@ export function kvCluster(leader: ReplicaId = 1): FakeCluster {
 export function kvStreams(
   groups: number,
   executed: (command: Uint8Array) => void = () => {},
+  optimism: FakeOptimism | null = null,
 ): { readonly clusters: FakeCluster[]; readonly mapping: GroupMapping } {
   const service = kv.create();
   const mapping = kvMapping(groups);
@@ -59,7 +60,7 @@ export function kvStreams(
     mapping.masks(run, masks);
     return runIn(stream - 1, masks, run.count);
   };
-  return { clusters: fakeStreams(replicas, groups, () => execute, admits), mapping };
+  return { clusters: fakeStreams(replicas, groups, () => execute, admits, optimism), mapping };
 }
 
 function executor(service: Service): Execute {
@@ -77,7 +78,7 @@ function executor(service: Service): Execute {
 /** Links to a fake cluster, 1 ms each way, frames in order. */
 export class FakePort implements FramePort {
   readonly #kernel: SimKernel;
-  readonly #cluster: FakeCluster;
+  readonly cluster: FakeCluster;
   readonly #writer = new ByteWriter();
   readonly #out: { link: number; kind: number; body: Uint8Array }[] = [];
   #handlers: FrameHandlers | null = null;
@@ -94,7 +95,7 @@ export class FakePort implements FramePort {
 
   constructor(kernel: SimKernel, cluster: FakeCluster) {
     this.#kernel = kernel;
-    this.#cluster = cluster;
+    this.cluster = cluster;
   }
 
   start(handlers: FrameHandlers): void {
@@ -105,7 +106,7 @@ export class FakePort implements FramePort {
     if (up) this.up.add(link);
     else this.up.delete(link);
     this.#handlers?.onLink(link, up);
-    if (up) this.deliver(link, this.#cluster.welcome(link));
+    if (up) this.deliver(link, this.cluster.welcome(link));
   }
 
   linkAll(): void {
@@ -134,7 +135,7 @@ export class FakePort implements FramePort {
     for (const { link, kind, body } of this.#out.splice(0)) {
       this.#kernel.after(this.delayMs, () => {
         if (!this.up.has(link)) return;
-        for (const frame of this.#cluster.receive(link, kind, body)) this.deliver(link, frame);
+        for (const frame of this.cluster.receive(link, kind, body)) this.deliver(link, frame);
       });
     }
   }

@@ -1,12 +1,15 @@
 /** The surroundings of clients of groups in virtual time: ports to the members, and a scripted cluster of several streams. */
 import assert from "node:assert/strict";
 import { ByteWriter } from "#src/base/index.js";
-import type { GroupMapping } from "#src/model/index.js";
+import { FrameKind, type GroupMapping } from "#src/model/index.js";
 import { type EventLog, SimKernel, type SimProcess } from "#src/platform/index.js";
 import { StreamChoice } from "#src/runtime/index.js";
 import { beginCommand, endCommand, KvOperation, writeArgumentLatin1 } from "#src/service/index.js";
-import type { FakeCluster } from "../client/fake-cluster.js";
+import type { FakeCluster, FakeOptimism } from "../client/fake-cluster.js";
 import { FakePort, kvStreams, replicas } from "./client-world.js";
+
+/** How long it takes until a command that failed comes through g_all. */
+export const AGAIN_MS = 3;
 
 const events: EventLog = { info: () => {}, warn: () => {}, error: () => {} };
 
@@ -33,16 +36,45 @@ export class GroupsWorld {
   readonly mapping: GroupMapping;
   readonly ports: FakePort[] = [];
   readonly executed: Uint8Array[] = [];
+  /** Of the commands of groups so many, one after the other, are executed; the next fails its safety check. None by default. */
+  passing = Infinity;
+  #keys = 0;
+  #failing = 0;
   #clients = 0;
 
-  constructor(groups = 2, seed = 1) {
+  constructor(groups = 2, seed = 1, resubmit: "replicas" | "client" | null = null) {
     this.groups = groups;
     this.kernel = new SimKernel(seed);
     this.process = this.kernel.spawn("client");
-    const { clusters, mapping } = kvStreams(groups, (command) => this.executed.push(command));
+    const { clusters, mapping } = kvStreams(
+      groups,
+      (command) => this.executed.push(command),
+      resubmit === null ? null : this.#optimism(resubmit),
+    );
     this.clusters = clusters;
     this.mapping = mapping;
     this.choice = new StreamChoice(mapping);
+  }
+
+  #optimism(resubmit: "replicas" | "client"): FakeOptimism {
+    return {
+      resubmit,
+      // Of keys no two are compared: each has a number.
+      keyOf: () => this.#keys++,
+      fails: () => {
+        if (++this.#failing <= this.passing) return false;
+        this.#failing = 0;
+        return true;
+      },
+      again: (block) => this.kernel.after(AGAIN_MS, () => this.clusters[0]?.executeConservative(block)),
+      reply: (stream, body) => {
+        // Every client of the stream hears of it, and all but one leave it.
+        const cluster = this.clusters[stream] as FakeCluster;
+        for (const port of this.ports) {
+          if (port.cluster === cluster) port.deliver(cluster.leader, { kind: FrameKind.reply, body });
+        }
+      },
+    };
   }
 
   /** A port to each member, its links up. */
