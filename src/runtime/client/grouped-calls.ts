@@ -16,7 +16,8 @@ export interface GroupedCallsInit extends Omit<PromiseClientInit, "reads"> {
  * calls of one turn leave as one block for each stream.
  *
  * What is called after an answer takes effect after what was answered. Calls that wait for each other's answers in no way take
- * effect in the order made if they go through one stream, as all commands of one group do; else in any order.
+ * effect in the order made if they go through one stream, as all commands of one group do; else in any order. With opt-PSMR, where
+ * a command may be executed later than those behind it, that goes for commands which conflict.
  *
  * The maxima of `callsMax` and `bytesMax` are those of each stream.
  */

@@ -24,8 +24,8 @@ type Arguments<A> = unknown extends A
 
 /**
  * The client of a user-defined service: a method for each command. Every call is linearizable and takes effect exactly once
- * however often it has to be sent. Calls take effect in the order made; with groups, those do that concern the same group and
- * those that wait for each other's answers (see `Calls` for how calls fail otherwise). A call rejects
+ * however often it has to be sent. Calls take effect in the order made; with groups, those do that concern the same group
+ * (with opt-PSMR, the same keys) and those that wait for each other's answers (see `Calls` for how calls fail otherwise). A call rejects
  * with `ServiceError` if the command threw, with `UndeclaredKeyError`, `DeterminismError` or `ValueError` if it broke a rule of
  * services, and with `CommandError` if the replicas run a version of the service without that command.
  */
