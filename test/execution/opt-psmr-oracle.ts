@@ -169,16 +169,16 @@ export class OptOracle {
         continue;
       }
       if (pending !== undefined) {
-        if (columnsOf(bytes, view, offset, false).bytes !== pending.bytes) {
-          refusal = reply(id, first, ReplyStatus.misrouted, kind);
-          break;
-        }
         const earlier = [...session.pending].find(
           ([other, command]) => other < sequence && (pending.strict || conflict(pending, command)),
         );
         if (earlier !== undefined) {
           this.counts.refused++;
           refusal = reply(id, earlier[0], ReplyStatus.retry, kind);
+          break;
+        }
+        if (columnsOf(bytes, view, offset, false).bytes !== pending.bytes) {
+          refusal = reply(id, first, ReplyStatus.misrouted, kind);
           break;
         }
         session.pending.delete(sequence);

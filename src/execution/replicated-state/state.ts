@@ -309,9 +309,9 @@ export class ReplicatedState {
    * |---|---|---|
    * | of an unknown or expired session | none | `sessionExpired` |
    * | above `last` | none | `retry` with last + 1 |
-   * | pending, with the same bytes, and none before it that it conflicts with (any, if it was strict) | executes | its reply |
-   * | the same, but one before it is pending | none | `retry` with that one's number |
+   * | pending, and one before it is that it conflicts with (any, if it was strict) | none | `retry` with that one's number |
    * | pending, with other bytes | none | `misrouted` |
+   * | pending | executes | its reply |
    * | executed since it failed | none | its remembered reply |
    * | any other | none | `stale` |
    *
@@ -650,62 +650,55 @@ export class ReplicatedState {
   #conservativeBlock(bytes: Uint8Array, view: DataView, at: number, position: Position, out: ExecutionSink): void {
     const found = this.#table.find(blockSession(view, at));
     const first = blockSequence(view, at);
-    const count = blockCommands(view, at);
+    const end = first + blockCommands(view, at);
     if (found === undefined) return this.#answer(view, at, position, ReplyStatus.sessionExpired, first, out);
-    if (first + count - 1 > found.last) {
-      return this.#answer(view, at, position, ReplyStatus.retry, found.last + 1, out);
-    }
+    if (end - 1 > found.last) return this.#answer(view, at, position, ReplyStatus.retry, found.last + 1, out);
     let session = found;
-    let status: ReplyStatus = ReplyStatus.stale;
-    let named = first;
     let writer: ByteWriter | null = null;
     let reply = 0;
     let replies = 0;
-    let executed = 0;
-    let sequence = first;
-    const run = this.#run;
     let offset = at + BLOCK_HEADER_BYTES;
-    for (; sequence < first + count; offset += view.getUint32(offset, true), sequence++) {
+    for (let sequence = first; sequence < end; offset += view.getUint32(offset, true), sequence++) {
       const pendingAt = session.pendingAt(sequence);
       const late = pendingAt < 0 ? session.lateReply(sequence) : null;
       if (pendingAt < 0 && late === null) {
-        if (replies > 0) break;
-        continue;
+        if (replies === 0) continue;
+        break;
       }
-      if (pendingAt >= 0) {
-        const { pending } = session;
-        run.bytes = bytes;
-        run.view = view;
-        run.count = 1;
-        run.offsets[0] = offset;
-        if ((pending[pendingAt] as PendingCommand).hash !== hashCommand(run, 0)) {
-          status = ReplyStatus.misrouted;
-          break;
-        }
-        const earlier = Attempts.before(pending, pendingAt);
-        if (earlier !== null) {
-          status = ReplyStatus.retry;
-          named = earlier.sequence;
-          break;
-        }
+      if (pendingAt >= 0 && !this.#isNext(session.pending, pendingAt, bytes, view, offset)) {
+        if (replies > 0) break;
+        const earlier = Attempts.before(session.pending, pendingAt);
+        const status = earlier === null ? ReplyStatus.misrouted : ReplyStatus.retry;
+        return this.#answer(view, at, position, status, earlier?.sequence ?? first, out);
       }
       if (writer === null) {
         writer = out.replies();
         reply = beginReply(writer, session.id, sequence, ReplyStatus.ok, BlockKind.conservative);
       } else if (writer.length - reply > CONSERVATIVE_BYTES_TARGET) break;
-      const start = writer.length;
-      if (late === null) {
-        this.#execute(mix32(seedOf(position) + sequence - first), false, writer);
-        session = this.#table.execute(session, pendingAt, writer.bytes, start, writer.length);
-        out.trace(TraceCode.conservativeExecuted, session.id, sequence, 1);
-        executed++;
-      } else writer.copy(late.bytes, 0, late.bytes.length);
       replies++;
+      if (late !== null) {
+        writer.copy(late.bytes, 0, late.bytes.length);
+        continue;
+      }
+      const start = writer.length;
+      this.#execute(mix32(seedOf(position) + sequence - first), false, writer);
+      this.conservative++;
+      session = this.#table.execute(session, pendingAt, writer.bytes, start, writer.length);
+      out.trace(TraceCode.conservativeExecuted, session.id, sequence, 1);
     }
-    this.conservative += executed;
-    if (writer === null) return this.#answer(view, at, position, status, named, out);
+    if (writer === null) return this.#answer(view, at, position, ReplyStatus.stale, first, out);
     endReply(writer, reply, replies);
     out.replied(session.id, position, reply);
+  }
+
+  /** Makes a run of the command at `offset`; whether it is the pending one, and none goes before that. */
+  #isNext(pending: readonly PendingCommand[], at: number, bytes: Uint8Array, view: DataView, offset: number): boolean {
+    const run = this.#run;
+    run.bytes = bytes;
+    run.view = view;
+    run.count = 1;
+    run.offsets[0] = offset;
+    return (pending[at] as PendingCommand).hash === hashCommand(run, 0) && Attempts.before(pending, at) === null;
   }
 
   #openSession(
