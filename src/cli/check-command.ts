@@ -26,7 +26,7 @@ Exit codes: 0 linearizable, 5 not, 1 unknown or unreadable, 4 malformed.
 export function checkHistoryCommand(): Command {
   return new Command("check")
     .description("Says whether a recorded history is linearizable, and if not, which part contradicts itself.")
-    .argument("[history]", "file with one JSON event a line")
+    .argument("[history]", "file with one JSON event a line, - for standard input")
     .addOption(
       option("--simulate <n>", "checks a simulated run of n operations by witness instead", whole(1, 100_000_000)),
     )

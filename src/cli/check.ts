@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { MiB } from "../base/index.js";
 import { ExitCode } from "../model/index.js";
 import {
   checkHistory,
@@ -19,7 +20,7 @@ import { grouped } from "./output.js";
 const SHOWN_MAX = 50;
 
 /**
- * `synod check HISTORY.jsonl [--json]`: says whether a history is linearizable.
+ * `synod check HISTORY.jsonl [--json]`: says whether a history is linearizable; `-` is standard input.
  *
  * Exit codes: 0 linearizable, 5 violation, 1 unknown or the file can't be read, 4 the history is malformed (the line is
  * named on the error stream). With `json`, one object: `verdict`, `operations`, `keys`, `ms`, for a violation also `part`
@@ -28,7 +29,7 @@ const SHOWN_MAX = 50;
  */
 export async function checkCommand(
   file: string,
-  options: { readonly json: boolean },
+  options: { readonly json: boolean; readonly input?: AsyncIterable<Uint8Array> },
   streams: CheckStreams = processStreams,
 ): Promise<number> {
   const started = performance.now();
@@ -36,10 +37,7 @@ export async function checkCommand(
   let verdict: Verdict;
   let registers: RegisterVerdict;
   try {
-    const { size } = await stat(file);
-    const operations = await readHistory(createReadStream(file, { highWaterMark: 1024 * 1024 }), (bytes) =>
-      progress.show(`read ${Math.min(99, Math.floor((100 * bytes) / Math.max(1, size)))} %`),
-    );
+    const operations = await readOperations(file, options.input, progress);
     if (operations.length === 0) throw new HistoryError("there is no operation in it, so there is nothing to judge", 0);
     registers = checkRegisters(operations);
     verdict = checkHistory(operations, {
@@ -65,6 +63,23 @@ export async function checkCommand(
   if (registers.faults.length > 0) return ExitCode.verdict;
   const codes = { linearizable: ExitCode.ok, violation: ExitCode.verdict, unknown: ExitCode.failed };
   return codes[verdict.verdict];
+}
+
+/** The operations of a file; `-` is standard input, of which nobody knows how long it is. */
+async function readOperations(
+  file: string,
+  input: AsyncIterable<Uint8Array> | undefined,
+  progress: Progress,
+): Promise<readonly Operation[]> {
+  if (file === "-") {
+    return readHistory(input ?? process.stdin, (bytes) =>
+      progress.show(`read ${grouped(Math.floor(bytes / MiB))} MiB`),
+    );
+  }
+  const { size } = await stat(file);
+  return readHistory(createReadStream(file, { highWaterMark: MiB }), (bytes) =>
+    progress.show(`read ${Math.min(99, Math.floor((100 * bytes) / Math.max(1, size)))} %`),
+  );
 }
 
 function reportOf(verdict: Verdict, registers: RegisterVerdict, ms: number): object {

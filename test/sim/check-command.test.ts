@@ -87,6 +87,17 @@ describe("synod check", () => {
     );
     assert.equal((await check(report.faults[0]?.part ?? [], true)).code, 5);
   });
+  test("a history from standard input, in pieces that end anywhere", async () => {
+    const bytes = Buffer.from(stale.map((each) => `${JSON.stringify(each)}\n`).join(""));
+    const pieces = [bytes.subarray(0, 50), bytes.subarray(50, 51), bytes.subarray(51)];
+    let out = "";
+    const streams = { out: (text: string) => void (out += text), error: () => {}, terminal: false };
+    const input = (async function* () {
+      yield* pieces;
+    })();
+    assert.equal(await checkCommand("-", { json: true, input }, streams), 5);
+    assert.equal((JSON.parse(out) as { readonly verdict: string }).verdict, "violation");
+  });
   test("--simulate: a run checked by witness says what it judged", async () => {
     let out = "";
     const streams = { out: (text: string) => void (out += text), error: () => {}, terminal: false };

@@ -33,7 +33,7 @@ describe("user-defined services with two groups in simulation", () => {
   }
 
   for (const [path, message] of [
-    ["services/clocked.js", /^stamp\(\{"key":"k\d"\}\): .*Date\.now\(\)/],
+    ["services/clocked.js", /^stamp\(\{"key":"k\d"\}\): .*Date\.now\(\).*\(at \S*clocked\.[jt]s:\d+:\d+\)$/],
     ["services/hidden.js", /^number\(\{"key":"k\d"\}\) does otherwise on replica \d and replica \d, from equal/],
   ] as const) {
     test(`${path} is caught, with the command that did it`, async () => {

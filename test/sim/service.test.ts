@@ -31,7 +31,11 @@ describe("user-defined services in simulation", () => {
   }
 
   for (const [path, invariant, message] of [
-    ["services/clocked.js", "service-determinism", /^stamp\(\{"key":"k\d"\}\): .*Date\.now\(\)/],
+    [
+      "services/clocked.js",
+      "service-determinism",
+      /^stamp\(\{"key":"k\d"\}\): .*Date\.now\(\).*\(at \S*clocked\.[jt]s:\d+:\d+\)$/,
+    ],
     [
       "services/hidden.js",
       "service-determinism",

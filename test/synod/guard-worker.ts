@@ -22,7 +22,9 @@ const rejections: string[] = [];
 const { module, commands } = workerData as GuardWork;
 try {
   const service = (
-    await loadServiceModule(module, (reason) => rejections.push(/node:\w+/.exec(reason)?.[0] ?? reason))
+    await loadServiceModule(module, {
+      onRejection: (reason) => void rejections.push(/node:\w+/.exec(reason)?.[0] ?? reason),
+    })
   ).create();
   const found = commands.map((name) => outcomes(service, definedRun([[name]], { time: 5, seed: 9 }))[0]);
   const own = [Date.now() > 0, new Date().getTime() > 0, Math.random() < 1, performance.now() > 0, process.pid > 0];

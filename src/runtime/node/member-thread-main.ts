@@ -9,6 +9,7 @@ import type { Replica } from "../replica/api.js";
 import { ReplicaMetrics } from "../replica/metrics.js";
 import { loadCluster } from "./cluster-directory.js";
 import type { FromMemberThread, MemberBeginning, MemberThreadData, ToMemberThread } from "./member-message.js";
+import { observeService } from "./observe-service.js";
 import { openMember, type OpenedMember } from "./open-member.js";
 import { ReplicaReader } from "./reading.js";
 import { ReplicaSecurity } from "./security.js";
@@ -138,7 +139,9 @@ try {
 function serviceOf(config: ClusterConfig): SharedServiceModule | Promise<SharedServiceModule> {
   const name = config.service;
   if (!isServiceModule(name)) return sharedServiceFor(config);
-  return loadSharedServiceModule(name, (reason) =>
-    say({ kind: "log", level: "error", event: "promise-rejected", fields: { service: name, reason } }),
-  );
+  const observer = observeService(name, {
+    warn: (event, fields = {}) => say({ kind: "log", level: "warn", event, fields }),
+    error: (event, fields = {}) => say({ kind: "log", level: "error", event, fields }),
+  });
+  return loadSharedServiceModule(name, observer);
 }

@@ -23,6 +23,7 @@ import type { BlockClient, BlockClientHandlers } from "../client/block-client.js
 import type { Replica, ReplicaStatus } from "../replica/api.js";
 import { ReplicaMetrics } from "../replica/metrics.js";
 import { createReplica } from "../replica/replica.js";
+import { observeService } from "./observe-service.js";
 import { isServiceModule, loadServiceModule } from "../user-service/index.js";
 import { addressOf, assertProtected, isLoopback, loadCluster, replicaDirectory } from "./cluster-directory.js";
 import { FILE_THREADS_VARIABLE, fileThreadsNeeded, fileThreadsOf, fileThreadsWanted } from "./file-threads.js";
@@ -161,7 +162,7 @@ class RunningReplica {
   /** The user's service, if it is one and executes in this thread; null otherwise. */
   async #loadService({ service, groups }: ClusterConfig): Promise<ServiceModule | null> {
     if (groups > 1 || !isServiceModule(service)) return null;
-    return loadServiceModule(service, (reason) => this.#events.error("promise-rejected", { service, reason }));
+    return loadServiceModule(service, observeService(service, this.#events));
   }
 
   /** The replica of a cluster with one group, in this thread. */

@@ -12,11 +12,19 @@ export interface Loading {
  * time zone. It stands in the way only while code of the user runs (`userCode.running`); the replica around it goes on using
  * all of this. What is trapped is replaced before the user's module is evaluated, so that no reference gets past it.
  *
+ * `onViolation` is told each time, and where it was. What clients are answered says nothing of the place: replies are the same on
+ * all replicas, and paths are not.
+ *
  * It finds mistakes, it is no sandbox: a service that differs in another way is found when replicas compare their digests.
  */
-export function installDeterminismGuard(userCode: UserCode, loading: Loading): void {
+export function installDeterminismGuard(
+  userCode: UserCode,
+  loading: Loading,
+  onViolation: (violation: Violation) => void = () => undefined,
+): void {
   const fail = (what: string, advice: string): never => {
     const error = new DeterminismError(`${userCode.running ?? ""}: ${what} differs between replicas; ${advice}`);
+    onViolation({ message: error.message, at: placeOf(error) });
     // A command that catches this has failed all the same.
     userCode.violation ??= error;
     throw error;
@@ -27,6 +35,26 @@ export function installDeterminismGuard(userCode: UserCode, loading: Loading): v
   guardMethods(guard);
   guardGlobals(guard);
   guardRequire(guard);
+}
+
+/** Something that the guard has refused, for whoever looks for it. */
+export interface Violation {
+  readonly message: string;
+  /** The user's line, as `file:line:column`; null if the stack does not show it. */
+  readonly at: string | null;
+}
+
+/** A frame of this file, by whichever of its names: stacks can be shown by the sources' lines. */
+const OWN_FRAME = /user-service[\\/]determinism-guard\.[jt]s:/;
+
+/** The innermost place on the stack of an error that is not of this file, of the engine or of Node. */
+function placeOf(error: Error): string | null {
+  for (const frame of (error.stack ?? "").split("\n").slice(1)) {
+    const place = /(?:\(|at )((?:file:\/\/)?\/?[^()]*:\d+:\d+)\)?$/.exec(frame)?.[1];
+    if (place !== undefined && !place.startsWith("node:") && !OWN_FRAME.test(frame))
+      return place.replace(/^file:\/\//, "");
+  }
+  return null;
 }
 
 interface Guard {
@@ -45,7 +73,7 @@ const OWN_CODE = new URL("../../", import.meta.url).href;
  */
 function isCalledByReplica(): boolean {
   const frames = (new Error().stack ?? "").split("\n").slice(1);
-  const caller = frames.find((frame) => !frame.includes(import.meta.url));
+  const caller = frames.find((frame) => !OWN_FRAME.test(frame));
   return caller === undefined || caller.includes(OWN_CODE) || /\(?node:/.test(caller);
 }
 

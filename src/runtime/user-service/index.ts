@@ -16,5 +16,6 @@ export {
   loadServiceModule,
   loadSharedServiceModule,
   moduleOfDefinition,
+  type ServiceObserver,
   serviceModuleOf,
 } from "./service-module.js";

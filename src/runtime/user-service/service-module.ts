@@ -10,7 +10,7 @@ import {
   type UserCode,
 } from "../../service/index.js";
 import { listenForDefinitions } from "./announcement.js";
-import { installDeterminismGuard, type Loading } from "./determinism-guard.js";
+import { installDeterminismGuard, type Loading, type Violation } from "./determinism-guard.js";
 import { refuseOutsideModules } from "./module-graph.js";
 
 /** A module, and which of its services if it defines several: `./bank.js` or `./bank.js#bank`. */
@@ -42,27 +42,27 @@ export function moduleOfDefinition(definition: ServiceDefinition): string {
   return serviceModuleOf(`${fileURLToPath(module)}#${name}`);
 }
 
+/** Who is told of what goes wrong in code of the user. */
+export interface ServiceObserver {
+  readonly onRejection?: (reason: string) => void;
+  readonly onViolation?: (violation: Violation) => void;
+}
+
 /**
  * Loads the service of a module, behind the determinism guard, which stays for the life of the thread. Rejects with
  * `ConfigError` if the module can't be loaded, uses what differs between replicas, or defines no service or several.
  *
  * A promise that a command makes, drops and that fails would end the thread, of every replica, each time it is replayed:
- * from now on `onRejection` is told instead.
+ * from now on `told.onRejection` is told instead.
  */
-export async function loadServiceModule(
-  name: string,
-  onRejection: (reason: string) => void = () => undefined,
-): Promise<ServiceModule> {
-  const { definition, userCode } = await loadDefinition(name, onRejection);
+export async function loadServiceModule(name: string, told: ServiceObserver = {}): Promise<ServiceModule> {
+  const { definition, userCode } = await loadDefinition(name, told);
   return definedService(definition, userCode);
 }
 
 /** The same for a thread of a replica with several groups. */
-export async function loadSharedServiceModule(
-  name: string,
-  onRejection: (reason: string) => void = () => undefined,
-): Promise<SharedServiceModule> {
-  const { definition, userCode } = await loadDefinition(name, onRejection);
+export async function loadSharedServiceModule(name: string, told: ServiceObserver = {}): Promise<SharedServiceModule> {
+  const { definition, userCode } = await loadDefinition(name, told);
   return sharedDefinedService(definition, userCode);
 }
 
@@ -78,7 +78,7 @@ export interface LoadedDefinition {
 /** As `loadServiceModule`, for whoever wants more of the module than its service. */
 export async function loadDefinition(
   name: string,
-  onRejection: (reason: string) => void = () => undefined,
+  { onRejection, onViolation }: ServiceObserver = {},
 ): Promise<LoadedDefinition> {
   const { path, service } = parsed(name);
   const file = realFile(path);
@@ -88,10 +88,16 @@ export async function loadDefinition(
   const suspended = new Promise<Readonly<Record<string, unknown>>>((goOn) => {
     listenForDefinitions({ defined: (definition) => announced.push(definition), suspended: () => goOn({}) });
   });
-  process.on("unhandledRejection", (reason) => onRejection(reason instanceof Error ? reason.message : String(reason)));
+  process.on("unhandledRejection", (reason) =>
+    onRejection?.(reason instanceof Error ? reason.message : String(reason)),
+  );
   refuseOutsideModules(url);
   const loading: Loading = { now: true };
-  installDeterminismGuard(userCode, loading);
+  const refused = { at: null as string | null };
+  installDeterminismGuard(userCode, loading, (violation) => {
+    refused.at = violation.at;
+    onViolation?.(violation);
+  });
   let exported: Readonly<Record<string, unknown>>;
   try {
     userCode.running = `service module ${file}`;
@@ -99,7 +105,8 @@ export async function loadDefinition(
     if (userCode.violation !== null) throw userCode.violation;
   } catch (error) {
     const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    throw new ConfigError(`service module ${file} can't be loaded: ${reason}`);
+    const place = refused.at === null ? "" : ` (at ${refused.at})`;
+    throw new ConfigError(`service module ${file} can't be loaded: ${reason}${place}`);
   } finally {
     loading.now = false;
     userCode.running = null;

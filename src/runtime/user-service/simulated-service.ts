@@ -1,5 +1,6 @@
 import { ConfigError, type ServiceModule, type SharedServiceModule } from "../../model/index.js";
 import { definedService, sharedDefinedService } from "../../service/index.js";
+import type { Violation } from "./determinism-guard.js";
 import { loadDefinition } from "./service-module.js";
 
 /** A command that a simulated client sends. */
@@ -41,6 +42,8 @@ export interface SimulatedService {
   /** Name of the command with this number, for reports; null if there is none. */
   commandName(number: number): string | null;
   isRead(name: string): boolean;
+  /** Where the determinism guard refused something last, as `file:line:column`; null for nowhere. */
+  violatedAt(): string | null;
   draw(random: () => number, client: string): SimulatedCall;
   final(): readonly SimulatedCall[];
   /** What the module's own check objects to, null for nothing. */
@@ -55,7 +58,11 @@ const EXAMPLE =
  * load that reads a clock could not be replayed. Rejects with `ConfigError`.
  */
 export async function loadSimulatedService(name: string): Promise<SimulatedService> {
-  const { definition, exported, userCode, file } = await loadDefinition(name);
+  let violatedAt: string | null = null;
+  const onViolation = ({ at }: Violation): void => {
+    violatedAt = at;
+  };
+  const { definition, exported, userCode, file } = await loadDefinition(name, { onViolation });
   const simulate = exported["simulate"] as Partial<Simulation> | undefined;
   if (typeof simulate?.commands !== "function") {
     throw new ConfigError(
@@ -87,6 +94,7 @@ export async function loadSimulatedService(name: string): Promise<SimulatedServi
     module: definedService(definition, userCode),
     shared: sharedDefinedService(definition, userCode),
     commandName: (number) => byNumber.get(number) ?? null,
+    violatedAt: () => violatedAt,
     isRead: (command) => byName.get(command)?.read === true,
     draw: (random, client) => checked(guarded("commands", () => commands(random, client))),
     final: () => (final === undefined ? [] : guarded("final", final).map(checked)),

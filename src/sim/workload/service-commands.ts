@@ -104,7 +104,9 @@ export class ServiceCommands implements CommandSource {
     operation.outcome = "error";
     operation.result = error.message;
     if (kind === DefinedReply.determinism) {
-      throw new DeterminismFinding(`${shownCall(operation.name, operation.args)}: ${error.message}`);
+      const at = this.#service.violatedAt();
+      const place = at === null ? "" : ` (at ${at})`;
+      throw new DeterminismFinding(`${shownCall(operation.name, operation.args)}: ${error.message}${place}`);
     }
     return null;
   }
