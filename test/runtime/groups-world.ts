@@ -66,12 +66,17 @@ export class GroupsWorld {
         this.#failing = 0;
         return true;
       },
-      again: (block) => this.kernel.after(AGAIN_MS, () => this.clusters[0]?.executeConservative(block)),
+      again: (block) => {
+        this.kernel.after(AGAIN_MS, () => {
+          if (this.clusters[0]?.leader !== 0) this.clusters[0]?.executeConservative(block);
+        });
+      },
       reply: (stream, body) => {
         // Every client of the stream hears of it, and all but one leave it.
         const cluster = this.clusters[stream] as FakeCluster;
         for (const port of this.ports) {
-          if (port.cluster === cluster) port.deliver(cluster.leader, { kind: FrameKind.reply, body });
+          if (port.cluster === cluster && cluster.leader !== 0)
+            port.deliver(cluster.leader, { kind: FrameKind.reply, body });
         }
       },
     };
