@@ -14,6 +14,15 @@ import {
   undecidedPrefix,
 } from "./groups-bugs.js";
 import {
+  borrowIgnored,
+  copyLost,
+  copyUnguarded,
+  executedTwice,
+  failedOvertaken,
+  neighbourRead,
+  shapeLost,
+} from "./optimism-bugs.js";
+import {
   acceptedWithheld,
   amnesiaUnnoticed,
   gapSkipped,
@@ -70,6 +79,9 @@ const SEEN_BY_CLIENTS = ["linearizability", "witness", "stale-read", "real-time"
 
 /** Replicas with two groups. */
 const groups = { groups: 2, service: "btree", durability: "fsync", replicas: 3 } as const;
+
+/** The same with threads of opt-PSMR. */
+const optimism = { ...groups, execution: "opt-psmr" } as const;
 
 const planted: readonly Bug[] = [
   {
@@ -445,6 +457,79 @@ const planted: readonly Bug[] = [
     seeds: [325, 350],
     arguments: { ...groups, merge: "points", faults: ["thread"] },
     plant: readsAssembled,
+  },
+  {
+    name: "borrow-ignored",
+    invariant: "structure",
+    also: ["overlap", "pass-fail", "assertion"],
+    description:
+      "The safety check lets deletes pass that leave too little in their leaf, as if siblings could lend to it.",
+    seeds: [10, 16],
+    arguments: { ...optimism, merge: "points", faults: ["crash"] },
+    plant: borrowIgnored,
+  },
+  {
+    name: "neighbour-read",
+    invariant: "pass-fail",
+    also: ["digest", "overlap"],
+    description: "The safety check of inserts looks into leaves that other threads write meanwhile.",
+    seeds: [3, 8],
+    arguments: { ...optimism, merge: "points", faults: ["crash", "crash-all"] },
+    plant: neighbourRead,
+  },
+  {
+    name: "shape-lost",
+    invariant: "pass-fail",
+    also: ["digest"],
+    description: "The tree of a checkpoint is loaded anew, entry by entry, and has other leaves than it had.",
+    seeds: [3, 8],
+    arguments: { ...optimism, merge: "points", faults: ["crash", "crash-all"] },
+    plant: shapeLost,
+  },
+  {
+    name: "executed-twice",
+    invariant: "sequential",
+    also: ["structure", "pass-fail", "digest", "linearizability", "assertion"],
+    description: "A command that fails its safety check is executed in parallel mode all the same, and its copy again.",
+    seeds: [3, 8],
+    arguments: { ...optimism, merge: "points", faults: ["crash"] },
+    plant: executedTwice,
+  },
+  {
+    name: "copy-lost",
+    invariant: "clients-finish",
+    also: ["progress"],
+    description: "A replica that was started again takes copies of failed commands for duplicates of what has failed.",
+    seeds: [7, 12],
+    arguments: { ...optimism, merge: "points", resubmit: "replicas", faults: ["crash", "transfer"] },
+    plant: copyLost,
+  },
+  {
+    name: "failed-overtaken",
+    invariant: "session-order",
+    also: ["pass-fail", "digest"],
+    description: "Commands of a session execute although an earlier one on the same key has failed and waits.",
+    seeds: [3, 8],
+    arguments: { ...optimism, merge: "points", faults: ["crash", "crash-all"] },
+    plant: failedOvertaken,
+  },
+  {
+    name: "copy-unguarded",
+    invariant: "overlap",
+    also: ["assertion", "pass-fail", "digest", "sequential", "structure"],
+    description: "Copies of failed commands execute without the barrier that keeps the other threads away.",
+    seeds: [3, 8],
+    arguments: { ...optimism, merge: "points", faults: ["crash"] },
+    plant: copyUnguarded,
+  },
+  {
+    name: "run-by-arrival",
+    invariant: "merge-order",
+    also: ["pass-fail", "cut", "digest", "exactly-once", "order"],
+    description: "What a thread has of its own stream in front of a run of g_all is what has arrived there by then.",
+    seeds: [3, 8],
+    arguments: { ...optimism, merge: "points", faults: ["crash"] },
+    plant: mergedByArrival,
   },
 ];
 

@@ -2,6 +2,7 @@ import { ByteSlab, hashBytes, MiB } from "../../base/index.js";
 import {
   BATCH_HEADER_BYTES,
   BLOCK_HEADER_BYTES,
+  blockAcknowledged,
   blockCommands,
   BlockKind,
   blockKind,
@@ -209,6 +210,7 @@ export class MergedChecker {
       eachBlock(view, BlockKind.conservative, (at) => this.#takeConservative(where, batch, view, at, commands));
     }
     eachBlock(view, BlockKind.commands, (at) => {
+      this.#forget(blockSession(view, at), blockAcknowledged(view, at));
       for (const { blocks } of answers.values()) this.#takeBlock(where, batch, view, at, blocks);
     });
     return true;
@@ -276,6 +278,15 @@ export class MergedChecker {
     const others = this.#pending.get(session);
     if (others === undefined) this.#pending.set(session, [pending]);
     else others.push(pending);
+  }
+
+  /** Whoever sent these commands wants no more of them: what has not been executed never will be. */
+  #forget(session: SessionId, acknowledged: number): void {
+    const pending = this.#pending.get(session);
+    if (pending === undefined) return;
+    const left = pending.filter(({ sequence }) => sequence > acknowledged);
+    if (left.length > 0) this.#pending.set(session, left);
+    else this.#pending.delete(session);
   }
 
   /** A failed command is executed after all; says whether its block was strict. */

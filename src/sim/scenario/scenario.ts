@@ -317,7 +317,15 @@ function roomForSkips(knobs: OrderingKnobs, groups: GroupsScenario | null): Orde
 /** Sessions of opt-PSMR have several blocks under way, so that commands come behind such as have failed. */
 function optimisticWorkload(drawn: WorkloadScenario, { execution, groups = 1 }: SimArguments): WorkloadScenario {
   if (execution !== OPTIMISTIC_EXECUTION || groups === 1) return drawn;
-  return { ...drawn, lanes: drawn.lanes + 1, keys: Math.max(drawn.keys, groups) };
+  const { clients } = drawn;
+  const lanes = drawn.lanes + 1;
+  const blockCommandsMax = drawn.blockCommandsMax === 1 ? 2 : 6;
+  return {
+    ...drawn,
+    lanes,
+    blockCommandsMax,
+    keys: Math.max(drawn.keys, Math.ceil((clients * lanes * blockCommandsMax) / 4)),
+  };
 }
 
 function drawWorkload(prng: Prng, connections: number | undefined): WorkloadScenario {

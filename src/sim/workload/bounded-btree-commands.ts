@@ -6,11 +6,13 @@ import { type CommandSource, KeyNames, type SimCommand } from "./command.js";
 
 /** Share of commands that no history records: they make leaves overflow and underflow around the keys that it does. */
 const FILLING = 0.6;
-/** Commands of filling after which it turns from growing to shrinking and back; it begins with a longer growth. */
-const PHASE = 120;
-const FIRST_PHASE = 300;
+/** Commands of filling after which parts that grow begin to shrink, and the others to grow; before that all grow. */
+const PHASE = 100;
+const FIRST_PHASE = 400;
 /** Share of inserts in it, while it grows; while it shrinks so many are deletes. */
-const INSERTS = 0.8;
+const INSERTS = 0.85;
+/** Keys of filling in each part: so few that most deletes find one, and so many that parts have leaves of their own. */
+const FILLING_KEYS = 120;
 /** A client goes on to another part of the keys this often: the commands of a block mostly belong to one group. */
 const LEAVES_PLACE = 0.15;
 /** Of the ranges of the history, which are looked for in few worlds; and of those that nobody but the replicas' checkers sees. */
@@ -95,9 +97,9 @@ export class BoundedBtreeCommands implements CommandSource {
 
   #fill(prng: Prng, place: number): SimCommand {
     const slots = slotsOf(this.#scenario);
-    const slot = Math.floor(((place + prng.float()) / this.#places) * slots);
+    const slot = Math.floor(((place + prng.below(FILLING_KEYS) / FILLING_KEYS) / this.#places) * slots);
     const since = this.#filled++ - FIRST_PHASE;
-    const grows = since < 0 || Math.floor(since / PHASE) % 2 === 1;
+    const grows = since < 0 || (Math.floor(since / PHASE) + place) % 2 === 1;
     const inserts = grows ? INSERTS : 1 - INSERTS;
     return new FillCommand(slot * SPACING + 1, prng.chance(inserts) ? BtreeOperation.insert : BtreeOperation.delete);
   }
