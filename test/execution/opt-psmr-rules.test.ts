@@ -1,10 +1,12 @@
 /** The rules of failed commands, one by one (PROTOCOLS sections 0.1 and 4.5, DESIGN safety rule 5). */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createPipelined } from "#src/execution/index.js";
+import { ByteWriter } from "#src/base/index.js";
+import { createPipelined, type PsmrThread } from "#src/execution/index.js";
 import { BlockKind } from "#src/model/index.js";
 import { kv, KvOperation } from "#src/service/index.js";
 import { insert, read, Script, update } from "./opt-psmr-script.js";
+import { PsmrReplica } from "./psmr-replica.js";
 import { Replica } from "./replica.js";
 
 const failed = (sequence: number, ...replies: readonly unknown[]): object => ({
@@ -314,5 +316,43 @@ describe("limits of what failed", () => {
     assert.deepEqual(copies, [script.copy(1, 3, [insert(6, 1)])]);
     script.order(0, ...copies);
     assert.deepEqual(script.one(1, block), { status: "stale", sequence: 1, late: false, replies: [] });
+  });
+});
+
+describe("the part of a thread in a checkpoint", () => {
+  test("with failed commands is read in pieces of any size, and refused if it is cut or anything in it is damaged", () => {
+    const script = new Script(2, { optimistic: "replicas" }, 1);
+    script.order(1, script.block(1, 1, [insert(5, 1), read(5), insert(6, 2), insert(7, 3)]));
+    script.order(0, script.copy(1, 1, [insert(5, 1), read(5)]));
+    script.replica.threads[0]?.requestCut();
+    script.order(0, script.control(BlockKind.digest, 0));
+    const source = script.replica.cuts[0]?.[0]?.part;
+    const writer = new ByteWriter();
+    while (source?.next(writer, 10) === true);
+    const part = writer.toBytes();
+    /** How many of its commands are pending, and how many late replies there are. */
+    const restore = (bytes: Uint8Array, piece: number): number[] => {
+      const model = new PsmrReplica(script.replica.plan, { optimistic: "replicas" }).threads[0] as PsmrThread;
+      const sink = model.restore();
+      for (let at = 0; at < bytes.length; at += piece) sink.write(bytes, at, Math.min(bytes.length, at + piece));
+      sink.finish();
+      const values = new Map<string, number>();
+      model.queues((queue, value) => values.set(queue, Math.max(value, values.get(queue) ?? 0)));
+      return [values.get("failed commands") ?? 0, values.get("late replies") ?? 0];
+    };
+    for (const piece of [1, 7, part.length]) assert.deepEqual(restore(part, piece), [2, 2]);
+    const refusal = { name: "CheckpointDamagedError" };
+    for (let length = 0; length < part.length; length += 5) {
+      assert.throws(() => restore(part.subarray(0, length), 64), refusal, `${length} bytes`);
+    }
+    // Behind the headers of thread, state and session, in which times and positions may be others: a reply block, two pending
+    // commands, and two late replies of 8 and 16 bytes.
+    const begin = 32 + 48 + 40;
+    const end = begin + 24 + new DataView(part.buffer).getUint32(begin + 20, true) + 4 * 40 + 8 + 16;
+    for (let at = begin; at < end; at++) {
+      const damaged = part.slice();
+      damaged[at] = (damaged[at] as number) ^ 0x11;
+      assert.throws(() => restore(damaged, 64), refusal, `byte ${at}`);
+    }
   });
 });

@@ -366,7 +366,10 @@ export class SessionTable {
     sum.number(0, command.session);
     sum.number(1, command.sequence);
     sum.number(2, command.hash * 8 + (command.strict ? 1 : 0) + (command.writes ? 2 : 0));
-    sum.fold(3, sign);
+    sum.number(3, command.low);
+    sum.number(4, command.high);
+    sum.number(5, 0);
+    sum.fold(6, sign);
   }
 
   #foldLate(reply: LateReply, sign: 1 | -1): void {

@@ -311,7 +311,7 @@ export class StateSink implements SnapshotSink {
     const sequence = view.getFloat64(at, true);
     const flags = view.getUint32(at + 28, true);
     const length = view.getUint32(at + 32, true);
-    const { sessionReplyBytesMax, replyBytesMax } = this.#options;
+    const { sessionReplyBytesMax } = this.#options;
     if (flags > LATE || view.getUint32(at + 36, true) !== 0) throw damaged("a reserved field is not 0");
     if (length > (flags === LATE ? sessionReplyBytesMax - session.lateBytes : 0)) {
       throw damaged(`a reply to a failed command has ${length} bytes`);
@@ -322,23 +322,28 @@ export class StateSink implements SnapshotSink {
     if (!isNext || (newest !== undefined && sequence <= newest.sequence) || session.pendingAt(sequence) >= 0) {
       throw damaged(`session ${id} has a failed command ${sequence}`);
     }
-    const start = input.at + FAILED_ENTRY_BYTES;
-    if (flags === LATE) {
-      if (length <= FAILED_REPLY_BYTES || input.view.getUint32(start, true) !== length) {
-        throw damaged("a reply to a failed command is malformed");
-      }
-      const bytes = input.bytes.slice(start, start + length);
-      late.push(new LateReply(id, sequence, bytes, hashLong(bytes, 0, length, 7)));
-      session.lateBytes += length;
-      this.#lateBytes += length;
-      if (this.#lateBytes > replyBytesMax) throw damaged("replies to failed commands have too many bytes");
-    } else {
-      if (late.length > 0) throw damaged(`session ${id} has a pending command behind one that was executed`);
-      pending.push(this.#readPending(id, sequence, flags));
-    }
+    if (flags === LATE) this.#readLate(session, sequence, length);
+    else if (late.length > 0) throw damaged(`session ${id} has a pending command behind one that was executed`);
+    else pending.push(this.#readPending(id, sequence, flags));
     this.#failedLeft--;
-    input.at = start + length;
+    input.at += FAILED_ENTRY_BYTES + length;
     return true;
+  }
+
+  #readLate(session: Session, sequence: number, length: number): void {
+    const { view, bytes, at } = this.#input;
+    const start = at + FAILED_ENTRY_BYTES;
+    if (length <= FAILED_REPLY_BYTES || view.getUint32(start, true) !== length) {
+      throw damaged("a reply to a failed command is malformed");
+    }
+    for (let reserved = 8; reserved < 28; reserved += 4) {
+      if (view.getUint32(at + reserved, true) !== 0) throw damaged("a reserved field is not 0");
+    }
+    const copy = bytes.slice(start, start + length);
+    session.late.push(new LateReply(session.id, sequence, copy, hashLong(copy, 0, length, 7)));
+    session.lateBytes += length;
+    this.#lateBytes += length;
+    if (this.#lateBytes > this.#options.replyBytesMax) throw damaged("replies to failed commands have too many bytes");
   }
 
   #readPending(id: SessionId, sequence: number, flags: number): PendingCommand {
