@@ -43,9 +43,8 @@ export interface MergedViolation {
 export interface MergedCounts {
   /** Commands whose replies were compared with those of the reference model. */
   readonly commands: number;
-  /** Commands that failed their safety check, and those of them that were executed conservatively. */
-  readonly failed: number;
-  readonly conservative: number;
+  /** Commands that wait for their conservative execution. */
+  readonly waiting: number;
   /** Instances that were left out because of a bound. */
   readonly unjudged: number;
 }
@@ -102,8 +101,6 @@ export class MergedChecker {
   readonly #pending = new Map<SessionId, Pending[]>();
   readonly #acknowledged = new Map<SessionId, { readonly first: number; readonly last: number }[]>();
   #commands = 0;
-  #failed = 0;
-  #conservative = 0;
   #unjudged = 0;
 
   constructor(reference: KeyedReference, groups: number) {
@@ -120,12 +117,9 @@ export class MergedChecker {
   }
 
   counts(): MergedCounts {
-    return {
-      commands: this.#commands,
-      failed: this.#failed,
-      conservative: this.#conservative,
-      unjudged: this.#unjudged,
-    };
+    let waiting = 0;
+    for (const pending of this.#pending.values()) waiting += pending.length;
+    return { commands: this.#commands, waiting, unjudged: this.#unjudged };
   }
 
   /** A thread is given an instance, when it was behind these of its own stream and of g_all. The bytes are copied. */
@@ -234,7 +228,6 @@ export class MergedChecker {
       const command = { bytes, view, at };
       const concern = this.#reference.concernOf(command);
       if (replies.getUint32(answer, true) === FAILED_REPLY_BYTES) {
-        this.#failed++;
         this.#await(session, { sequence, hash: hashBytes(bytes, at, end, HASH_SEED), concern, strict });
       } else {
         const who = `${where}: command ${sequence} of session ${session}`;
@@ -291,7 +284,6 @@ export class MergedChecker {
 
   /** A failed command is executed after all; says whether its block was strict. */
   #redeem(who: string, session: SessionId, sequence: number, hash: number): boolean {
-    this.#conservative++;
     const pending = this.#pending.get(session) ?? [];
     const index = pending.findIndex((each) => each.sequence === sequence);
     const failed = pending[index];

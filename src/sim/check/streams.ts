@@ -79,6 +79,9 @@ export class StreamsChecker {
   /** Instances of g_all whose state was compared, and merged instances that were. */
   states = 0;
   compared = 0;
+  /** Commands that failed their safety check, and those of them that were executed conservatively; each once, not once a replica. */
+  failed = 0;
+  conservative = 0;
 
   constructor(groups: number, replicas: number, reference: KeyedReference | null = null) {
     this.#groups = groups;
@@ -208,21 +211,27 @@ export class StreamsChecker {
   #apply({ replica, life }: ThreadLife, stream: number, through: Instance, effects: readonly ThreadEffect[]): void {
     const checker = this.#stream(stream);
     const failed: string[] = [];
+    let conservative = 0;
     for (const { code, a, b, c } of effects) {
       if (code === TraceCode.commandsExecuted) this.#use(a, stream);
+      else if (code === TraceCode.conservativeExecuted) conservative += c;
       if (code === TraceCode.commandFailed) failed.push(`${b} of session ${a}`);
       else checker.onTrace(replica, life, code, a, b, c);
     }
-    this.#compareFailed(replica, stream, through, failed.join(", "));
+    this.#compareFailed(replica, stream, through, failed, conservative);
     checker.onTrace(replica, life, TraceCode.executed, through, 0, 0);
   }
 
-  #compareFailed(replica: ReplicaId, stream: number, through: Instance, failed: string): void {
+  #compareFailed(replica: ReplicaId, stream: number, through: Instance, failed: string[], conservative: number): void {
     const failures = this.#failed[stream] as Map<Instance, string>;
     const known = failures.get(through);
-    if (known === undefined) remember(failures, through, failed);
-    else if (known !== failed) {
-      const message = `of instance ${through} of stream ${stream} fail on replica ${replica}: ${failed || "none"}`;
+    const here = failed.join(", ");
+    if (known === undefined) {
+      remember(failures, through, here);
+      this.failed += failed.length;
+      this.conservative += conservative;
+    } else if (known !== here) {
+      const message = `of instance ${through} of stream ${stream} fail on replica ${replica}: ${here || "none"}`;
       this.#report("pass-fail", `${message}; elsewhere ${known || "none"}`);
     }
   }

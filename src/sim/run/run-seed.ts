@@ -124,7 +124,7 @@ export function runScenario(
 
 function optimismOf({ config, streams, refusedSiblings, multicastAgain }: SimWorld): OptimismCounts | null {
   if (!isOptimistic(config) || streams === null) return null;
-  const { failed = 0, conservative = 0 } = streams.merged?.counts() ?? {};
+  const { failed, conservative } = streams;
   return { failed, conservative, refused: refusedSiblings, again: multicastAgain };
 }
 
