@@ -7,6 +7,7 @@ import { welcomeAddresses } from "#src/runtime/client/replica-links.js";
 import { ControlFrames } from "#src/runtime/replica/control-frames.js";
 import { StateComparison } from "#src/runtime/replica/state-comparison.js";
 import { StateTransfer } from "#src/runtime/replica/state-transfer.js";
+import { sharedBtreeWith } from "#src/service/index.js";
 import { drawScenario, readScenario, writeScenario } from "#src/sim/index.js";
 import type { FuzzTarget } from "../target.js";
 
@@ -220,12 +221,35 @@ const welcome: FuzzTarget = {
       const list = [1, 2].map((id) => ({ id, client: `127.0.0.${id}:7400`, members: members(id) }));
       writer.latin1(JSON.stringify(list));
     }),
+    written((writer) => {
+      writer.u32(1);
+      writer.u32(2);
+      const members = [1, 2, 3].map((group) => ({ client: `127.0.0.1:740${group}` }));
+      const optimistic = { resubmit: "client", bounds: ["7", "18446744073709551615"] };
+      writer.latin1(JSON.stringify([{ id: 1, client: "127.0.0.1:7400", members, optimistic }]));
+    }),
   ],
-  tokens: ["{", "}", "[", "]", '"id"', '"client"', '"members"', "null", "[::1]:1", "localhost:70000"],
+  tokens: [
+    "{",
+    "}",
+    "[",
+    "]",
+    '"id"',
+    '"client"',
+    '"members"',
+    "null",
+    "[::1]:1",
+    "localhost:70000",
+    '"optimistic"',
+    '"bounds"',
+    '"8"',
+  ],
   decode: ({ bytes, start, end }) => {
     const addresses = welcomeAddresses(bytes, start, end);
-    for (const { id, members } of addresses ?? []) {
+    for (const { id, members, optimistic } of addresses ?? []) {
       assert.ok(id >= 1 && id <= REPLICA_ID_MAX);
+      // A client makes a mapping of them without another look.
+      if (optimistic?.bounds !== undefined) sharedBtreeWith(optimistic.bounds).mapping(members?.length ?? 0);
       assert.equal(members?.length, addresses?.[0]?.members?.length);
     }
     return addresses !== null;
@@ -237,11 +261,25 @@ const welcome: FuzzTarget = {
 const scenario: FuzzTarget = {
   name: "scenario",
   what: "scenario files of the simulator",
-  corpus: [1, 2].map((seed) => {
-    const drawn = drawScenario({ seed });
+  corpus: [1, 2, 3].map((seed) => {
+    const drawn = drawScenario(seed === 3 ? { seed, groups: 2, execution: "opt-psmr" } : { seed });
     return encodeUtf8(writeScenario({ scenario: drawn, bug: null, expected: null, remarks: ["a remark"] }));
   }),
-  tokens: ["\n", " ", "at ", "fault ", "seed ", "workload.", "expect ", "bug ", "#", "NaN", "replicas "],
+  tokens: [
+    "\n",
+    " ",
+    "at ",
+    "fault ",
+    "seed ",
+    "workload.",
+    "expect ",
+    "bug ",
+    "#",
+    "NaN",
+    "replicas ",
+    "groups.",
+    "skips",
+  ],
   decode: ({ bytes, start, end }) => {
     try {
       readScenario(Buffer.from(bytes.buffer, start, end - start).toString("utf8"));

@@ -5,7 +5,7 @@ import { parseReply } from "#src/cli/resp-connection.js";
 import { respLimitDefaults } from "#src/gateway/index.js";
 import { ParseOutcome, ParseProgress, RequestParser } from "#src/gateway/resp/request.js";
 import { ConfigError, FormatVersionError, SynodError } from "#src/model/index.js";
-import { describeCluster, parseClusterText } from "#src/runtime/index.js";
+import { clientMappingOf, type ClusterRequest, describeCluster, parseClusterText } from "#src/runtime/index.js";
 import { parseBackupOffer } from "#src/runtime/replica/backup-serving.js";
 import { checkHistory, formatHistoryLine, HistoryError, type HistoryEvent, readHistory } from "#src/sim/check/index.js";
 import type { FuzzTarget } from "../target.js";
@@ -123,24 +123,43 @@ const respReply: FuzzTarget = {
 // Configuration.
 
 /** Described, but with nothing drawn: inputs of one seed are the same everywhere. */
-const described = {
-  ...describeCluster(["10.0.0.1", "10.0.0.2", "10.0.0.3"], {}, { clients: { authentication: "none" } } as never),
+const describedAs = (request: ClusterRequest) => ({
+  ...describeCluster(["10.0.0.1", "10.0.0.2", "10.0.0.3"], request, { clients: { authentication: "none" } } as never),
   clusterId: "53594e4f44303031",
   security: undefined,
-};
+});
+const described = describedAs({});
+const optimistic = describedAs({
+  groups: 3,
+  execution: "opt-psmr",
+  service: "btree",
+  bounds: ["7", "18446744073709551615"],
+});
 
 const config: FuzzTarget = {
   name: "config",
   what: "cluster.json",
-  corpus: [described, { ...described, service: "btree", reads: "ordered" }].map((each) =>
+  corpus: [described, { ...described, service: "btree", reads: "ordered" }, optimistic].map((each) =>
     encodeUtf8(JSON.stringify(each)),
   ),
-  tokens: [...JSON_TOKENS, '"replicas"', '"id":1', '"127.0.0.1:1"', '"service":"', "memory", "[::1]:70000"],
+  tokens: [
+    ...JSON_TOKENS,
+    '"replicas"',
+    '"id":1',
+    '"127.0.0.1:1"',
+    '"service":"',
+    "memory",
+    "[::1]:70000",
+    '"bounds":["',
+    '"resubmit":"',
+  ],
   decode: async ({ bytes, start, end }) => {
     try {
       const text = Buffer.from(bytes.buffer, start, end - start).toString("utf8");
       const found = await parseClusterText("cluster.json", text);
       assert.ok(found.replicas.length >= 1 && found.replicas.length <= 31);
+      // Replicas and gateways make their mappings of it without another look.
+      if (found.bounds !== undefined) clientMappingOf(found);
       return true;
     } catch (error) {
       if (error instanceof ConfigError || error instanceof FormatVersionError) return false;
