@@ -5,18 +5,28 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { ByteWriter, Prng } from "#src/base/index.js";
 import { createSessionClient, type SessionClientConfig, sessionClientConfig } from "#src/client/index.js";
 import {
+  beginReply,
   blockAcknowledged,
   BlockKind,
   blockKind,
   blockSequence,
   blockSession,
+  checkBlock,
+  checkReply,
+  type ClientSink,
   ConfigError,
+  endReply,
+  FAILED_REPLY_BYTES,
   FrameKind,
+  REPLY_HEADER_BYTES,
+  replyCount,
   replyKind,
   ReplyStatus,
   replyStatus,
+  type Span,
   stampBlock,
   stampReplyStatus,
 } from "#src/model/index.js";
@@ -257,6 +267,105 @@ describe("a client that multicasts failed commands again", () => {
     const span = { bytes: nonce, view: new DataView(nonce.buffer), start: 0, end: 16 };
     assert.throws(() => model.step({ kind: "resubmit", now: 0, span, again: false }, {} as never), /through g_all/);
   });
+});
+
+/** A well-formed reply block of any kind and status, often one that fits one of the blocks with so many commands each. */
+function anyReply(prng: Prng, blocks: readonly number[]): Span {
+  const block = prng.below(blocks.length + 1);
+  const sequence = 1 + blocks.slice(0, block).reduce((sum, commands) => sum + commands, 0);
+  const writer = new ByteWriter(128);
+  const kind = prng.pick([BlockKind.commands, BlockKind.conservative, BlockKind.conservative, BlockKind.read]);
+  const status = prng.pick(prng.chance(0.97) ? [ReplyStatus.ok, ReplyStatus.failed] : Object.values(ReplyStatus));
+  const begun = beginReply(
+    writer,
+    prng.chance(0.95) ? 7 : 8,
+    prng.chance(0.8) ? sequence : prng.below(24),
+    status,
+    kind,
+  );
+  const count = prng.chance(0.8) ? (blocks[block] ?? 0) : prng.below(6);
+  for (let i = 0; i < count; i++) {
+    const length = prng.chance(0.4) ? 0 : 1 + prng.below(9);
+    writer.u32(4 + length);
+    writer.skip(length);
+  }
+  endReply(writer, begun, count);
+  const bytes = writer.toBytes();
+  const view = new DataView(bytes.buffer);
+  assert.equal(checkReply(view, 0, bytes.length), bytes.length);
+  return { bytes, view, start: 0, end: bytes.length };
+}
+
+test("whatever replicas say, a block has one outcome, and what is put together of parts is whole", () => {
+  const seen = { resolved: 0, failed: 0, pending: 0 };
+  fc.assert(
+    fc.property(fc.integer(), fc.constantFrom(...modes), (seed, resubmit) => {
+      const prng = new Prng(seed);
+      const commands: number[] = [];
+      const settled = new Set<number>();
+      const told = new Set<number>();
+      const settle = (token: number): void => {
+        assert.ok(!settled.has(token));
+        settled.add(token);
+      };
+      const sink: ClientSink = {
+        send: () => undefined,
+        resolve: (token, { view, start, end }) => {
+          settle(token);
+          seen.resolved++;
+          assert.equal(checkReply(view, start, end), end - start);
+          assert.equal(replyStatus(view, start), ReplyStatus.ok);
+          assert.equal(replyCount(view, start), commands[token]);
+          if (!told.has(token)) return;
+          for (let i = 0, at = start + REPLY_HEADER_BYTES; i < commands[token]!; i++) {
+            assert.ok(view.getUint32(at, true) > FAILED_REPLY_BYTES, "a reply is missing");
+            at += view.getUint32(at, true);
+          }
+        },
+        fail: (token) => {
+          settle(token);
+          seen.failed++;
+        },
+        predict: () => assert.fail(),
+        rollback: () => assert.fail(),
+        borrow: () => undefined,
+        lend: () => assert.fail(),
+        pending: (token, count) => {
+          assert.ok(!settled.has(token) && !told.has(token) && count >= 1 && count <= commands[token]!);
+          told.add(token);
+          seen.pending++;
+        },
+        resubmit: (block) => {
+          assert.equal(resubmit, "client");
+          assert.equal(checkBlock(block.view, block.start, block.end), block.end - block.start);
+        },
+        wakeAt: () => undefined,
+        opened: () => undefined,
+      };
+      const nonce = new Uint8Array(16);
+      const model = createSessionClient({ replicas, nonce, stream: 1, resubmit }, { repliesHeldBytesMax: 200 });
+      model.step({ kind: "start", now: 0 }, sink);
+      model.step({ kind: "link", now: 0, replica: 1, up: true }, sink);
+      model.step({ kind: "redirect", now: 0, from: 1, leader: 1 }, sink);
+      model.step({ kind: "lend", now: 0, session: 7 }, sink);
+      for (let now = 1; now < 200; now++) {
+        if (model.inspect().session === 0) model.step({ kind: "lend", now, session: 7 }, sink);
+        if (prng.chance(0.15) && commands.length < 8) {
+          const count = 1 + prng.below(5);
+          const token = commands.push(count) - 1;
+          const bytes = new Uint8Array(8 * count);
+          for (let i = 0; i < count; i++) bytes[8 * i] = 8;
+          const span = { bytes, view: new DataView(bytes.buffer), start: 0, end: bytes.length };
+          model.step({ kind: "submit", now, token, read: false, commands: count, span, deadline: now + 150 }, sink);
+        } else if (prng.chance(0.1)) model.step({ kind: "tick", now }, sink);
+        else model.step({ kind: "reply", now, from: 1, span: anyReply(prng, commands) }, sink);
+      }
+      model.step({ kind: "close", now: 200 }, sink);
+      assert.equal(settled.size, commands.length);
+    }),
+    { numRuns: 300 },
+  );
+  assert.ok(seen.resolved > 50 && seen.failed > 50 && seen.pending > 50, JSON.stringify(seen));
 });
 
 test("a bound of replies held that is none is refused", () => {

@@ -306,6 +306,8 @@ class SessionClient implements ClientModel {
     if (status === ReplyStatus.misrouted) return this.#onMisrouted(now, sequence, out);
     const block = this.#window.find(sequence);
     if (block === undefined || block.answered) return;
+    // What has failed stays so.
+    if (block.partial !== null && status === ReplyStatus.ok) return;
     const complete = replyCount(view, start) === block.commands;
     if (status === ReplyStatus.failed && complete && this.#stream > 0)
       return this.#onPartialReply(now, block, span, out);
