@@ -295,12 +295,22 @@ async function silentStrangers(attacked: Cluster, address: string, count: number
   for (const stranger of strangers) stranger.close();
 }
 
+/** Well-formed, and something that clients of an optimistic cluster with several groups may send alone. */
+function conservativeBlock(): Uint8Array {
+  return bytesOf((writer) => {
+    const at = beginBlock(writer, BlockKind.conservative, 1, 1, 0, 1);
+    writer.u32(4);
+    endBlock(writer, at, 1);
+  });
+}
+
 async function clientStrangers(attacked: Cluster, address: string): Promise<void> {
   const { key, log } = attacked;
   const introduced = (): Stranger => new Stranger(address).send(hello(NO_CLUSTER, HelloRole.client));
   const attempts: readonly (readonly [Uint8Array, RegExp])[] = [
     [frame(key, FrameKind.block, noise(500)), /malformed block/],
     [frame(key, FrameKind.read, noise(40)), /malformed block/],
+    [frame(key, FrameKind.block, conservativeBlock()), /block of a kind not for clients/],
     [frame(key, 999, noise(10)), /kind 999/],
     [frame(key, FrameKind.admin, noise(70_000)), /kind 131/],
     [

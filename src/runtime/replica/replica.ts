@@ -544,7 +544,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
 
   /** Whether a block may come to this member: its stream's commands, and in g_all what concerns sessions. Reads are ordered. */
   #isOfStream(kind: number, view: DataView, start: number): boolean {
-    if (this.#membership === null) return true;
+    if (this.#membership === null) return kind !== BlockKind.conservative;
     const { stream, conservative, conservativeFromClients } = this.#membership;
     if (kind === BlockKind.commands) return blockStream(view, start) === stream;
     if (kind === BlockKind.conservative) {
