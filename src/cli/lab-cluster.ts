@@ -35,9 +35,12 @@ export class LabClusters {
           },
         },
       );
-      const { throughput, latency_ms: latencyMs, errors, commands: answered } = result;
+      const { throughput, latency_ms: latencyMs, errors, commands: answered, optimistic: checked } = result;
       const each = (1e6 * (cpu.after - cpu.before)) / answered;
-      return { throughput, latencyMs, errors, cpuSecondsPerMillion: Number.isFinite(each) ? each : null };
+      const figures = { throughput, latencyMs, errors, cpuSecondsPerMillion: Number.isFinite(each) ? each : null };
+      if (checked === null) return figures;
+      const { fail_rate: failRate, latency_ms_passed: passed, latency_ms_failed: failed } = checked;
+      return { ...figures, optimistic: { failRate, passedMs: passed.p50, failedMs: failed.p50 } };
     } finally {
       await cluster.close();
       this.#cluster = null;

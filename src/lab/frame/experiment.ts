@@ -45,6 +45,8 @@ export interface ClusterFigures {
   readonly latencyMs: { readonly p50: number; readonly p99: number };
   /** Commands that failed for good; none in a cluster that works. */
   readonly errors: number;
+  /** Of opt-PSMR the share of commands that failed their check, and how long those took in the median, and the others, in ms. */
+  readonly optimistic?: { readonly failRate: number; readonly passedMs: number; readonly failedMs: number };
   /** CPU seconds of all replicas for a million commands, where the system tells. */
   readonly cpuSecondsPerMillion: number | null;
 }

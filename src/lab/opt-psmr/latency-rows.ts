@@ -41,7 +41,7 @@ function latencySizes({ quick, sizes }: ExperimentRun): LatencySizes {
     keys: sizes?.["latencyKeys"] ?? KEYS,
     stepMs: sizes?.["stepMs"] ?? (quick ? 400 : 1000),
     loads: quick ? [10_000, 40_000, 160_000] : [5000, 10_000, 20_000, 40_000, 80_000, 160_000],
-    saturationMs: sizes?.["saturationMs"] ?? (quick ? 24 : 60),
+    saturationMs: sizes?.["saturationMs"] ?? (quick ? 30 : 60),
     shares: quick ? [0, 100] : [0, 10, 25, 50, 100],
   };
 }
@@ -83,8 +83,10 @@ export async function loadSteps(run: ExperimentRun, costs: Costs): Promise<Laten
 /** Clients of the first attempt to saturate a system, and by what they grow. */
 const CLIENTS_MIN = 500;
 const CLIENTS_MAX = 32_000;
+/** More than any system answers in a virtual ms. */
+const COMMANDS_PER_MS = 10_000;
 /** A system is saturated when twice as many clients bring less than this much more. */
-const GAIN = 1.1;
+const GAIN = 1.25;
 
 /** Every system at its own saturation: the fewest clients, by doubling, beyond which it hardly answers more. */
 export async function saturation(
@@ -97,7 +99,7 @@ export async function saturation(
   const { keys, saturationMs, shares } = latencySizes(run);
   const rows: LatencyRow[] = [];
   for (const share of wantedShares ?? shares) {
-    const workload = workloadOf(run, keys, share, Math.ceil(6000 * saturationMs));
+    const workload = workloadOf(run, keys, share, Math.ceil(COMMANDS_PER_MS * saturationMs));
     for (const [system, counts] of [
       ["sequential", [1]],
       ["psmr", threads],

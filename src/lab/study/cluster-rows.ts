@@ -1,4 +1,4 @@
-import type { ClusterCase, ExperimentRun, Row } from "../frame/index.js";
+import type { ClusterCase, ClusterFigures, ExperimentRun, Row } from "../frame/index.js";
 
 /** A cluster by what it is compared for. */
 export type ClusterVariant = Pick<ClusterCase, "groups" | "execution" | "workload"> &
@@ -37,8 +37,15 @@ export async function clusterRows(run: ExperimentRun, variants: readonly Cluster
       p99_ms: figures.latencyMs.p99,
       errors: figures.errors,
       cpu_s_per_million: figures.cpuSecondsPerMillion,
+      ...optimisticFields(figures),
     });
   }
   run.finished?.(`${rows.length} whole clusters`);
   return rows;
+}
+
+function optimisticFields({ optimistic }: ClusterFigures): Row {
+  if (optimistic === undefined) return {};
+  const { failRate, passedMs, failedMs } = optimistic;
+  return { fail_rate: failRate, passed_p50_ms: passedMs, failed_p50_ms: failedMs };
 }
