@@ -72,6 +72,14 @@ export class ServiceEffects {
     );
   }
 
+  /** Throws `WorldViolation` for a command of which something was left though it failed its check. */
+  leftBehind(run: Run, index: number): never {
+    throw new WorldViolation(
+      "service-determinism",
+      `${this.#shown(run, index)} fails its check, and leaves something behind`,
+    );
+  }
+
   #forget(place: string): void {
     this.#effects.delete(place);
   }
@@ -111,34 +119,58 @@ class ComparedCommands {
 
   execute(run: Run, replies: ByteWriter, inner: (run: Run, replies: ByteWriter) => void): void {
     if (run.readOnly) return this.#differently(() => inner(run, replies));
+    for (let i = 0; i < run.count; i++) {
+      this.#compare("executed", run, i, replies, (one, reply) => {
+        inner(one, reply);
+        return true;
+      });
+    }
+  }
+
+  /** Attempts commands from `first` on: whether each passes is compared as well. Returns the index of the first that fails. */
+  attempt(run: Run, first: number, replies: ByteWriter, inner: (run: Run, replies: ByteWriter) => boolean): number {
+    let i = first;
+    while (i < run.count && this.#compare("attempted", run, i, replies, inner)) i++;
+    return i;
+  }
+
+  /** `inner` executes the command and says whether it passed; one that fails leaves nothing behind. */
+  #compare(
+    how: string,
+    run: Run,
+    i: number,
+    replies: ByteWriter,
+    inner: (run: Run, replies: ByteWriter) => boolean,
+  ): boolean {
     const one = this.#one;
     const reply = this.#reply;
-    for (let i = 0; i < run.count; i++) {
-      const at = run.offsets[i] as number;
-      one.bytes = run.bytes;
-      one.view = run.view;
-      one.offsets[0] = at;
-      one.count = 1;
-      one.time = run.time;
-      one.seed = mix32(run.seed + i);
-      one.readOnly = false;
-      one.answered = 1;
-      one.work = 0;
-      const before = this.#state();
-      reply.clear();
-      this.#differently(() => inner(one, reply));
-      const effect = {
-        replica: this.#replica,
-        before,
-        after: this.#state(),
-        reply: hashBytes(reply.bytes, 0, reply.length, 0),
-      };
-      replies.copy(reply.bytes, 0, reply.length);
-      run.work += one.work;
-      // A block's seed is a function of its position in its stream; streams have like positions, hence the bytes.
-      const command = hashBytes(run.bytes, at, at + run.view.getUint32(at, true), 0);
-      this.#effects.note(`${this.#thread} ${run.seed} ${run.time} ${i} ${command}`, effect, run, i);
-    }
+    const at = run.offsets[i] as number;
+    one.bytes = run.bytes;
+    one.view = run.view;
+    one.offsets[0] = at;
+    one.count = 1;
+    one.time = run.time;
+    one.seed = mix32(run.seed + i);
+    one.readOnly = false;
+    one.answered = 1;
+    one.work = 0;
+    const before = this.#state();
+    reply.clear();
+    let passed = true;
+    this.#differently(() => {
+      passed = inner(one, reply);
+    });
+    const after = this.#state();
+    // A failed command has no reply, and no other one is as short.
+    const effect = { replica: this.#replica, before, after, reply: hashBytes(reply.bytes, 0, reply.length, 0) };
+    replies.copy(reply.bytes, 0, reply.length);
+    run.work += one.work;
+    // A block's seed is a function of its position in its stream; streams have like positions, hence the bytes, and the copy of one
+    // that failed has the same ones.
+    const command = hashBytes(run.bytes, at, at + run.view.getUint32(at, true), 0);
+    this.#effects.note(`${how} ${this.#thread} ${run.seed} ${run.time} ${i} ${command}`, effect, run, i);
+    if (passed || (before === after && reply.length === 0)) return passed;
+    return this.#effects.leftBehind(one, 0);
   }
 
   #differently(execute: () => void): void {
@@ -188,5 +220,9 @@ class WatchedSharedService extends PassingView {
 
   override execute(run: Run, replies: ByteWriter, undo: UndoLog | null): void {
     this.#compared.execute(run, replies, (one, reply) => this.inner.execute(one, reply, undo));
+  }
+
+  protected override attempted(run: Run, first: number, thread: number, replies: ByteWriter): number {
+    return this.#compared.attempt(run, first, replies, (one, reply) => super.attempted(one, 0, thread, reply) === 1);
   }
 }
