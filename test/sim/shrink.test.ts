@@ -60,6 +60,10 @@ describe("scenarios as text", () => {
         String(why),
       );
     }
+    assert.throws(
+      () => drawScenario({ seed: 1, groups: 2, resubmit: "client" }),
+      /goes with execution opt-psmr, got psmr/,
+    );
     assert.throws(() => readScenario(good.replace(/^groups\.merge .*\n/m, "")), /does not say groups.merge/);
   });
 

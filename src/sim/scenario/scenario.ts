@@ -167,6 +167,9 @@ export function drawScenario(wanted: SimArguments): Scenario {
     ...(groups === null ? {} : { groups }),
   };
   checkScenario(scenario);
+  if (wanted.resubmit !== undefined && scenario.execution !== OPTIMISTIC_EXECUTION) {
+    throw new ConfigError(`resubmit goes with execution ${OPTIMISTIC_EXECUTION}, got ${scenario.execution}`);
+  }
   return scenario;
 }
 
