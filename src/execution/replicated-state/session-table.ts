@@ -153,7 +153,8 @@ export class SessionTable {
     assert(session.epoch === this.#epoch, "a session that a snapshot shows was changed");
     const newest = session.pending[session.pending.length - 1];
     assert(newest === undefined || newest.sequence < command.sequence, "commands fail in the order of their session");
-    session.pending.push(command);
+    if (newest === undefined) session.pending = [command];
+    else session.pending.push(command);
     session.conflicts ??= new ConflictIndex();
     session.conflicts.add(command);
     this.#pending++;
@@ -183,7 +184,8 @@ export class SessionTable {
     if (this.#late >= failedMax || this.#lateBytes + length > replyBytesMax) return own;
     const copy = bytes.slice(at, end);
     const late = new LateReply(own.id, command.sequence, copy, hashLong(copy, 0, length, 7));
-    own.late.splice(firstFrom(own.late, late.sequence), 0, late);
+    if (own.late.length === 0) own.late = [late];
+    else own.late.splice(firstFrom(own.late, late.sequence), 0, late);
     own.lateBytes += length;
     this.#late++;
     this.#lateBytes += length;
@@ -234,12 +236,7 @@ export class SessionTable {
       const own = new Session(session.id, this.#epoch, session.activeAt, session.activePosition);
       own.last = session.last;
       this.#insert(own);
-      own.pending = session.pending.slice();
-      own.late = session.late.slice();
-      own.lateBytes = session.lateBytes;
-      if (own.pending.length > 0) own.conflicts = new ConflictIndex();
-      for (const command of own.pending) own.conflicts?.add(command);
-      this.#countFailed(own, 1);
+      if (session.failed > 0) this.#adoptFailed(own, session);
       for (const reply of session.replies) replies.push({ owner: own, reply });
     }
     // The list by age runs through all sessions; within each session, too, positions ascend.
@@ -350,6 +347,15 @@ export class SessionTable {
     }
     own.late.splice(0, count);
     this.#late -= count;
+  }
+
+  #adoptFailed(own: Session, session: Session): void {
+    own.pending = session.pending.slice();
+    own.late = session.late.slice();
+    own.lateBytes = session.lateBytes;
+    own.conflicts = new ConflictIndex();
+    for (const command of own.pending) own.conflicts.add(command);
+    this.#countFailed(own, 1);
   }
 
   /** Takes all that failed of a session into account, or out of it. */

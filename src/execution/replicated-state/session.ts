@@ -32,6 +32,10 @@ export class RememberedReply {
   }
 }
 
+/** Most sessions never have a command that failed: they share this list, which is replaced before anything is added. */
+const NOTHING: never[] = [];
+Object.freeze(NOTHING);
+
 /**
  * What the cluster remembers of a client session.
  *
@@ -51,8 +55,8 @@ export class Session {
   replies: RememberedReply[] = [];
   replyBytes = 0;
   /** Commands that failed their safety check (opt-PSMR), and the replies to those that have been executed since. */
-  pending: PendingCommand[] = [];
-  late: LateReply[] = [];
+  pending: PendingCommand[] = NOTHING;
+  late: LateReply[] = NOTHING;
   lateBytes = 0;
   /** What is in conflict with the pending commands; null as long as there were none. Not part of the replicated state. */
   conflicts: ConflictIndex | null = null;

@@ -324,7 +324,10 @@ export class StateSink implements SnapshotSink {
     }
     if (flags === LATE) this.#readLate(session, sequence, length);
     else if (late.length > 0) throw damaged(`session ${id} has a pending command behind one that was executed`);
-    else pending.push(this.#readPending(id, sequence, flags));
+    else {
+      if (pending.length === 0) session.pending = [];
+      session.pending.push(this.#readPending(id, sequence, flags));
+    }
     this.#failedLeft--;
     input.at += FAILED_ENTRY_BYTES + length;
     return true;
@@ -340,6 +343,7 @@ export class StateSink implements SnapshotSink {
       if (view.getUint32(at + reserved, true) !== 0) throw damaged("a reserved field is not 0");
     }
     const copy = bytes.slice(start, start + length);
+    if (session.late.length === 0) session.late = [];
     session.late.push(new LateReply(session.id, sequence, copy, hashLong(copy, 0, length, 7)));
     session.lateBytes += length;
     this.#lateBytes += length;
