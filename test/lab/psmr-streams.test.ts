@@ -9,10 +9,13 @@ import { barrierCost, type Costs, executionCost, makespan, sequentialTime, simul
 import { Deliveries } from "#src/lab/replay/index.js";
 import {
   busiestShare,
+  copiesOf,
   drawWorkload,
   encodeCommands,
   EVERYBODY,
+  failRate,
   isDependent,
+  keyWord,
   type Plan,
   planStreams,
   recordStreams,
@@ -20,6 +23,8 @@ import {
   takenBack,
   TABLE_WORDS,
   walkKeys,
+  walkOptimism,
+  type Workload,
 } from "#src/lab/streams/index.js";
 import { Btree, BtreeOperation } from "#src/service/index.js";
 
@@ -53,6 +58,30 @@ describe("lab: streams", () => {
       const back = takenBack(workload);
       assert.deepEqual(new Set(back.keys), there);
       assert.ok(back.operations.every((operation) => operation === BtreeOperation.delete));
+    }
+  });
+
+  test("of scattered keys inserts add some and deletes remove any; what takes it back is known", () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const options = { seed, commands: 1500, keys: 300, dependent: 0.8, skew: "uniform", space: "scattered" } as const;
+      const workload = drawWorkload(options);
+      const there = new Set(Array.from({ length: 300 }, (_, i) => i));
+      const apply = ({ operations, keys }: Pick<Workload, "operations" | "keys">): void => {
+        for (const [i, operation] of operations.entries()) {
+          const key = keys[i]!;
+          if (operation === BtreeOperation.insert) assert.ok(!there.has(key) && there.add(key), `seed ${seed}`);
+          else if (operation === BtreeOperation.delete) assert.ok(there.delete(key), `seed ${seed}`);
+          else assert.ok(there.has(key), `seed ${seed}: reads find their key`);
+        }
+      };
+      apply(workload);
+      apply(takenBack(workload));
+      assert.deepEqual(
+        [...there].sort((a, b) => a - b),
+        Array.from({ length: 300 }, (_, i) => i),
+      );
+      const words = new Set(Array.from(workload.keys, (key) => keyWord(key, 300, "scattered")));
+      assert.equal(words.size, new Set(workload.keys).size, "each number has a word of its own");
     }
   });
 
@@ -165,6 +194,49 @@ describe("lab: makespan and virtual time", () => {
       ),
       { numRuns: 30 },
     );
+  });
+
+  test("copies execute alone, behind the window that brings them, at a meeting of each thread that has some", () => {
+    const workload = drawWorkload({
+      seed: 4,
+      commands: 640,
+      keys: 500,
+      dependent: 1,
+      skew: "uniform",
+      space: "scattered",
+    });
+    const encoded = encodeCommands(workload.operations, workload.keys, 500, "scattered");
+    const made = planStreams(workload, encoded, 2, "range", 64, "optimistic");
+    assert.ok(!made.owner.includes(EVERYBODY));
+    // Of the first window the first two commands of one thread fail, and the last of the other.
+    const failed = new Uint8Array(640);
+    const [first = 0, second = 0] = [...made.owner.keys()].filter((i) => made.owner[i] === 0);
+    const last = made.owner.subarray(0, 64).lastIndexOf(1);
+    for (const command of [first, second, last]) failed[command] = 1;
+    const optimism = { failed, delayWindows: 2 };
+    const order: (readonly [window: number, stream: number, sequence: number])[] = [];
+    walkOptimism(made, optimism, {
+      copies: (window, copies) =>
+        void order.push(...copies.map(({ stream, sequence }) => [window, stream, sequence] as const)),
+    });
+    const before = made.owner.subarray(0, last + 1).filter((thread) => thread === 1).length;
+    assert.deepEqual(order, [
+      [2, 2, before],
+      [2, 1, 1],
+      [2, 1, 2],
+    ]);
+    const copies = copiesOf(made, optimism);
+    assert.equal(copies.length, 12, "the last copies come behind the last window");
+    assert.deepEqual(copies[2], { commands: 3, blocks: 2, executors: 2 });
+    assert.ok(Math.abs(failRate(optimism) - 3 / 640) < 1e-12);
+    const costs: Costs = { ...COSTS, optimistic: { o1: 200, o2: 220 } };
+    const fullest = (from: number, to: number): number => {
+      const ones = made.owner.subarray(from, to).filter((thread) => thread === 1).length;
+      return 220 * Math.max(ones, to - from - ones);
+    };
+    const expected = fullest(0, 192) + 3 * COSTS.d1 + 2 * COSTS.s2 + fullest(192, 640);
+    const found = makespan({ plan: made, costs, barrier: "run", copies });
+    assert.ok(Math.abs(found - expected) < 1e-6, `${found} ${expected}`);
   });
 
   test("with one thread it is the time of sequential execution", () => {

@@ -52,6 +52,8 @@ export function disturbance(rows: readonly RateRow[]): string | undefined {
 const REPLAY_SECONDS_MAX = 0.5;
 const PILOT_COMMANDS = 512;
 const BARRIER_COMMANDS_MIN = 512;
+/** Barriers for which threads sleep are so many times as slow as those that they spin at, more or less. */
+const SLEEPS_COST = 8;
 
 /** Everything that is measured on this machine in one run of an experiment: one tree, streams drawn once. */
 export class Bench {
@@ -132,9 +134,10 @@ export class Bench {
 
   /** The workload of a variant; those of the systems of a comparison are the same one. */
   #workload({ system, barrier, waiting, threads, dependent = 0, skew = "uniform" }: Variant): Workload {
-    const slow = system === "psmr" && (barrier === "command" || waiting === "sleep") && threads > 1 && dependent > 0;
+    const slow = system === "psmr" && barrier === "command" && threads > 1 && dependent > 0;
+    const dependentMax = this.barrierCommands / (waiting === "sleep" ? SLEEPS_COST : 1);
     // As many dependent commands as the pilot says, and those between them.
-    const fitting = Math.ceil(this.barrierCommands / Math.max(dependent / 100, 0.01));
+    const fitting = Math.ceil(dependentMax / Math.max(dependent / 100, 0.01));
     const commands = slow ? Math.min(fitting, this.sizes.commands) : this.sizes.commands;
     const name = `${commands} ${dependent} ${skew}`;
     const before = this.#workloads.get(name);
@@ -244,9 +247,12 @@ export function costsOf(rows: readonly RateRow[], windowCommands: number): Costs
   const optimistic = OPTIMISTIC_CALIBRATION.flatMap((variant) => {
     const row = findRow(rows, variant, "real");
     if (row === undefined) return [];
+    const { threads } = variant;
     const copies = Number(row["fail_rate"]) * dependent;
-    const meetings = (Number(row["meetings_per_window"]) * s2 * (variant.threads - 1)) / windowCommands;
-    return [variant.threads * Math.max(0, Number(row["command_ns"]) - copies - meetings)];
+    const meetings = (Number(row["meetings_per_window"]) * s2 * (threads - 1)) / windowCommands;
+    // It is never less than a read takes, which looks for its leaf as well; on a busy machine barriers may seem to have cost more than all.
+    const least = threads === 1 ? one : 2 * two;
+    return [Math.max(least, threads * (Number(row["command_ns"]) - copies - meetings))];
   });
   const [o1, o2] = optimistic;
   const found = disturbance(
