@@ -14,7 +14,6 @@ export {
   clientMappingOf,
   serviceEntry,
   sharedServiceFor,
-  sharedServiceOf,
   type SharingConfig,
   type SiblingFamily,
   siblingsOf,

@@ -125,7 +125,7 @@ export function serviceEntry(name: string): ServiceEntry {
 }
 
 /** A service that threads of a replica can share. Throws `ConfigError` for one that they can't. */
-export function sharedServiceOf(name: string): SharedServiceModule {
+function sharedServiceOf(name: string): SharedServiceModule {
   const { shared } = serviceEntry(name);
   if (shared === null) {
     const able = services.filter((entry) => entry.shared !== null).map((entry) => entry.name);
