@@ -30,7 +30,7 @@ export interface ClusterCase {
   readonly execution: "pipelined" | "psmr" | "opt-psmr";
   readonly barrier: "run" | "command";
   /** What clients ask for, by the names of `synod bench`. */
-  readonly workload: "mixed" | "insert-delete";
+  readonly workload: "mixed" | "insert-delete" | "ycsb-a";
   readonly keys: number;
   readonly clients: number;
   /** Commands that each client has outstanding. */

@@ -1,6 +1,7 @@
 import { type Curve, type Experiment, MODES } from "../frame/index.js";
 import {
   breakEven,
+  type ClusterVariant,
   curve,
   type Design,
   drawn,
@@ -42,11 +43,14 @@ function paperCurve(rows: readonly RateRow[]): Curve {
   return { name: "P-SMR, K = 8, over our SMR", paper: true, points: points.filter(([, y]) => Number.isFinite(y)) };
 }
 
+/** Whole clusters under one workload, with a thread that executes everything and with two groups. */
+const oneAndTwoGroups = (workload: ClusterVariant["workload"]): ClusterVariant[] => [
+  { groups: 1, execution: "pipelined", workload },
+  { groups: 2, execution: "psmr", workload },
+];
+
 const independent: Design = {
-  clusters: [
-    { groups: 1, execution: "pipelined", workload: "mixed" },
-    { groups: 2, execution: "psmr", workload: "mixed" },
-  ],
+  clusters: oneAndTwoGroups("mixed"),
   calibration: [
     { system: "tree", threads: 1 },
     { system: "tree", threads: 2 },
@@ -90,8 +94,7 @@ const independent: Design = {
 
 const dependent: Design = {
   clusters: [
-    { groups: 1, execution: "pipelined", workload: "insert-delete" },
-    { groups: 2, execution: "psmr", workload: "insert-delete" },
+    ...oneAndTwoGroups("insert-delete"),
     { groups: 2, execution: "psmr", workload: "insert-delete", barrier: "command" },
   ],
   variants: [
@@ -131,6 +134,7 @@ const dependent: Design = {
 };
 
 const mixed: Design = {
+  clusters: [...oneAndTwoGroups("mixed"), ...oneAndTwoGroups("insert-delete")],
   variants: SHARES.flatMap((share): Variant[] => [
     { system: "psmr", threads: 2, dependent: share, barrier: "command" },
     { system: "psmr", threads: 2, dependent: share, barrier: "run" },
@@ -175,6 +179,7 @@ const mixed: Design = {
 };
 
 const skew: Design = {
+  clusters: [...oneAndTwoGroups("mixed"), ...oneAndTwoGroups("ycsb-a")],
   variants: (["uniform", "zipf"] as const).flatMap((keys): Variant[] => [
     { system: "psmr", threads: 1, skew: keys },
     { system: "psmr", threads: 2, skew: keys, mapping: "range" },
