@@ -144,14 +144,9 @@ export class BlockFrames {
     }
   }
 
-  /** Forgets the replies that a block holds. */
-  letGo(block: OpenBlock): void {
+  release(block: OpenBlock): void {
     this.repliesHeld -= block.partial?.bytes ?? 0;
     block.partial = null;
-  }
-
-  release(block: OpenBlock): void {
-    this.letGo(block);
     const writer = block.release();
     if (writer === null) return;
     this.bytesOpen -= writer.length;

@@ -528,8 +528,8 @@ class SessionClient implements ClientModel {
     const failed: { token: number; failure: ClientFailure }[] = [];
     const again: OpenBlock[] = [];
     for (let block = sent.shift(); block !== undefined; block = sent.shift()) {
-      if (block.sequence > sequence && !block.answered && !block.abandoned) {
-        this.#frames.letGo(block);
+      // One that a replica has answered in part is not sent again, whatever another says.
+      if (block.sequence > sequence && !block.answered && !block.abandoned && block.partial === null) {
         block.recall();
         again.push(block);
         continue;
