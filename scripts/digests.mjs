@@ -13,6 +13,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const recordedAt = join(root, "test", "sim", "digests.json");
 const seeds = Array.from({ length: 12 }, (_, index) => index + 1);
 const serviceSeeds = [1, 2];
+const groupsSeeds = [1, 3];
+const optimistic = { groups: 2, execution: "opt-psmr", service: "btree" };
 const service = join(root, "examples", "bank", "bank.js");
 /** What a trace depends on. */
 const folders = [
@@ -45,6 +47,7 @@ export async function traceDigests() {
   const { runSeed, runServiceSeed } = await import("../dist/sim/index.js");
   const digests = {};
   for (const seed of seeds) digests[`seed ${seed}`] = runSeed({ seed }).traceDigest;
+  for (const seed of groupsSeeds) digests[`opt-psmr seed ${seed}`] = runSeed({ seed, ...optimistic }).traceDigest;
   // Behind the others, since the guard of a user's service changes what the process may do.
   const { loadSimulatedService } = await import("../dist/runtime/index.js");
   const loaded = await loadSimulatedService(service);
