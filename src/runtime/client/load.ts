@@ -137,8 +137,12 @@ const PRELOAD_COMMANDS = 2048;
 const PRELOAD_BLOCKS_OPEN = 4;
 /** Through g_all, where keys of all groups may be loaded, an answer takes a round of each group besides. */
 const PRELOAD_BLOCKS_OPEN_GROUPS = 16;
-/** Preload blocks that may fail in a row before the load gives up. */
-const PRELOAD_FAILURES_MAX = 20;
+/**
+ * How often in a row preload blocks may fail before the load gives up. Each time those that follow are a quarter as long, and half as many are
+ * open; blocks that were open by then do not count again.
+ */
+const PRELOAD_FAILURES_MAX = 6;
+const PRELOAD_COMMANDS_MIN = 32;
 
 /** Upper bounds of a 32-bit random number for each kind of command, in the order of the fields; the rest are modifications. */
 interface MixBounds {
@@ -254,6 +258,9 @@ class Load implements LoadClientHandlers {
   #keysWritten = 0;
   readonly #keysAgain: { firstKey: number; commands: number }[] = [];
   #failuresInRow = 0;
+  #preloadBlocks: number;
+  #preloadCommands = PRELOAD_COMMANDS;
+  #preloadSlowedAt = -Infinity;
 
   constructor(init: LoadInit) {
     this.#init = init;
@@ -278,6 +285,7 @@ class Load implements LoadClientHandlers {
     this.#reads = readsOrdered ? this.#ordered : new Draft(dueMax, 0);
     this.#modifies = new Draft(dueMax, this.#modifiesMax);
     this.#choice = mapping === undefined ? null : new StreamChoice(mapping);
+    this.#preloadBlocks = mapping === undefined ? PRELOAD_BLOCKS_OPEN : PRELOAD_BLOCKS_OPEN_GROUPS;
     const streams = mapping === undefined ? 0 : mapping.groups + 1;
     this.#parts = Array.from({ length: streams }, () => new Draft(dueMax, this.#modifiesMax));
     this.#passed = init.optimistic === true ? new LatencyHistogram() : null;
@@ -647,18 +655,18 @@ class Load implements LoadClientHandlers {
 
   #fillPreload(client: LoadClient): void {
     const { writer } = this.#ordered;
-    const blocksMax = this.#choice === null ? PRELOAD_BLOCKS_OPEN : PRELOAD_BLOCKS_OPEN_GROUPS;
-    while (client.open && client.blocksOpen < blocksMax) {
+    while (client.open && client.blocksOpen < this.#preloadBlocks) {
       const again = this.#keysAgain.pop();
       const firstKey = again?.firstKey ?? this.#keyNext;
       const end = again === undefined ? this.#options.keys : firstKey + again.commands;
       writer.clear();
       let key = firstKey;
-      while (key < end && key - firstKey < PRELOAD_COMMANDS && writer.length < BLOCK_BYTES_TARGET) {
+      while (key < end && key - firstKey < this.#preloadCommands && writer.length < BLOCK_BYTES_TARGET) {
         this.#commands.load(writer, key++);
       }
       if (key === firstKey) return;
       if (again === undefined) this.#keyNext = key;
+      else if (key < end) this.#keysAgain.push({ firstKey: key, commands: end - key });
       const slot = client.take(LoadBlockKind.ordered, key - firstKey, this.#now());
       slot.firstKey = firstKey;
       slot.insertedThrough = 0;
@@ -668,7 +676,12 @@ class Load implements LoadClientHandlers {
 
   #loadAgain(slot: BlockSlot, error: Error): void {
     this.#keysAgain.push({ firstKey: slot.firstKey, commands: slot.commands });
-    if (++this.#failuresInRow >= PRELOAD_FAILURES_MAX) return this.#finish?.(error);
+    if (slot.submittedAt >= this.#preloadSlowedAt) {
+      if (++this.#failuresInRow >= PRELOAD_FAILURES_MAX) return this.#finish?.(error);
+      this.#preloadSlowedAt = this.#now();
+      this.#preloadCommands = Math.max(PRELOAD_COMMANDS_MIN, this.#preloadCommands >> 2);
+      this.#preloadBlocks = Math.max(1, this.#preloadBlocks >> 1);
+    }
     this.#listAll();
   }
 
