@@ -56,12 +56,18 @@ interface Told {
   readonly answers: Map<number, Answers>;
 }
 
-/** The replies to what a thread executed of an instance, duplicates left out. */
+/** The reply to a command that was executed conservatively: its reply block, and where the reply is there. */
+interface LateAnswer {
+  readonly session: SessionId;
+  readonly sequence: number;
+  readonly reply: Uint8Array;
+  readonly at: number;
+}
+
+/** The replies to what a thread executed of an instance, in that order, duplicates left out. */
 interface Answers {
-  /** By name of the block: its reply block. */
-  readonly blocks: Map<string, Uint8Array>;
-  /** By name of the command, if it was executed conservatively: its reply block, and where its reply is there. */
-  readonly commands: Map<string, { readonly reply: Uint8Array; readonly at: number }>;
+  readonly blocks: Uint8Array[];
+  readonly commands: LateAnswer[];
 }
 
 /** A command that has failed its safety check. */
@@ -197,28 +203,35 @@ export class MergedChecker {
     const { batch, answers } = told;
     const view = viewOf(batch);
     const where = `instance ${instance} of stream ${stream}`;
-    // The order within an instance of g_all: what failed in the groups, from the last one on, and then all else.
+    // The order within an instance of g_all: what failed in the groups, from the last one on, and then all else. Of several copies
+    // that one was executed whose turn it was, so that the order of the replies says which.
     for (let thread = this.#groups - 1; thread >= 0; thread--) {
-      const commands = answers.get(thread)?.commands;
-      if (commands === undefined || commands.size === 0) continue;
-      eachBlock(view, BlockKind.conservative, (at) => this.#takeConservative(where, batch, view, at, commands));
+      let from = BATCH_HEADER_BYTES;
+      for (const answer of answers.get(thread)?.commands ?? []) {
+        from = find(view, from, (at) => placeOf(view, at, answer) >= 0);
+        if (from < 0) break;
+        this.#takeConservative(where, batch, view, from, answer);
+      }
     }
-    eachBlock(view, BlockKind.commands, (at) => {
-      this.#forget(blockSession(view, at), blockAcknowledged(view, at));
-      for (const { blocks } of answers.values()) this.#takeBlock(where, batch, view, at, blocks);
-    });
+    for (let at = BATCH_HEADER_BYTES; at < batch.length; at += blockLength(view, at)) {
+      if (blockKind(view, at) === BlockKind.commands) this.#forget(blockSession(view, at), blockAcknowledged(view, at));
+    }
+    for (const { blocks } of answers.values()) {
+      let from = BATCH_HEADER_BYTES;
+      for (const reply of blocks) {
+        from = find(view, from, (at) => isAnswered(view, at, reply));
+        if (from < 0) break;
+        this.#takeBlock(where, batch, view, from, reply);
+        from += blockLength(view, from);
+      }
+    }
     return true;
   }
 
-  #takeBlock(where: string, bytes: Uint8Array, view: DataView, block: number, blocks: Answers["blocks"]): void {
+  #takeBlock(where: string, bytes: Uint8Array, view: DataView, block: number, reply: Uint8Array): void {
     const session = blockSession(view, block);
     const first = blockSequence(view, block);
     const count = blockCommands(view, block);
-    const name = nameOfBlock(session, first, count);
-    const reply = blocks.get(name);
-    if (reply === undefined) return;
-    // A copy in the same instance is a duplicate, which has no reply of its own.
-    blocks.delete(name);
     const strict = blockStrict(view, block);
     const replies = viewOf(reply);
     let at = block + BLOCK_HEADER_BYTES;
@@ -240,31 +253,17 @@ export class MergedChecker {
     }
   }
 
-  #takeConservative(
-    where: string,
-    bytes: Uint8Array,
-    view: DataView,
-    block: number,
-    commands: Answers["commands"],
-  ): void {
-    const session = blockSession(view, block);
-    const first = blockSequence(view, block);
+  #takeConservative(where: string, bytes: Uint8Array, view: DataView, block: number, answer: LateAnswer): void {
+    const { session, sequence, reply } = answer;
     let at = block + BLOCK_HEADER_BYTES;
-    for (let sequence = first; sequence < first + blockCommands(view, block); sequence++) {
-      const end = at + view.getUint32(at, true);
-      const name = nameOfCommand(session, sequence);
-      const answer = commands.get(name);
-      if (answer !== undefined) {
-        commands.delete(name);
-        const who = `${where}: command ${sequence} of session ${session}`;
-        const strict = this.#redeem(who, session, sequence, hashBytes(bytes, at, end, HASH_SEED));
-        const command = { bytes, view, at };
-        this.#compareOrder(who, session, sequence, this.#reference.concernOf(command), strict);
-        const observed = replyAt(answer.reply, viewOf(answer.reply), answer.at);
-        this.#compare(who, this.#reference.execute(command, false, observed), observed);
-      }
-      at = end;
-    }
+    for (let skipped = placeOf(view, block, answer); skipped > 0; skipped--) at += view.getUint32(at, true);
+    const who = `${where}: command ${sequence} of session ${session}`;
+    const hash = hashBytes(bytes, at, at + view.getUint32(at, true), HASH_SEED);
+    const strict = this.#redeem(who, session, sequence, hash);
+    const command = { bytes, view, at };
+    this.#compareOrder(who, session, sequence, this.#reference.concernOf(command), strict);
+    const observed = replyAt(reply, viewOf(reply), answer.at);
+    this.#compare(who, this.#reference.execute(command, false, observed), observed);
   }
 
   #await(session: SessionId, pending: Pending): void {
@@ -331,47 +330,54 @@ function conflict(a: Concern, b: Concern): boolean {
   return a.low <= b.high && b.low <= a.high && (a.writes || b.writes);
 }
 
-/** Calls back with where each block of a kind begins in a batch. */
-function eachBlock(view: DataView, kind: BlockKind, take: (at: number) => void): void {
-  for (let at = BATCH_HEADER_BYTES; at < view.byteLength; at += blockLength(view, at)) {
-    if (blockKind(view, at) === kind) take(at);
-  }
+/** Where the first block from `from` on begins that is the one; -1 if there is none. */
+function find(view: DataView, from: number, is: (at: number) => boolean): number {
+  for (let at = from; at < view.byteLength; at += blockLength(view, at)) if (is(at)) return at;
+  return -1;
+}
+
+/** Which command of a conservative block this is the reply to; -1 if it is of another. */
+function placeOf(view: DataView, at: number, { session, sequence }: LateAnswer): number {
+  if (blockKind(view, at) !== BlockKind.conservative || blockSession(view, at) !== session) return -1;
+  const place = sequence - blockSequence(view, at);
+  return place < blockCommands(view, at) ? place : -1;
+}
+
+/** Whether a reply block is that to the block of commands at `at`. */
+function isAnswered(view: DataView, at: number, reply: Uint8Array): boolean {
+  const replies = viewOf(reply);
+  return (
+    blockKind(view, at) === BlockKind.commands &&
+    blockSession(view, at) === replySession(replies, 0) &&
+    blockSequence(view, at) === replySequence(replies, 0) &&
+    blockCommands(view, at) === replyCount(replies, 0)
+  );
 }
 
 function answersOf(execution: ThreadExecution | null): Answers {
-  const answers: Answers = { blocks: new Map(), commands: new Map() };
+  const answers: Answers = { blocks: [], commands: [] };
   if (execution === null) return answers;
   const executed = new Set<string>();
   for (const { code, a, b, c } of execution.effects) {
     if (code !== TraceCode.conservativeExecuted) continue;
-    for (let sequence = b; sequence < b + c; sequence++) executed.add(nameOfCommand(a, sequence));
+    for (let sequence = b; sequence < b + c; sequence++) executed.add(`${a} ${sequence}`);
   }
   for (const reply of execution.replies) {
     const view = viewOf(reply);
-    const session = replySession(view, 0);
-    const first = replySequence(view, 0);
-    const count = replyCount(view, 0);
     if (replyKind(view, 0) !== BlockKind.conservative) {
-      answers.blocks.set(nameOfBlock(session, first, count), reply);
+      answers.blocks.push(reply);
       continue;
     }
+    const session = replySession(view, 0);
+    const first = replySequence(view, 0);
     let at = REPLY_HEADER_BYTES;
-    for (let sequence = first; sequence < first + count; sequence++) {
-      const name = nameOfCommand(session, sequence);
+    for (let sequence = first; sequence < first + replyCount(view, 0); sequence++) {
       // Beside it there may be replies to commands that were executed before, by an earlier copy.
-      if (executed.has(name)) answers.commands.set(name, { reply, at });
+      if (executed.delete(`${session} ${sequence}`)) answers.commands.push({ session, sequence, reply, at });
       at += view.getUint32(at, true);
     }
   }
   return answers;
-}
-
-function nameOfBlock(session: SessionId, first: number, commands: number): string {
-  return `${session} ${first} ${commands}`;
-}
-
-function nameOfCommand(session: SessionId, sequence: number): string {
-  return `${session} ${sequence}`;
 }
 
 function viewOf(bytes: Uint8Array): DataView {
