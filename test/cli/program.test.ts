@@ -24,7 +24,7 @@ describe("the program explains itself", () => {
   test("siblings that are not built are absent from the help", async (t) => {
     const { stdout } = await finished(t, ["up", "--help"]);
     assert.match(stdout, /--ordering <name>.*multi-paxos/s);
-    for (const absent of ["raft", "pbft", "zyzzyva", "sdpe", "opt-psmr", "--speculative", "--partitions", "lease"]) {
+    for (const absent of ["raft", "pbft", "zyzzyva", "sdpe", "--speculative", "--partitions", "lease"]) {
       assert.ok(!stdout.includes(absent), absent);
     }
   });
@@ -59,7 +59,7 @@ describe("what is wrong with the arguments is said in one line, and exits 4", ()
     [["up", "--durability", "maybe"], /--durability.*fsync, os, memory/],
     [["up", "--ordering", "raft"], /raft.*not built yet/],
     [["up", "--ordering", "paxxos"], /paxxos.*unknown/],
-    [["up", "--execution", "opt-psmr"], /opt-psmr.*not built yet/],
+    [["up", "--execution", "sdpe"], /sdpe.*not built yet/],
     [["up", "--service", "fs"], /fs.*not built yet/],
     [["up", "--reads", "lease"], /lease.*not built yet/],
     [["up", "--groups", "4"], /pipelined has at most 1 group, got 4/],
