@@ -1,13 +1,24 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ClosedError, ConfigError, type Durability, type ReplicaId, SynodError } from "../../model/index.js";
+import {
+  ClosedError,
+  ConfigError,
+  type Durability,
+  ListenError,
+  type ReplicaId,
+  SynodError,
+} from "../../model/index.js";
 import type { ServiceDefinition } from "../../service/index.js";
 import { connect } from "../client/connect.js";
 import { checkDefinition, type ServiceClient } from "../client/service-client.js";
 import { moduleOfDefinition, suspendedInReplica } from "../user-service/index.js";
-import { openCluster } from "./cluster-directory.js";
+import { listenedAddresses, openCluster } from "./cluster-directory.js";
+import { firstTakenAddress, type HostPort } from "./free-port.js";
 import { Supervisor } from "./supervisor.js";
+
+/** Starts of a cluster in a directory of its own, each on other ports, when ports are lost to other programs. */
+const STARTS_MAX = 4;
 
 export interface StartClusterOptions<A, R> {
   /** What is replicated. Its definition says in which `module` the replicas' processes find it. */
@@ -73,10 +84,19 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
   if (suspended !== null) return suspended;
   const given = options as Partial<StartClusterOptions<A, R>> | undefined;
   checkDefinition(given?.service);
+  for (let attempt = 1; ; attempt++) {
+    const started = await start(options, attempt === STARTS_MAX);
+    if (started !== null) return started;
+  }
+}
+
+/** Resolves with null if one of the ports of a new cluster is another program's, unless this is the `last` attempt. */
+async function start<A, R>(options: StartClusterOptions<A, R>, last: boolean): Promise<RunningCluster<A, R> | null> {
   const { replicas, groups, resubmit, directory, durability, deadlineMs = 5000, logLevel = "error" } = options;
   const { execution = groups === undefined || groups === 1 ? undefined : "psmr" } = options;
   const service = moduleOfDefinition(options.service);
   const temporary = directory === undefined;
+  let addresses: HostPort[] = [];
   const place = directory ?? mkdtempSync(join(tmpdir(), "synod-cluster-"));
   const remove = (): void => {
     if (temporary) rmSync(place, { recursive: true, force: true, maxRetries: 3 });
@@ -90,6 +110,7 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
       ...(resubmit === undefined ? {} : { resubmit }),
       ...(durability === undefined ? {} : { durability }),
     });
+    addresses = config.replicas.flatMap(listenedAddresses);
     const cluster = new Cluster<A, R>(
       place,
       config.replicas.map(({ client }) => client),
@@ -102,6 +123,9 @@ export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Pr
     return cluster;
   } catch (error) {
     remove();
+    // Between the draw of free ports and their use another program may have come to listen on one of them.
+    const lost = error instanceof ListenError || (await firstTakenAddress(addresses)) !== null;
+    if (temporary && !last && lost) return null;
     throw error;
   }
 }
