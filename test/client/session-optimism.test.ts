@@ -30,6 +30,7 @@ import {
   stampBlock,
   stampReplyStatus,
 } from "#src/model/index.js";
+import { recurring } from "./recurring.js";
 import { type Optimism, replicas, type Submitted, World } from "./streams-world.js";
 
 const modes = ["replicas", "client"] as const;
@@ -388,13 +389,7 @@ function history(seed: number, mistake: Partial<Optimism> = {}): World {
     delayMsMax: prng.pick([2, 30, 150]),
   });
   world.start();
-  const every = (ms: number, act: () => void): void => {
-    kernel.after(prng.float() * 2 * ms, () => {
-      if (kernel.now >= faultsEnd) return;
-      act();
-      every(ms, act);
-    });
-  };
+  const every = recurring(kernel, prng, faultsEnd);
   for (const { stream, cluster, model } of world.lanes) {
     every(prng.pick([20, 60, 400]), () => {
       if (model.inspect().open) world.submit(stream, 1 + prng.below(5), { deadlineMs: prng.pick([50, 400, 5000]) });

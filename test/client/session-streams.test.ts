@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { BlockKind } from "#src/model/index.js";
+import { recurring } from "./recurring.js";
 import { replicas, type Submitted, World } from "./streams-world.js";
 
 const outcomes = (blocks: readonly Submitted[]): string[] => blocks.map(({ outcome }) => outcome);
@@ -158,13 +159,7 @@ function history(seed: number): World {
     delayMsMax: prng.pick([2, 30, 200]),
   });
   world.start();
-  const every = (ms: number, act: () => void): void => {
-    kernel.after(prng.float() * 2 * ms, () => {
-      if (kernel.now >= faultsEnd) return;
-      act();
-      every(ms, act);
-    });
-  };
+  const every = recurring(kernel, prng, faultsEnd);
   const misfits = prng.chance(0.4) ? 0.05 : 0;
   for (const { stream, cluster, model } of world.lanes) {
     every(prng.pick([15, 60, 900]), () => {

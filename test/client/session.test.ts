@@ -23,6 +23,7 @@ import {
 } from "#src/model/index.js";
 import { SimKernel } from "#src/platform/index.js";
 import { FakeCluster, type Frame } from "./fake-cluster.js";
+import { recurring } from "./recurring.js";
 
 const replicas = [1, 2, 3] as const;
 
@@ -591,13 +592,7 @@ function history(seed: number): World {
     delayMsMax: prng.pick([2, 30, 200]),
   });
   world.start();
-  const every = (ms: number, act: () => void): void => {
-    kernel.after(prng.float() * 2 * ms, () => {
-      if (kernel.now >= faultsEnd) return;
-      act();
-      every(ms, act);
-    });
-  };
+  const every = recurring(kernel, prng, faultsEnd);
   every(15, () => {
     if (!world.model.inspect().open) return;
     world.submit(1 + prng.below(3), { read: prng.chance(0.3), deadlineMs: prng.pick([50, 400, 5000]) });
