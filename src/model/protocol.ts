@@ -38,8 +38,11 @@ export type ProtocolEvent<Message, Record> =
       readonly message: Message;
       readonly span: Span;
     }
-  /** All input of this event-loop turn has been stepped: send what was put off for coalescing. */
-  | { readonly kind: "turn"; readonly now: number }
+  /**
+   * All input of this event-loop turn has been stepped: send what was put off for coalescing. With `hasten` the followers are to
+   * hear of decisions at once: something beside this stream waits for them.
+   */
+  | { readonly kind: "turn"; readonly now: number; readonly hasten?: boolean }
   /** A batch to order; its time field is still 0 and is the protocol's to set. Only when `inspect().proposable`. */
   | { readonly kind: "propose"; readonly now: number; readonly batch: Batch }
   /** A group of unordered reads that arrived in this turn; tickets are dense and rise. */

@@ -328,6 +328,9 @@ class ForgetfulPacing implements Pacing {
     this.#present.decided(instance, batch);
     this.whole.decided(instance, batch);
   }
+  awaited(): boolean {
+    return true;
+  }
   lead(): void {
     this.#present = new MultiRingPacing(ring);
     this.#present.lead(0);

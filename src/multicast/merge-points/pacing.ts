@@ -33,6 +33,11 @@ export class MergePointPacing implements Pacing {
     if (this.#leads && instance > this.#inherited && this.#open > 0) this.#open--;
   }
 
+  /** What g_all has for a thread waits for marks; everything else of this stream concerns its own thread alone. */
+  awaited(batch: Batch): boolean {
+    return markOf(batch, BlockKind.mergePoint) > 0;
+  }
+
   lead(opened: Instance): void {
     this.#leads = true;
     this.#inherited = opened;

@@ -9,6 +9,8 @@ import type { Batch, Instance } from "../../model/index.js";
 export interface Pacing {
   /** An instance of this group was decided, in log order. */
   decided(instance: Instance, batch: Batch): void;
+  /** Whether threads may wait for this batch with what other streams have for them: then followers hear of its decision at once. */
+  awaited(batch: Batch): boolean;
   /** This replica leads; instances through `opened` are of coordinators before it and may not be decided here yet. */
   lead(opened: Instance): void;
   /** This replica leads no longer; what it has proposed may be decided or not. */

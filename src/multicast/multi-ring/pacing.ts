@@ -39,6 +39,11 @@ export class MultiRingPacing implements Pacing {
     if (this.#leads && instance > this.#inherited) this.#openSum -= this.#open.shift() ?? 0;
   }
 
+  /** Each logical instance is a turn for which the other streams wait. */
+  awaited(): boolean {
+    return true;
+  }
+
   lead(opened: Instance): void {
     this.#leads = true;
     this.#inherited = opened;

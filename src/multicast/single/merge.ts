@@ -74,6 +74,7 @@ export class SingleMerge implements Merge {
 /** A single group waits for nobody. */
 export const singlePacing: Pacing = {
   decided: () => undefined,
+  awaited: () => true,
   lead: () => undefined,
   follow: () => undefined,
   allDecided: () => undefined,

@@ -524,11 +524,11 @@ export class Coordinator {
   }
 
   /** Sends at the end of a turn what reads or decisions of the turn need sent. */
-  onTurn(): void {
+  onTurn(hasten: boolean): void {
     const core = this.#core;
     if (this.phase !== "leading") return;
-    const { commitDelayMs } = core.config;
-    if (this.#confirm > this.#confirmSent || (commitDelayMs === 0 && core.now >= this.#commitDueAt)) this.heartbeat();
+    const awaited = hasten && core.decided > this.#announced;
+    if (this.#confirm > this.#confirmSent || awaited || core.now >= this.#commitDueAt) this.heartbeat();
     if (core.majority === 1) this.#answerReads();
   }
 

@@ -153,7 +153,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       case "turn":
         core.log.sweep();
         core.evict();
-        this.#coordinator.onTurn();
+        this.#coordinator.onTurn(event.hasten === true);
         this.#sendEcho();
         return;
       case "executed":

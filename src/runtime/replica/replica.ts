@@ -71,7 +71,10 @@ const WORK_COMMANDS = 2048;
 const READ_TIME_LAG_MS_MAX = 50;
 /** A client that leaves so many bytes of replies unread is answered no reads; it sends them again. */
 const READ_UNSENT_BYTES_MAX = 8 * MiB;
-/** Memory of trimmed batches that is kept for the next ones. */
+/**
+ * Memory of trimmed batches that is kept for the next ones. A log that stays in memory grows again to what it was before each
+ * checkpoint, and so much memory that comes and goes would make work for the collector.
+ */
 const ARENA_SPARE_BYTES = 8 * MiB;
 /** Records that wait for the disk; each is in the log's memory, which is full long before. */
 const PERSISTING_MAX = 1_048_576;
@@ -164,6 +167,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   readonly #heldWriter = new ByteWriter();
   readonly #replyWriter = new ByteWriter();
   #wantWork = false;
+  /** Something was decided in this turn that other streams may wait for. */
+  #hasten = false;
   #executedStepped: Instance = 0;
   /** The ballot in which this member paces its stream as the coordinator; 0 while it does not. */
   #pacedBallot: Ballot = 0;
@@ -182,8 +187,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     this.#options = replicaOptions(init.options);
     const platform = (this.#platform = init.platform);
     this.#module = parts.ordering;
-    const { arenaChunkBytes } = this.#options;
-    this.#arena = new BatchArena(arenaChunkBytes, Math.ceil(ARENA_SPARE_BYTES / arenaChunkBytes));
+    const { arenaChunkBytes, checkpointBytes } = this.#options;
+    const spareBytes = platform.log.revisit === undefined ? checkpointBytes : ARENA_SPARE_BYTES;
+    this.#arena = new BatchArena(arenaChunkBytes, Math.ceil(spareBytes / arenaChunkBytes));
     this.#protocol = this.#module.create(
       {
         self: init.self,
@@ -195,8 +201,6 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
         ...this.#options,
         preferred: this.#membership?.preferred ?? 0,
         otherStreams: this.#membership === null ? 0 : init.config.groups,
-        // What one stream has decided, others of the same replica wait for.
-        ...(this.#membership === null ? {} : { commitDelayMs: 0 }),
       },
     );
     this.#execution = parts.execution;
@@ -587,7 +591,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       this.#protocol.step({ kind: "read", now: this.#now(), ticket }, this);
     }
     this.#propose();
-    this.#protocol.step({ kind: "turn", now: this.#now() }, this);
+    this.#protocol.step({ kind: "turn", now: this.#now(), hasten: this.#hasten }, this);
+    this.#hasten = false;
     this.#tell();
     // The others first: a decision waits for their disks, and for the way there and back.
     peers.flush();
@@ -811,7 +816,11 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
       const hash = hashBytes(batch.bytes, batch.start, batch.end, 7);
       this.trace(TraceCode.decided, instance, this.#protocol.inspect().ballot, hash);
     }
-    this.#membership?.pacing.decided(instance, batch);
+    const pacing = this.#membership?.pacing;
+    if (pacing !== undefined) {
+      pacing.decided(instance, batch);
+      if (pacing.awaited(batch)) this.#hasten = true;
+    }
     this.#state.decided(instance, batch);
   }
 

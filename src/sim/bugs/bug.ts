@@ -454,7 +454,7 @@ const planted: readonly Bug[] = [
     invariant: "linearizability",
     also: SEEN_BY_CLIENTS,
     description: "A client reads several keys one by one, each through the stream of its group.",
-    seeds: [325, 350],
+    seeds: [280, 300],
     arguments: { ...groups, merge: "points", faults: ["thread"] },
     plant: readsAssembled,
   },

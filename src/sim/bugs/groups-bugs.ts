@@ -158,6 +158,10 @@ class PassingPacing implements Pacing {
     this.inner.decided(instance, batch);
   }
 
+  awaited(batch: Batch): boolean {
+    return this.inner.awaited(batch);
+  }
+
   lead(opened: Instance): void {
     this.inner.lead(opened);
   }
