@@ -30,6 +30,8 @@ interface Block {
   readonly first: number;
   readonly acknowledged?: number;
   readonly strict?: boolean;
+  /** A copy that is not executed, since it is not its turn. */
+  readonly refused?: boolean;
   readonly commands: readonly Command[];
 }
 
@@ -89,7 +91,7 @@ function instanceOf(stream: number, blocks: readonly Block[]): { batch: Span; ex
   const replies: Uint8Array[] = [];
   writer.skip(BATCH_HEADER_BYTES);
   let count = 0;
-  for (const { kind, first, acknowledged = 0, strict = false, commands } of blocks) {
+  for (const { kind, first, acknowledged = 0, strict = false, refused = false, commands } of blocks) {
     const blockKind = kind === undefined ? BlockKind.commands : BlockKind.conservative;
     const at = beginBlock(writer, blockKind, SESSION, first, acknowledged, stream);
     const reply = new ByteWriter();
@@ -103,6 +105,7 @@ function instanceOf(stream: number, blocks: readonly Block[]): { batch: Span; ex
     endBlock(writer, at, commands.length);
     count += commands.length;
     if (strict) markStrict(writer.view, at);
+    if (refused) continue;
     endReply(reply, replyAt, commands.length);
     replies.push(reply.toBytes());
     const code = kind === undefined ? TraceCode.commandsExecuted : TraceCode.conservativeExecuted;
@@ -164,6 +167,22 @@ describe("the checker of merged orders", () => {
     assert.equal(new Cluster().own(0, both).all(0, 1, second).verdict, "session-order");
     const inOrder = { kind: "conservative", first: 2, commands: [[DELETE, 5, OK]] } as const;
     assert.equal(new Cluster().own(0, both).all(0, 1, copy, inOrder).verdict, undefined);
+  });
+
+  test("of several copies in one instance that one counts whose turn it was", () => {
+    const second = { first: 2, commands: [[DELETE, 5, "failed"]] } as const satisfies Block;
+    const early = {
+      kind: "conservative",
+      first: 2,
+      refused: true,
+      commands: [[DELETE, 5, OK]],
+    } as const satisfies Block;
+    const inTime = { ...early, refused: false };
+    const cluster = new Cluster().own(0, failed, second).all(0, 1, early, copy, inTime);
+    assert.equal(cluster.verdict, undefined);
+    assert.deepEqual(cluster.checker.counts(), { commands: 2, waiting: 0, unjudged: 0 });
+    assert.equal(new Cluster().own(0, failed, second).all(0, 1, inTime, copy).verdict, "session-order");
+    assert.equal(new Cluster().own(0, failed, second).all(0, 1, copy, inTime, inTime).verdict, "exactly-once");
   });
 
   test("copies that execute twice, of what has not failed, or other bytes are found", () => {

@@ -9,6 +9,9 @@ export interface Regression extends SimArguments {
   readonly was: string;
 }
 
+const optimism = { execution: "opt-psmr", service: "btree" } as const;
+const MISTAKEN_COPY = "the checker mistook which of two copies in one instance was executed";
+
 export const regressions: readonly Regression[] = [
   { seed: 17, was: "a learner that missed values and had no peer up asked to be woken at once, for ever" },
   { seed: 19, was: "state transfer gave the store a chunk while it was writing the one before" },
@@ -61,4 +64,6 @@ export const regressions: readonly Regression[] = [
   },
   { seed: 250097, was: "a disk that failed twice, once unheard as a process ended, counted as failing unbidden" },
   { seed: 431811, faults: faultNames, was: "an identity damaged in two places passed for one of a newer format" },
+  ...[310371, 310380].map((seed) => ({ seed, ...optimism, groups: 2, was: MISTAKEN_COPY })),
+  { seed: 320175, ...optimism, groups: 3, was: MISTAKEN_COPY },
 ];

@@ -357,10 +357,13 @@ function isAnswered(view: DataView, at: number, reply: Uint8Array): boolean {
 function answersOf(execution: ThreadExecution | null): Answers {
   const answers: Answers = { blocks: [], commands: [] };
   if (execution === null) return answers;
-  const executed = new Set<string>();
+  const executed = new Map<string, number>();
   for (const { code, a, b, c } of execution.effects) {
     if (code !== TraceCode.conservativeExecuted) continue;
-    for (let sequence = b; sequence < b + c; sequence++) executed.add(`${a} ${sequence}`);
+    for (let sequence = b; sequence < b + c; sequence++) {
+      const command = `${a} ${sequence}`;
+      executed.set(command, (executed.get(command) ?? 0) + 1);
+    }
   }
   for (const reply of execution.replies) {
     const view = viewOf(reply);
@@ -373,7 +376,12 @@ function answersOf(execution: ThreadExecution | null): Answers {
     let at = REPLY_HEADER_BYTES;
     for (let sequence = first; sequence < first + replyCount(view, 0); sequence++) {
       // Beside it there may be replies to commands that were executed before, by an earlier copy.
-      if (executed.delete(`${session} ${sequence}`)) answers.commands.push({ session, sequence, reply, at });
+      const command = `${session} ${sequence}`;
+      const times = executed.get(command) ?? 0;
+      if (times > 0) {
+        executed.set(command, times - 1);
+        answers.commands.push({ session, sequence, reply, at });
+      }
       at += view.getUint32(at, true);
     }
   }
