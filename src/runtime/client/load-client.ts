@@ -152,11 +152,19 @@ export class LoadClient implements BlockClientHandlers {
     return streams.length > 0;
   }
 
-  /** Commands drawn and not submitted. */
-  get drafted(): number {
-    let drafted = 0;
-    for (let i = 0; i < this.drafts.length; i++) drafted += (this.drafts[i] as Draft).commands;
-    return drafted;
+  /**
+   * Commands that may be drawn: as many as the window has room for beside what is under way or about to be. What waits for a stream
+   * in which a block is under way takes no place of another stream's, and is a window at most itself.
+   */
+  room(window: number): number {
+    let ready = this.outstanding;
+    let waiting = 0;
+    for (let stream = 0; stream < this.drafts.length; stream++) {
+      const { commands } = this.drafts[stream] as Draft;
+      if (this.isIdle(stream)) ready += commands;
+      else waiting += commands;
+    }
+    return window - Math.max(ready, waiting);
   }
 
   /** Whether no block is under way in a stream. */

@@ -480,14 +480,17 @@ class Load implements LoadClientHandlers {
     const now = this.#now();
     client.submitHeld();
     while (client.modifiesOwed.length > 0 && client.open) this.#submitModify(client);
-    while (client.open && client.outstanding + client.drafted < this.#options.window) {
-      if (!this.#fillBlocks(client, now)) break;
+    const { window } = this.#options;
+    // What a draw leaves for streams with nothing under way is half of it or less: the rest of the room comes in ever smaller pieces.
+    const least = this.#choice === null ? 0 : window >> 4;
+    for (let room = client.room(window); client.open && room > least; room = client.room(window)) {
+      if (!this.#fillBlocks(client, now, room)) break;
     }
     if (this.#choice !== null) this.#submitDrafts(client);
   }
 
   /** Draws commands into a client's room and submits them; false if none was due. */
-  #fillBlocks(client: LoadClient, now: number): boolean {
+  #fillBlocks(client: LoadClient, now: number, roomMax: number): boolean {
     const { arrivals } = client;
     const ordered = this.#ordered;
     const reads = this.#reads;
@@ -495,7 +498,7 @@ class Load implements LoadClientHandlers {
     ordered.clear();
     reads.clear();
     modifies.clear();
-    const room = Math.min(this.#options.window - client.outstanding - client.drafted, BLOCK_COMMANDS_MAX);
+    const room = Math.min(roomMax, BLOCK_COMMANDS_MAX);
     const insertedBefore = client.inserted;
     const modifiesMax = this.#modifiesMax;
     let drawn = 0;
