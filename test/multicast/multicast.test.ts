@@ -186,6 +186,25 @@ describe("merge points", () => {
     assert.ok(all > 30 && own > 10 && own <= all, `${all} batches of g_all, ${own} of a group that only follows`);
   });
 
+  test("what the ordering opens by itself leaves what is under way as it is: nothing is skipped or named twice", () => {
+    const empty = { ...skipOf(0), blocks: 0 };
+    for (const pacing of [new MultiRingPacing(ring), new MergePointPacing()]) {
+      pacing.decided(1, empty);
+      pacing.lead(1);
+      pacing.allDecided(5);
+      const writer = new ByteWriter(64);
+      assert.ok(pacing.mark(writer, 1e6));
+      const batch = { bytes: writer.bytes, view: writer.view, start: -24, end: writer.length, blocks: 1, commands: 0 } as Batch;
+      // Instances 2 and 3 are empty ones, for a replica that rejoins.
+      pacing.proposed(4, batch);
+      pacing.decided(2, empty);
+      pacing.decided(3, empty);
+      assert.ok(!pacing.mark(new ByteWriter(64), 1e6), "the mark is under way");
+      pacing.decided(4, batch);
+      assert.ok(!pacing.mark(new ByteWriter(64), 1e6), "the mark is decided");
+    }
+  });
+
   test("nothing is owed while a batch is open, and nothing is named twice", () => {
     const pacing = new MergePointPacing();
     const writer = new ByteWriter(64);
@@ -342,8 +361,8 @@ class ForgetfulPacing implements Pacing {
   mark(writer: ByteWriter, now: number): boolean {
     return this.#present.mark(writer, now);
   }
-  proposed(batch: Batch): void {
-    this.#present.proposed(batch);
+  proposed(instance: Instance, batch: Batch): void {
+    this.#present.proposed(instance, batch);
   }
   due(now: number): number {
     return this.#present.due(now);

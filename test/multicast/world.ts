@@ -141,7 +141,7 @@ export class World {
     }
     stream.waiting -= commands;
     const batch = this.#arena.build(writer.bytes, 0, writer.length, blocks, commands, this.now);
-    leader.proposed(batch);
+    leader.proposed(stream.log.length + stream.open.length + 1, batch);
     // Decided in the order of the log, some time later.
     const before = stream.open.at(-1)?.decideAt ?? 0;
     stream.open.push({ batch, decideAt: Math.max(before, this.now + 1 + this.#prng.below(4)) });

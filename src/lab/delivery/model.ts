@@ -242,7 +242,7 @@ export class MulticastModel {
       blocks++;
     }
     const batch = this.#arena.build(writer.bytes, 0, writer.length, blocks, arrivals.length, this.#nowMs);
-    leader.proposed(batch);
+    leader.proposed(stream.log.length + stream.open.length + 1, batch);
     const proposal = { batch, arrivals };
     stream.open.push(proposal);
     // Decisions come in the order of the log.

@@ -13,10 +13,8 @@ export class MergePointPacing implements Pacing {
   #decided: Instance = 0;
   /** Highest mark among what this coordinator has proposed and does not know to be decided. */
   #proposed: Instance = 0;
-  /** Own proposals that are not decided. */
-  #open = 0;
-  /** Instances through this one are of coordinators before. */
-  #inherited: Instance = 0;
+  /** Instances through this one are of coordinators before, or own proposals. */
+  #opened: Instance = 0;
   #last: Instance = 0;
   #leads = false;
   #known: Instance = 0;
@@ -30,7 +28,6 @@ export class MergePointPacing implements Pacing {
     this.#last = instance;
     const mark = markOf(batch, BlockKind.mergePoint);
     if (mark > this.#decided) this.#decided = mark;
-    if (this.#leads && instance > this.#inherited && this.#open > 0) this.#open--;
   }
 
   /** What g_all has for a thread waits for marks; everything else of this stream concerns its own thread alone. */
@@ -40,14 +37,12 @@ export class MergePointPacing implements Pacing {
 
   lead(opened: Instance): void {
     this.#leads = true;
-    this.#inherited = opened;
-    this.#open = 0;
+    this.#opened = opened;
     this.#proposed = 0;
   }
 
   follow(): void {
     this.#leads = false;
-    this.#open = 0;
     this.#proposed = 0;
   }
 
@@ -61,15 +56,15 @@ export class MergePointPacing implements Pacing {
     return true;
   }
 
-  proposed(batch: Batch): void {
-    this.#open++;
+  proposed(instance: Instance, batch: Batch): void {
+    this.#opened = instance;
     const mark = markOf(batch, BlockKind.mergePoint);
     if (mark > this.#proposed) this.#proposed = mark;
   }
 
   due(now: number): number {
     // What coordinators before have opened may name the prefix; until it is decided nothing is known to be owed.
-    if (!this.#leads || this.#open > 0 || this.#last < this.#inherited) return Infinity;
+    if (!this.#leads || this.#last < this.#opened) return Infinity;
     return this.#known > this.#named ? now : Infinity;
   }
 

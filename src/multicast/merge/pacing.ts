@@ -11,7 +11,10 @@ export interface Pacing {
   decided(instance: Instance, batch: Batch): void;
   /** Whether threads may wait for this batch with what other streams have for them: then followers hear of its decision at once. */
   awaited(batch: Batch): boolean;
-  /** This replica leads; instances through `opened` are of coordinators before it and may not be decided here yet. */
+  /**
+   * This replica leads, and may propose; instances through `opened` are of coordinators before it or of the ordering itself, and may
+   * not be decided here yet.
+   */
   lead(opened: Instance): void;
   /** This replica leads no longer; what it has proposed may be decided or not. */
   follow(): void;
@@ -22,8 +25,8 @@ export interface Pacing {
    * is then told to `proposed`.
    */
   mark(writer: ByteWriter, now: number): boolean;
-  /** The batch was proposed. */
-  proposed(batch: Batch): void;
+  /** The batch is proposed as this instance. The ordering may open instances of its own in between, which nobody tells. */
+  proposed(instance: Instance, batch: Batch): void;
   /**
    * Time like `now` from which a batch without commands is due if none with commands is proposed; `Infinity` while nothing
    * is owed.

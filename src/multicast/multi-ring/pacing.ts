@@ -15,8 +15,11 @@ export class MultiRingPacing implements Pacing {
   readonly #config: MultiRingConfig;
   /** Logical instances of the decided log. */
   #decided = 0;
-  /** Those of own proposals that are not decided, oldest first. */
-  readonly #open: number[] = [];
+  /**
+   * Own proposals that are not decided, oldest first: the instance of each and what it stands for. Not every instance behind the
+   * inherited ones is an own proposal, since the ordering opens empty ones for replicas that rejoin.
+   */
+  readonly #open: { readonly instance: Instance; readonly count: number }[] = [];
   #openSum = 0;
   #inherited: Instance = 0;
   #last: Instance = 0;
@@ -36,7 +39,10 @@ export class MultiRingPacing implements Pacing {
   decided(instance: Instance, batch: Batch): void {
     this.#last = instance;
     this.#decided += logicalInstances(batch);
-    if (this.#leads && instance > this.#inherited) this.#openSum -= this.#open.shift() ?? 0;
+    for (let own = this.#open[0]; own !== undefined && own.instance <= instance; own = this.#open[0]) {
+      this.#openSum -= own.count;
+      this.#open.shift();
+    }
   }
 
   /** Each logical instance is a turn for which the other streams wait. */
@@ -65,9 +71,9 @@ export class MultiRingPacing implements Pacing {
     return true;
   }
 
-  proposed(batch: Batch): void {
+  proposed(instance: Instance, batch: Batch): void {
     const count = logicalInstances(batch);
-    this.#open.push(count);
+    this.#open.push({ instance, count });
     this.#openSum += count;
   }
 

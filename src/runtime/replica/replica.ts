@@ -632,13 +632,16 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     if (this.#paused && this.#ingress.bytes < this.#options.ingressBytesMax / 2) this.#pauseClients(false);
   }
 
-  /** Tells the pacing of this stream whether this replica coordinates it, before anything is proposed. */
+  /**
+   * Tells the pacing of this stream whether this replica coordinates it, before anything is proposed. A coordinator that may not
+   * propose yet may have more to take over from the one before than it has opened so far.
+   */
   #pace(): void {
     const pacing = this.#membership?.pacing;
     if (pacing === undefined) return;
-    const { role, ballot, opened } = this.#protocol.inspect();
+    const { role, ballot, opened, proposable } = this.#protocol.inspect();
     const paced = role === "leader" ? ballot : 0;
-    if (paced === this.#pacedBallot) return;
+    if (paced === this.#pacedBallot || (paced !== 0 && !proposable)) return;
     this.#pacedBallot = paced;
     if (paced === 0) pacing.follow();
     else pacing.lead(opened);
@@ -696,7 +699,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   }
 
   #stepProposal(batch: Batch): void {
-    this.#membership?.pacing.proposed(batch);
+    this.#membership?.pacing.proposed(this.#protocol.inspect().opened + 1, batch);
     const now = this.#now();
     this.#protocol.step({ kind: "propose", now, batch }, this);
     this.#init.metrics?.proposed(this.#protocol.inspect().opened, now);

@@ -178,8 +178,8 @@ class PassingPacing implements Pacing {
     return this.inner.mark(writer, now);
   }
 
-  proposed(batch: Batch): void {
-    this.inner.proposed(batch);
+  proposed(instance: Instance, batch: Batch): void {
+    this.inner.proposed(instance, batch);
   }
 
   due(now: number): number {
