@@ -131,6 +131,8 @@ export interface ProtocolView {
   readonly trimmed: Instance;
   /** True while a `propose` event would be taken. */
   readonly proposable: boolean;
+  /** The same of a batch without commands: one stream of several takes it into a full log as well, since others may wait for it. */
+  readonly proposableEmpty: boolean;
   /** True while `read` events are answered rather than refused. */
   readonly readable: boolean;
   /** Bytes of batches above the trim point, wherever they are. */

@@ -66,4 +66,18 @@ export const regressions: readonly Regression[] = [
   { seed: 431811, faults: faultNames, was: "an identity damaged in two places passed for one of a newer format" },
   ...[310371, 310380].map((seed) => ({ seed, ...optimism, groups: 2, was: MISTAKEN_COPY })),
   { seed: 320175, ...optimism, groups: 3, was: MISTAKEN_COPY },
+  {
+    seed: 600282,
+    execution: "psmr",
+    service: "btree",
+    groups: 2,
+    was: "an empty instance for a replica that rejoined was taken for a skip under way, which was proposed again: an hour too many",
+  },
+  {
+    seed: 600787,
+    execution: "psmr",
+    service: "kv",
+    groups: 2,
+    was: "a cut waited for a thread at a barrier, that for a mark, that for room in a log that barriers had filled, and that for the cut",
+  },
 ];

@@ -1,4 +1,12 @@
-import { type Ballot, ballotProposer, type HeldSend, type ReplicaId, type Span, TraceCode } from "../../model/index.js";
+import {
+  type Ballot,
+  ballotProposer,
+  batchCommands,
+  type HeldSend,
+  type ReplicaId,
+  type Span,
+  TraceCode,
+} from "../../model/index.js";
 import { CHOSEN_BALLOT } from "../instance-log/index.js";
 import type { Core } from "./core.js";
 import type { Accept, Accepting, MultiPaxosMessage, Prepare, Promise1b, RejoinRequest } from "./message.js";
@@ -87,8 +95,9 @@ export class Acceptor {
     // A value that is proposed again by another coordinator takes no more room than it has. To refuse it for want of room
     // would leave a full log as it is for ever: it empties only by what is decided.
     const known = entry !== undefined && sameBytes(entry.batch, message.batch) ? entry.batch : null;
-    if (known === null && core.mustRefuse && !core.mustTake(instance)) return;
     const { bytes, view, start, end } = message.batch;
+    const taken = !core.mustRefuse || core.mustTake(instance) || (batchCommands(view, start) === 0 && core.takesEmpty);
+    if (known === null && !taken) return;
     const batch = known ?? core.arena.copy(bytes, view, start, end);
     const put = core.log.put(instance, ballot, batch);
     put.token = core.persist({ kind: "accepted", instance, ballot, decided: core.decided, batch }, vote);

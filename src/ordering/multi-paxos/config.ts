@@ -12,7 +12,8 @@ export interface MultiPaxosConfig {
   readonly preferred: ReplicaId;
   /**
    * Streams that this one is merged with, 0 to 31. A log may then be full until another stream gets on, which may wait for this
-   * one: so what this replica lacks and others have is taken by a full log as well, up to twice its bounds.
+   * one: so what this replica lacks and others have is taken by a full log as well, and batches without commands are, up to
+   * twice its bytes and four times its instances.
    */
   readonly otherStreams: number;
   /** Unanswered messages of phase 1, open instances, catch-up and rejoin requests are sent again after this. */

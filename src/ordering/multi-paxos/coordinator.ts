@@ -95,14 +95,25 @@ export class Coordinator {
 
   /** True while a new batch may be opened: flow control end to end. */
   get proposable(): boolean {
-    const core = this.#core;
+    return this.#mayOpen && !this.#core.logFull;
+  }
+
+  /** True while a batch without commands may be opened. */
+  get proposableEmpty(): boolean {
+    return this.#mayOpen && (!this.#core.logFull || this.#core.takesEmpty);
+  }
+
+  takes(batch: Batch): boolean {
+    return batch.commands === 0 ? this.proposableEmpty : this.proposable;
+  }
+
+  get #mayOpen(): boolean {
     return (
       this.phase === "leading" &&
       this.next > this.#reproposeThrough + 1 &&
       this.#handoverTo === 0 &&
       this.#hasRoom() &&
-      !core.logFull &&
-      this.next - this.#quorumExecuted <= core.config.executeLagMax
+      this.next - this.#quorumExecuted <= this.#core.config.executeLagMax
     );
   }
 

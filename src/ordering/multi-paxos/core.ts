@@ -19,6 +19,11 @@ export type Sink = EffectSink<MultiPaxosFree, MultiPaxosHeld, MultiPaxosRecord>;
 
 /** Instances evicted in a turn: more than a turn decides, and a millisecond or two of work at most. */
 const EVICTED_AT_ONCE = 8192;
+/**
+ * Of several streams, so many logs' instances fit in one where others may wait for it: those of its own commands, and as many empty ones
+ * as the others have instances for the threads to meet at.
+ */
+const SHARED_LOGS = 4;
 
 /** What a replica knows of one of its peers. */
 export interface Peer {
@@ -236,12 +241,23 @@ export class Core {
 
   /**
    * Of several streams, a full log may wait for another stream, and all of them for this one: what a peer still has of it is
-   * taken, which is at most as much again as a log holds.
+   * taken.
    */
   #takesForOthers(instance: Instance): boolean {
+    return instance === this.decided + 1 && this.#hasSharedRoom;
+  }
+
+  /**
+   * True if a full log takes a batch without commands. Of several streams such a batch is what the threads of all wait for at a
+   * barrier: until it is decided there is no checkpoint, and until there is one no log gets room.
+   */
+  get takesEmpty(): boolean {
+    return this.#hasSharedRoom;
+  }
+
+  get #hasSharedRoom(): boolean {
     const { otherStreams, logInstancesMax } = this.config;
-    if (otherStreams === 0 || instance !== this.decided + 1) return false;
-    return this.logBytes <= 2 * this.logBytesMax && this.log.size <= 2 * logInstancesMax;
+    return otherStreams > 0 && this.logBytes <= 2 * this.logBytesMax && this.log.size <= SHARED_LOGS * logInstancesMax;
   }
 
   /** Largest instance that a majority of the group has reached by the given measure. */

@@ -32,6 +32,7 @@ interface View extends ProtocolView {
   opened: Instance;
   trimmed: Instance;
   proposable: boolean;
+  proposableEmpty: boolean;
   readable: boolean;
   logBytes: number;
   logMemoryBytes: number;
@@ -75,6 +76,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       opened: 0,
       trimmed: 0,
       proposable: false,
+      proposableEmpty: false,
       readable: false,
       logBytes: 0,
       logMemoryBytes: 0,
@@ -134,7 +136,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
         this.#onMessage(event.from, event.message);
         return;
       case "propose":
-        if (this.#coordinator.proposable) this.#coordinator.propose(event.batch);
+        if (this.#coordinator.takes(event.batch)) this.#coordinator.propose(event.batch);
         else core.out.refuse(event.batch, this.#coordinator.leading ? "busy" : "not-leader", core.leader);
         return;
       case "read":
@@ -456,6 +458,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
     view.opened = core.log.highest;
     view.trimmed = core.log.trimmed;
     view.proposable = coordinator.proposable;
+    view.proposableEmpty = coordinator.proposableEmpty;
     view.readable = coordinator.readable;
     view.logBytes = core.logBytes;
     view.logMemoryBytes = core.arena.bytesHeld;

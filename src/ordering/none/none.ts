@@ -61,6 +61,7 @@ export class Unreplicated implements Protocol<never, never, NoneRecord> {
       opened: 0,
       trimmed: 0,
       proposable: false,
+      proposableEmpty: false,
       readable: false,
       logBytes: 0,
       logMemoryBytes: 0,
@@ -207,5 +208,6 @@ export class Unreplicated implements Protocol<never, never, NoneRecord> {
       view.opened - view.decided < windowInstancesMax &&
       this.#openBytes < windowBytesMax &&
       view.logFill < 1;
+    view.proposableEmpty = view.proposable;
   }
 }

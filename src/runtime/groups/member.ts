@@ -116,7 +116,7 @@ function createAllMember(init: MemberInit): Replica {
       pacing,
       allDecided: () => board.get("allDecided"),
       onRing: (handler) => bells.onRing(handler),
-      blockDue: (now) => caller.blockDue(now),
+      blockDue: (now, instance) => caller.blockDue(now, instance),
       conservative,
       conservativeFromClients: optimistic && config.resubmit === "client",
     },
@@ -239,6 +239,8 @@ class BarrierCaller {
   readonly #groups: number;
   readonly #block = new ByteWriter(BLOCK_HEADER_BYTES + 16);
   #calledAt = -Infinity;
+  /** The instance of the barrier that was called last, or of what came in its place. */
+  #called: Instance = 0;
   #orderedAt = 0;
 
   constructor(board: Board, groups: number) {
@@ -250,15 +252,29 @@ class BarrierCaller {
     endBlock(this.#block, at, 0);
   }
 
-  blockDue(now: number): ByteWriter | null {
+  /**
+   * The block to order now, as this instance of g_all; null if none is due. One at a time: each takes an instance of all logs, and
+   * whoever wants a cut takes it at the one on its way.
+   */
+  blockDue(now: number, instance: Instance): ByteWriter | null {
     const since = now - this.#calledAt;
-    if (since < BARRIER_MS) return null;
+    if (since < BARRIER_MS || this.#executed() < this.#called) return null;
     if (this.#board.get("barrierWanted") === 0) {
       if (since < IDLE_BARRIER_MS || this.#ordered() === this.#orderedAt) return null;
     }
     this.#calledAt = now;
+    this.#called = instance;
     this.#orderedAt = this.#ordered();
     return this.#block;
+  }
+
+  /** The last instance of g_all that all threads of this replica have executed. */
+  #executed(): Instance {
+    let executed = Infinity;
+    for (let member = 1; member <= this.#groups; member++) {
+      executed = Math.min(executed, this.#board.of(member, "executedAll"));
+    }
+    return executed;
   }
 
   /** Not instances: each barrier brings a mark in every group, and an idle cluster would call for barriers for ever. */

@@ -27,8 +27,8 @@ export interface Membership {
   allDecided(): Instance;
   /** Has the handler called, outside of any call, when other members have done something that may concern this one. */
   onRing(handler: () => void): void;
-  /** A block that this member, as the coordinator, orders of its own accord at monotonic `now` in ms; null for none. */
-  blockDue(now: number): ByteWriter | null;
+  /** A block that this member, as the coordinator, orders of its own accord at monotonic `now` in ms, as `instance`; null for none. */
+  blockDue(now: number, instance: Instance): ByteWriter | null;
   /** Of the member of g_all, where commands may fail their safety check and come again: the blocks of such; null otherwise. */
   readonly conservative: ConservativeBlocks | null;
   /** Whether clients send them, rather than threads of the replicas. */

@@ -639,9 +639,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #pace(): void {
     const pacing = this.#membership?.pacing;
     if (pacing === undefined) return;
-    const { role, ballot, opened, proposable } = this.#protocol.inspect();
+    const { role, ballot, opened, proposableEmpty } = this.#protocol.inspect();
     const paced = role === "leader" ? ballot : 0;
-    if (paced === this.#pacedBallot || (paced !== 0 && !proposable)) return;
+    if (paced === this.#pacedBallot || (paced !== 0 && !proposableEmpty)) return;
     this.#pacedBallot = paced;
     if (paced === 0) pacing.follow();
     else pacing.lead(opened);
@@ -671,7 +671,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const pacing = this.#membership?.pacing;
     const protocol = this.#protocol.inspect();
     if (pacing === undefined || protocol.role !== "leader") return;
-    const block = protocol.proposable ? (this.#membership?.blockDue(this.#now()) ?? null) : null;
+    const { proposableEmpty, opened } = protocol;
+    const block = proposableEmpty ? (this.#membership?.blockDue(this.#now(), opened + 1) ?? null) : null;
     if (block !== null) {
       const mark = this.#mark();
       const writer = mark ?? this.#markWriter;
@@ -682,7 +683,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const at = pacing.due(time);
     if (at > time) {
       if (at < Infinity) this.#marking.set(this.#now() + at - time);
-    } else if (protocol.proposable) {
+    } else if (protocol.proposableEmpty) {
       const mark = this.#mark();
       if (mark !== null) this.#stepProposal(this.#arena.build(mark.bytes, 0, mark.length, 1, 0, 0));
     }

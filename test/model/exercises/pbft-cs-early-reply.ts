@@ -81,6 +81,7 @@ export class PbftCsPrimary implements Protocol<never, PbftMessage, PbftRecord> {
       opened: 0,
       trimmed: 0,
       proposable: true,
+      proposableEmpty: true,
       readable: false,
       logBytes: 0,
       logMemoryBytes: 0,
@@ -130,6 +131,7 @@ export class PbftCsPrimary implements Protocol<never, PbftMessage, PbftRecord> {
     const slot = { batch, digest, prepares: new Set<ReplicaId>(), commits: new Set<ReplicaId>() };
     this.#slots.set(instance, { ...slot, prepared: false, committed: false });
     this.#view.proposable = this.#view.opened - this.#view.decided < WINDOW_MAX;
+    this.#view.proposableEmpty = this.#view.proposable;
     out.reveal(instance, batch);
     this.#say({ kind: "pre-prepare", view: this.#view.ballot, instance, digest, batch }, out);
   }
@@ -182,5 +184,6 @@ export class PbftCsPrimary implements Protocol<never, PbftMessage, PbftRecord> {
       this.#slots.delete(next);
     }
     this.#view.proposable = this.#view.opened - this.#view.decided < WINDOW_MAX;
+    this.#view.proposableEmpty = this.#view.proposable;
   }
 }

@@ -83,6 +83,7 @@ export class UnicastRing implements Protocol<Decision, Phase2, Vote> {
       opened: 0,
       trimmed: 0,
       proposable: self === this.#coordinator,
+      proposableEmpty: self === this.#coordinator,
       readable: false,
       logBytes: 0,
       logMemoryBytes: 0,
@@ -178,5 +179,6 @@ export class UnicastRing implements Protocol<Decision, Phase2, Vote> {
   #announce(): void {
     const view = this.#view;
     view.proposable = this.#self === this.#coordinator && view.opened - view.decided < WINDOW_MAX;
+    view.proposableEmpty = view.proposable;
   }
 }
