@@ -197,6 +197,11 @@ export class Member {
     this.step({ kind: "propose", now: this.group.now, batch });
   }
 
+  /** Proposes a batch without commands. */
+  proposeEmpty(): void {
+    this.step({ kind: "propose", now: this.group.now, batch: this.arena.empty(0) });
+  }
+
   read(ticket: number): void {
     this.step({ kind: "read", now: this.group.now, ticket });
   }

@@ -40,6 +40,28 @@ describe("Multi-Paxos, normal case (PROTOCOLS 5.1)", () => {
     assert.equal(leader.protocol.inspect().proposable, true);
   });
 
+  it("full logs take what other streams wait for, up to a bound, and nothing else", () => {
+    for (const otherStreams of [0, 2]) {
+      const group = elected(3, { logInstancesMax: 8, otherStreams });
+      const { leader } = group;
+      while (leader.protocol.inspect().proposable) {
+        leader.propose("x");
+        group.run(100);
+      }
+      const full = leader.protocol.inspect().decided;
+      leader.propose("one too many");
+      assert.equal(leader.refused.length, 1);
+      let empty = 0;
+      for (; leader.protocol.inspect().proposableEmpty; empty++) {
+        assert.ok(empty < 100, "there is a bound");
+        leader.proposeEmpty();
+        group.run(100);
+      }
+      assert.equal(empty > 8, otherStreams > 0);
+      for (const { protocol } of group.members) assert.equal(protocol.inspect().decided, full + empty);
+    }
+  });
+
   it("A5: an acceptor votes for an instance while it misses earlier ones", () => {
     const group = elected();
     const leader = group.leader;
