@@ -53,6 +53,17 @@ describe("barrier", () => {
     }
   });
 
+  test("an executor that has released nothing for 2^31 barriers is not taken for one that is ahead", () => {
+    const [follower, executor] = make(2) as [Barrier, Barrier];
+    for (let number = 2 ** 29; number < 2 ** 33; number += 2 ** 29) {
+      executor.arrive(1, number);
+      assert.ok(!follower.released(1, number), `${number}`);
+      assert.ok(!follower.released(1, number + 5), `${number}`);
+    }
+    executor.release(1, 2 ** 33);
+    assert.ok(follower.released(1, 2 ** 33));
+  });
+
   test("takes up to 31 threads, and memory for all of them", () => {
     assert.throws(() => make(BARRIER_THREADS_MAX + 1), /1 to 31 threads/);
     assert.throws(() => new Barrier(new SharedArrayBuffer(128), 0), /1 to 31 threads/);

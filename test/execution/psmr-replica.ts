@@ -20,6 +20,7 @@ import {
   type Digest,
   type GroupMapping,
   optimisticMapping,
+  ReplyStatus,
   type SharedService,
 } from "#src/model/index.js";
 import { Btree } from "#src/service/index.js";
@@ -27,6 +28,9 @@ import { AccessChecker, describeOverlap, touchesOf, WatchedView } from "#src/sim
 import type { Delivery, Plan } from "./psmr-plan.js";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+/** Whether a reply block, in hexadecimal, says that the replies are gone. */
+export const isStale = (reply: string): boolean => parseInt(reply.slice(48, 50), 16) === ReplyStatus.stale;
 
 /** What a thread told its host. */
 class Sink implements PsmrSink {
@@ -127,9 +131,13 @@ export class PsmrReplica {
     }
   }
 
-  /** A copy of a block of which commands failed is answered by the replies that came later, too. */
+  /**
+   * A copy of a block of which commands failed is answered by the replies that came later, too; and that a reply is gone is said by
+   * each thread that could have had it.
+   */
   answer(block: string, reply: string): void {
     const known = this.answers.get(block);
+    if (known === reply && isStale(reply)) return;
     const late = parseInt(reply.slice(50, 52), 16) === BlockKind.conservative;
     if (known !== undefined && !late) throw new Error(`block ${block} was answered twice`);
     this.answers.set(block, known === undefined ? reply : `${known} ${reply}`);

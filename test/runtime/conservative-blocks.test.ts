@@ -102,6 +102,25 @@ describe("conservative blocks on their way", () => {
     assert.equal(blocks.size, 0);
   });
 
+  it("a block that is decided when there is no room to remember it is not on its way any more", () => {
+    const blocks = new ConservativeBlocks(() => 0);
+    const arena = new BatchArena();
+    let instance = 0;
+    const last = { ...one, first: 1_000_000 };
+    blocks.take(1, viewOf(last), 0);
+    // Of one block there are more copies than it has room for.
+    const copies = batchOf(
+      arena,
+      Array.from({ length: 16_384 }, () => one),
+    );
+    for (let n = 0; n < CONSERVATIVE_BLOCKS_MAX; n += 16_384) blocks.decide(++instance, copies);
+    assert.ok(blocks.isTaken(1, viewOf(last), 0));
+    blocks.decide(++instance, batchOf(arena, [last]));
+    assert.ok(!blocks.isTaken(1, viewOf(last), 0));
+    blocks.pass(instance);
+    assert.equal(blocks.size, 0);
+  });
+
   it("never says of a block that it is on its way when nobody will execute it behind whoever asks", () => {
     const step = fc.record({
       what: fc.constantFrom("take", "take", "take", "decide", "decide", "pass", "lose", "elect"),

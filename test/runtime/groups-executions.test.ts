@@ -1,7 +1,7 @@
 /** The executions of a replica's members, with threads that do what they are told: what they say to each other, and to whom. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { ByteWriter } from "#src/base/index.js";
+import { ByteWriter, MiB } from "#src/base/index.js";
 import { type PsmrSink, type PsmrView, type ThreadModel, Waiting } from "#src/execution/index.js";
 import {
   type Batch,
@@ -17,11 +17,13 @@ import {
   replyKind,
   replySequence,
   ReplyStatus,
+  replyStatus,
   type SnapshotSink,
 } from "#src/model/index.js";
 import { type Merge, singlePacing } from "#src/multicast/index.js";
 import { AllExecution } from "#src/runtime/groups/all-execution.js";
 import { Board } from "#src/runtime/groups/board.js";
+import { MessageReceiver } from "#src/runtime/groups/message-ring.js";
 import { createMemberParts } from "#src/runtime/groups/parts.js";
 import { ThreadExecution } from "#src/runtime/groups/thread-execution.js";
 import { ConservativeBlocks } from "#src/runtime/replica/conservative-blocks.js";
@@ -49,7 +51,8 @@ function batchOf(...sequences: number[]): Batch {
 
 /** What a thread does with an instance: replies of some kinds with a sequence number, and blocks that are to come again. */
 type Deed =
-  { readonly reply: BlockKind; readonly sequence: number; readonly status?: ReplyStatus } | { readonly again: number };
+  | { readonly reply: BlockKind; readonly sequence: number; readonly status?: ReplyStatus; readonly bytes?: number }
+  | { readonly again: number };
 
 /** A thread that does with each instance what is laid down for it. */
 class ToldThread implements ThreadModel {
@@ -97,6 +100,7 @@ class ToldThread implements ThreadModel {
     }
     const writer = out.replies();
     const at = beginReply(writer, SESSION, deed.sequence, deed.status ?? ReplyStatus.ok, deed.reply);
+    writer.skip(deed.bytes ?? 0);
     endReply(writer, at, 0);
     out.replied(SESSION, deed.sequence, at);
   }
@@ -124,6 +128,8 @@ function ownFirst(): Merge {
 /** What leaves a member: replies by kind and sequence, and blocks that are to be ordered. */
 class Outside implements ExecutionSink {
   readonly said: string[] = [];
+  /** Those whose clients are to ask again. */
+  readonly retried: number[] = [];
   readonly #writer = new ByteWriter(64);
 
   executed(): void {}
@@ -138,6 +144,7 @@ class Outside implements ExecutionSink {
     const { view } = this.#writer;
     const kind = replyKind(view, at) === BlockKind.conservative ? "conservative" : "commands";
     this.said.push(`${kind} ${replySequence(view, at)}`);
+    if (replyStatus(view, at) === ReplyStatus.retry) this.retried.push(replySequence(view, at));
   }
 
   readDone(): void {
@@ -179,6 +186,7 @@ class Pair {
       ownPlace: singlePacing,
       allPlace: singlePacing,
       onCut: () => undefined,
+      onPassed: () => undefined,
       entries: null,
       resubmits,
     });
@@ -256,6 +264,55 @@ describe("executions of members", () => {
     pair.decideAll(batchOf(4), { again: 4 });
     pair.work();
     assert.deepEqual(pair.all.said, ["again 5", "again 4"]);
+  });
+
+  test("more than the ring takes goes on for as long as either side makes room", () => {
+    const parts = createMemberParts(2, 65_536);
+    const rung = new Set<number>();
+    const all = new AllExecution(parts, { ring: (member) => rung.add(member), onRing: () => undefined }, null);
+    const out = new Outside();
+    const writer = new ByteWriter();
+    endBlock(writer, beginBlock(writer, BlockKind.commands, SESSION, 1, 0), 0);
+    writer.skip(20_000);
+    const wanted = Array.from({ length: 8 }, (_, i) => i + 1);
+    for (const instance of wanted) {
+      const batch = arena.build(writer.bytes, 0, writer.length, 1, 0, 0);
+      all.step({ kind: "decided", stream: 0, instance, batch }, out);
+    }
+    all.step({ kind: "work", budget: 1000 }, out);
+    const got: number[][] = [[], []];
+    const rings = parts.decisions.map((memory) => new MessageReceiver(memory));
+    // Nobody wakes but those who are rung for.
+    while (rung.size > 0) {
+      const woken = [...rung];
+      rung.clear();
+      for (const member of woken) {
+        if (member === 0) all.step({ kind: "work", budget: 1000 }, out);
+        const ring = rings[member - 1];
+        const roomMade = ring?.receive((_kind, instance) => (got[member - 1]?.push(instance) ?? 0) > 0);
+        if (roomMade === true) rung.add(0);
+      }
+    }
+    assert.deepEqual(got, [wanted, wanted]);
+  });
+
+  test("replies beyond what may wait for member 0 are asked for again, and none is forgotten", () => {
+    const pair = new Pair(true);
+    const bytes = 15 * MiB;
+    const replies = (first: number, count: number): Deed[] =>
+      Array.from({ length: count }, (_, i) => ({ reply: BlockKind.commands, sequence: first + i, bytes }));
+    pair.decideAll(batchOf(), ...replies(1, 7));
+    pair.work();
+    // The first are gone, and the room in front of what waits is used again.
+    while (pair.all.said.length < 3) pair.work();
+    pair.decideAll(batchOf(), ...replies(8, 4));
+    while (pair.all.said.length < 11) pair.work();
+    assert.deepEqual(
+      pair.all.said,
+      Array.from({ length: 11 }, (_, i) => `commands ${i + 1}`),
+    );
+    const { retried } = pair.all;
+    assert.ok(retried.length > 0 && retried.length < 8, `asked for again: ${retried.join(" ")}`);
   });
 
   test("where clients send them, threads do not", () => {

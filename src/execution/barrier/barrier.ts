@@ -57,6 +57,10 @@ export class Barrier {
 
   /** The thread has come to this barrier. */
   arrive(thread: number, number: number): void {
+    // What it was to release before, it has. The words go round, and one that stood still for half of that would seem to be ahead.
+    const released = thread * THREAD_WORDS + RELEASED;
+    if (((number - Atomics.load(this.words, released)) | 0) > 2 ** 30)
+      Atomics.store(this.words, released, (number - 1) | 0);
     Atomics.store(this.words, thread * THREAD_WORDS + ARRIVED, number | 0);
   }
 

@@ -569,8 +569,11 @@ export class ReplicatedState {
       const reply = writer.length;
       writer.copy(remembered.bytes, 0, remembered.bytes.length);
       out.replied(session.id, position, reply);
-    } else if (role === Role.follow) return;
-    else if (first > last) return this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
+    } else if (role === Role.follow) {
+      // The bytes are remembered where it was executed alone, and that may have been here: who executes is the batch's affair.
+      if (first + count - 1 <= last) this.#answer(view, at, position, ReplyStatus.stale, first, out);
+      return;
+    } else if (first > last) return this.#answer(view, at, position, ReplyStatus.retry, last + 1, out);
     const stands = this.#attempts !== null && first + count - 1 <= last;
     const pending = stands ? firstFrom(own.pending, first) : own.pending.length;
     const waits = pending < own.pending.length && (own.pending[pending] as PendingCommand).sequence < first + count;

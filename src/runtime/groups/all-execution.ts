@@ -139,12 +139,18 @@ export class AllExecution implements ExecutionModel {
     }
   }
 
-  /** Sends each thread what it has room for, and tells all how far g_all is decided: after that, since they may name it. */
+  /**
+   * Sends each thread what it has room for, and tells all how far g_all is decided: after that, since they may name it. Whoever was
+   * sent anything is rung for, though it be a piece of what all know to be decided.
+   */
   #handOut(): void {
     const pending = this.#pending;
     const decided = this.#first + pending.size - 1;
+    const news = this.#board.get("allDecided") !== decided;
     let sentToAll = decided;
-    for (const thread of this.#threads) {
+    let ringFor = 0;
+    for (const [i, thread] of this.#threads.entries()) {
+      if (news || thread.next <= decided) ringFor |= 1 << i;
       while (thread.next <= decided) {
         const batch = pending.at(thread.next - this.#first) as Batch;
         if (!thread.decisions.offer(MemberMessage.decision, thread.next, batch.bytes, batch.start, batch.end)) break;
@@ -156,8 +162,7 @@ export class AllExecution implements ExecutionModel {
       pending.shift();
       this.#first++;
     }
-    if (this.#board.get("allDecided") === decided) return;
-    this.#board.set("allDecided", decided);
-    for (let i = 0; i < this.#threads.length; i++) this.#bells.ring(i + 1);
+    if (news) this.#board.set("allDecided", decided);
+    for (let i = 0; i < this.#threads.length; i++) if ((ringFor & (1 << i)) !== 0) this.#bells.ring(i + 1);
   }
 }

@@ -91,6 +91,11 @@ export class CutState extends MemberState {
     this.#writer.begin(cut.all, executed, digestHex(digest), cut.part, cut.service, places);
   }
 
+  /** Goes on with the cut that is being written. */
+  pump(): void {
+    if (!this.#restarting) this.#writer.pump();
+  }
+
   override consider(): void {
     super.consider();
     if (this.#restarting) return;

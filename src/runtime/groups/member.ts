@@ -142,6 +142,9 @@ function createThreadMember(init: MemberInit): Replica {
   let cutState: CutState | null = null;
   const part =
     thread === 0 ? null : new CutPart(thread, new MessageSender(parts.cuts[thread - 1] as SharedArrayBuffer));
+  const pumpPart = (): void => {
+    if (part?.pump() === true) bells.ring(1);
+  };
   const execution = new ThreadExecution({
     parts,
     bells,
@@ -152,7 +155,11 @@ function createThreadMember(init: MemberInit): Replica {
     onCut: (cut) => {
       if (cutState !== null) return cutState.onCut(cut);
       part?.begin(psmr.inspect().executed, cut.part, (writer) => execution.savePlaces(writer));
-      if (part?.pump() === true) bells.ring(1);
+      pumpPart();
+    },
+    onPassed: () => {
+      cutState?.pump();
+      pumpPart();
     },
     entries: thread === 0 ? () => service.size().entries : null,
     resubmits: config.execution === "opt-psmr" && config.resubmit !== "client",

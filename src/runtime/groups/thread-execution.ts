@@ -4,8 +4,10 @@ import type { Cut, PsmrSink, ThreadModel } from "../../execution/index.js";
 import {
   type Batch,
   BatchArena,
+  beginReply,
   BlockKind,
   type Digest,
+  endReply,
   type ExecutionEvent,
   type ExecutionModel,
   type ExecutionSink,
@@ -13,7 +15,10 @@ import {
   type Instance,
   type Position,
   type QueueVisitor,
+  REPLY_BYTES_MAX,
   replyKind,
+  replySequence,
+  ReplyStatus,
   type SessionId,
   type SnapshotSink,
   type SnapshotSource,
@@ -27,8 +32,10 @@ import { MessageReceiver, MessageSender } from "./message-ring.js";
 
 /** Decided batches that the merge has not taken; each is in the log's memory, which is full long before. */
 const DECIDED_MAX = 1_048_576;
-/** Answers that wait for member 0; beyond it they are dropped, as if lost on their way: clients ask again. */
+/** Answers that wait for member 0; of a reply that comes beyond it nothing is sent but that its client has to ask again. */
 const ANSWERS_BYTES_MAX = 64 * MiB;
+/** Longest of them: the header, the session, and a reply block. */
+const ANSWER_BYTES_MAX = 24 + REPLY_BYTES_MAX;
 const ARENA_SPARE_CHUNKS = 8;
 const CHUNK_BYTES = MiB;
 
@@ -42,6 +49,11 @@ export interface ThreadExecutionInit {
   readonly allPlace: Pacing;
   /** A cut begins at this thread's present position. */
   onCut(cut: Cut): void;
+  /**
+   * The thread is behind an instance of g_all, and its part of the state is its own. By the end of its turn it may stand at the next
+   * barrier already: a cut that is being written takes what it can get here.
+   */
+  onPassed(): void;
   /** How many entries the service has, of the first thread; null of others. */
   readonly entries: (() => number) | null;
   /** Whether commands that failed their safety check are multicast again by the replicas rather than by their clients. */
@@ -79,9 +91,9 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
   #out: ExecutionSink | null = null;
   #replies: ByteWriter | null = null;
   /** Messages to member 0 that did not fit: `u32 kind`, `u32 length`, `f64 number`, bytes. */
-  readonly #backlog = new ByteWriter(4096, ANSWERS_BYTES_MAX + 32 * MiB);
+  readonly #backlog = new ByteWriter(4096, ANSWERS_BYTES_MAX + ANSWER_BYTES_MAX);
   #backlogAt = 0;
-  readonly #message = new ByteWriter(256, 64 * MiB);
+  readonly #message = new ByteWriter(256, ANSWER_BYTES_MAX);
   #toldAll: Instance = -1;
   #answered = false;
   readonly again?: NonNullable<ExecutionSink["again"]>;
@@ -141,7 +153,7 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
 
   queues(visit: QueueVisitor): void {
     visit("decided batches", this.#own.size, DECIDED_MAX);
-    visit("bytes of answers for g_all", this.#backlog.length - this.#backlogAt, ANSWERS_BYTES_MAX + 32 * MiB);
+    visit("bytes of answers for g_all", this.#backlog.length - this.#backlogAt, ANSWERS_BYTES_MAX + ANSWER_BYTES_MAX);
     this.#merge.queues(visit);
     this.#psmr.queues(visit);
   }
@@ -185,6 +197,7 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
       assert(this.#resting !== null, "an instance of g_all was executed that is not there");
       this.#arena.release(this.#resting);
       this.#resting = null;
+      this.#init.onPassed();
       return;
     }
     this.#ownInThread--;
@@ -219,7 +232,19 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     const message = this.#message;
     message.clear();
     message.f64(session);
-    message.copy(replies.bytes, at, replies.length);
+    if (this.#backlog.length - this.#backlogAt <= ANSWERS_BYTES_MAX) message.copy(replies.bytes, at, replies.length);
+    else {
+      // Member 0 has to hear of it: until then it takes copies of the block for ones that are on their way already.
+      const { view } = replies;
+      const retry = beginReply(
+        message,
+        session,
+        replySequence(view, at),
+        ReplyStatus.retry,
+        replyKind(view, at) as BlockKind,
+      );
+      endReply(message, retry, 0);
+    }
     this.#answer(MemberMessage.reply, position);
   }
 
@@ -287,10 +312,9 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     const { bytes, length } = this.#message;
     const backlog = this.#backlog;
     this.#answered = true;
-    if (backlog.length > 0) {
-      if (backlog.length - this.#backlogAt > ANSWERS_BYTES_MAX) return;
-    } else if (this.#answers.offer(kind, number, bytes, 0, length)) return;
-    if (this.#backlogAt > backlog.length / 2) {
+    if (backlog.length === 0 && this.#answers.offer(kind, number, bytes, 0, length)) return;
+    if (backlog.length - this.#backlogAt + 16 + length > ANSWERS_BYTES_MAX + ANSWER_BYTES_MAX) return;
+    if (this.#backlogAt > backlog.length / 2 || backlog.length + 16 + length > ANSWERS_BYTES_MAX + ANSWER_BYTES_MAX) {
       backlog.bytes.copyWithin(0, this.#backlogAt, backlog.length);
       backlog.length -= this.#backlogAt;
       this.#backlogAt = 0;

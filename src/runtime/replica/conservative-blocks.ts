@@ -82,9 +82,14 @@ export class ConservativeBlocks {
   decide(instance: Instance, { view, start, blocks }: Batch): void {
     let at = start + BATCH_HEADER_BYTES;
     for (let i = 0; i < blocks; i++) {
-      if (blockKind(view, at) === BlockKind.conservative && !this.#decided.full) {
-        const known = this.#note(view, at, 0, instance);
+      if (blockKind(view, at) === BlockKind.conservative) {
+        const known = this.#decided.full ? null : this.#note(view, at, 0, instance);
         if (known !== null) this.#decided.push(known);
+        else {
+          // It is not on its way any more: for want of room it may come once too often.
+          const before = this.#of(view, at);
+          if (before !== undefined) this.#forget(before);
+        }
       }
       at += blockLength(view, at);
     }
