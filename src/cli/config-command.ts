@@ -32,8 +32,10 @@ export function configCommand(): Command {
       async (flags: ConfigFlags, command: Command) => {
         const output = createOutput(flags.json === true);
         if (flags.cluster !== undefined) return checkFile(flags.cluster, output);
-        const { values, recorded } = await effective(flags, command);
+        const recorded = await recordedIn(flags.data);
+        // Before values of both are combined: what does not fit together then would be blamed on options that nobody gave.
         if (recorded !== null) assertContinues(flags.data, recorded, flags);
+        const { values } = effective(flags, command, recorded);
         output.event({ valid: true, config: values });
         output.line("the configuration is valid");
         process.exitCode = ExitCode.ok;
@@ -45,7 +47,7 @@ export function configCommand(): Command {
       async (flags: ConfigFlags, command: Command) => {
         const output = createOutput(flags.json === true);
         if (flags.cluster !== undefined) return printFile(flags.cluster, output);
-        const { values, sources } = await effective(flags, command);
+        const { values, sources } = effective(flags, command, await recordedIn(flags.data));
         output.event({ config: values, sources });
         for (const [name, value] of Object.entries(values)) {
           output.line(`${name.padEnd(12)} ${String(value).padEnd(20)} ${sources[name]}`);
@@ -101,12 +103,14 @@ type Value = string | number | readonly string[];
 interface Effective {
   readonly values: Record<string, Value>;
   readonly sources: Record<string, string>;
-  /** The cluster that `up` would continue; null if it would create one. */
-  readonly recorded: ClusterConfig | null;
 }
 
-async function effective(flags: ConfigFlags, command: Command): Promise<Effective> {
-  const recorded = holdsCluster(flags.data) ? await loadCluster(flags.data) : null;
+/** The cluster that `up` would continue; null if it would create one. */
+async function recordedIn(directory: string): Promise<ClusterConfig | null> {
+  return holdsCluster(directory) ? loadCluster(directory) : null;
+}
+
+function effective(flags: ConfigFlags, command: Command, recorded: ClusterConfig | null): Effective {
   const there = recorded === null ? {} : recordedValues(recorded);
   const values: Record<string, Value> = { data: flags.data };
   const sources: Record<string, string> = { data: sourceOf(command, "data") };
@@ -122,7 +126,7 @@ async function effective(flags: ConfigFlags, command: Command): Promise<Effectiv
   if (replicas + port > 65_536) {
     throw new ConfigError(`port ${port} and the ${replicas} from there on go beyond 65535`);
   }
-  return { values, sources, recorded };
+  return { values, sources };
 }
 
 /** What the flags, and where these come from otherwise, say of a cluster. */

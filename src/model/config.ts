@@ -143,7 +143,9 @@ export function checkClusterConfig(config: ClusterConfig): ClusterConfig {
 function checkGroups(config: ClusterConfig): void {
   const { groups, merge, barrier, resubmit, bounds, reads, replicas } = config;
   if (!Number.isInteger(groups) || groups < 1 || groups > GROUPS_CONFIGURED_MAX) {
-    throw new ConfigError(`groups must be 1 to ${GROUPS_CONFIGURED_MAX}, got ${groups}`);
+    throw new ConfigError(
+      `groups must be a whole number from 1 to ${GROUPS_CONFIGURED_MAX}, got ${JSON.stringify(groups)}`,
+    );
   }
   if (merge !== undefined && merge !== "points" && merge !== "skips") {
     throw new ConfigError(`merge must be points or skips, got ${String(merge)}`);

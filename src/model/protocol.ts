@@ -85,6 +85,8 @@ export type ProtocolEvent<Message, Record> =
   | { readonly kind: "recalled"; readonly now: number; readonly to: ReplicaId; readonly records: readonly Record[] }
   /** An opaque number that later votes of this replica carry (merge points: its prefix of g_all). */
   | { readonly kind: "aside"; readonly now: number; readonly value: number }
+  /** Instances through this one are decided, by word from beside the protocol: what this replica lacks of them it is to fetch. */
+  | { readonly kind: "known"; readonly now: number; readonly through: Instance }
   /** The connection to a peer came up or went away, or its unsent bytes changed a lot. */
   | {
       readonly kind: "link";

@@ -4,8 +4,9 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { openFileStorage, SystemScheduler } from "#src/platform/index.js";
-import { BackupReader, loadCluster } from "#src/runtime/index.js";
+import { BackupReader, BackupWriter, loadCluster } from "#src/runtime/index.js";
 import { ask, bulk, request } from "./raw-resp.js";
 import { finished, type ReplicaEntry, synod, temporaryDirectory } from "./synod-process.js";
 
@@ -186,6 +187,37 @@ describe("synod backup and restore", () => {
       readdirSync(folder).filter((name) => name.endsWith("restoring") || name.endsWith("unfinished")),
       [],
     );
+  });
+
+  test("of a service of the user's go with its name, wherever its module lies", async (t) => {
+    const folder = temporaryDirectory(t);
+    const [file, copy] = [join(folder, "b"), join(folder, "copy")];
+    const module = fileURLToPath(new URL("../../../examples/bank/bank.js", import.meta.url));
+    const backup = await BackupWriter.create(file, {
+      createdAt: "2026-11-21T00:00:00.000Z",
+      program: "0.1.0",
+      clusterId: "0123456789abcdef",
+      service: "/of/another/machine/accounts.js#bank",
+      ordering: "multi-paxos",
+      execution: "pipelined",
+      reads: "quorum",
+      durability: "fsync",
+      groups: 1,
+      replicas: 1,
+      replica: 1,
+      through: 1,
+      digest: "00",
+    });
+    await backup.write(new Uint8Array(16));
+    await backup.commit();
+    const restore = ["restore", file, "--data", copy, "--port", "0", "--service"];
+    const refused = await finished(t, [...restore, `${module}#shop`]);
+    assert.equal(refused.code, 4, refused.stderr);
+    assert.match(refused.stderr, /is a backup of service bank, not shop/);
+    assert.ok(!existsSync(copy));
+    const restored = await finished(t, [...restore, module]);
+    assert.equal(restored.code, 0, restored.stderr);
+    assert.match((await loadCluster(copy)).service, /\/examples\/bank\/bank\.js#bank$/);
   });
 
   test("are refused without a quorum", async (t) => {

@@ -131,6 +131,10 @@ describe("the directory of a cluster with groups", () => {
       [{ bounds: ["10", "11"] }, /bounds 10,18446744073709551615, not 10,11/],
     ];
     for (const [request, reason] of others) await assert.rejects(openCluster(data, request), reason);
+    // As `up` says it, rather than of a resubmit that nobody has asked for.
+    const checked = await finished(t, ["config", "check", "--data", data, "--execution", "psmr"]);
+    assert.match(checked.stderr, /was created with execution opt-psmr, not psmr; leave out --execution/);
+    assert.equal(checked.code, 4);
     const printed = await finished(t, ["config", "print", "--data", data]);
     assert.equal(printed.code, 0, printed.stderr);
     assert.match(printed.stdout, /^bounds +10,18446744073709551615 +cluster.json$/m);
@@ -179,6 +183,26 @@ describe("the directory of a cluster with groups", () => {
       await assert.rejects(openCluster(data, {}), reason);
     }
   });
+
+  for (const [from, to] of [
+    [1, 2],
+    [2, 1],
+  ] as const) {
+    test(`edited from groups ${from} to ${to} starts no replica, and nothing is written`, async (t) => {
+      const folder = temporaryDirectory(t);
+      const data = join(folder, "data");
+      const asked = (groups: 1 | 2) => (groups === 1 ? { service: "btree", port: 0 } : several);
+      const { config } = await openCluster(data, asked(from));
+      const other = (await openCluster(join(folder, "other"), asked(to))).config;
+      writeFileSync(join(data, "cluster.json"), JSON.stringify({ ...other, clusterId: config.clusterId }));
+      const files = () => readdirSync(data, { recursive: true, encoding: "utf8" }).toSorted();
+      const before = files();
+      const { code, stderr } = await finished(t, ["replica", "1", "--data", data]);
+      assert.match(stderr, new RegExp(`was made for a cluster with groups ${from}; cluster.json says groups ${to}:`));
+      assert.equal(code, 4);
+      assert.deepEqual(files(), before);
+    });
+  }
 
   for (const execution of ["psmr", "opt-psmr"] as const) {
     test(`${execution} with one group records one, and may become pipelined`, async (t) => {

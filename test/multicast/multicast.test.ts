@@ -194,7 +194,14 @@ describe("merge points", () => {
       pacing.allDecided(5);
       const writer = new ByteWriter(64);
       assert.ok(pacing.mark(writer, 1e6));
-      const batch = { bytes: writer.bytes, view: writer.view, start: -24, end: writer.length, blocks: 1, commands: 0 } as Batch;
+      const batch = {
+        bytes: writer.bytes,
+        view: writer.view,
+        start: -24,
+        end: writer.length,
+        blocks: 1,
+        commands: 0,
+      } as Batch;
       // Instances 2 and 3 are empty ones, for a replica that rejoins.
       pacing.proposed(4, batch);
       pacing.decided(2, empty);

@@ -62,6 +62,21 @@ describe("Multi-Paxos, normal case (PROTOCOLS 5.1)", () => {
     }
   });
 
+  it("what is known from elsewhere to be decided is fetched from whoever is reached", () => {
+    const group = elected();
+    const { leader } = group;
+    const [apart] = group.members.filter((member) => member !== leader) as [Member];
+    const between = (from: number, to: number): boolean => from === leader.id && to === apart.id;
+    group.passes = (sent) => !between(sent.from, sent.to) && !between(sent.to, sent.from);
+    for (const text of ["a", "b", "c"]) leader.propose(text);
+    group.run(1000);
+    assert.deepEqual(values(leader), ["a", "b", "c"]);
+    assert.deepEqual(values(apart), []);
+    apart.step({ kind: "known", now: group.now, through: leader.protocol.inspect().decided });
+    group.run(1000);
+    assert.deepEqual(values(apart), ["a", "b", "c"]);
+  });
+
   it("A5: an acceptor votes for an instance while it misses earlier ones", () => {
     const group = elected();
     const leader = group.leader;

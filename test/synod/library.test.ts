@@ -105,6 +105,33 @@ describe("startCluster", () => {
     await client.close();
   });
 
+  test("refuses options that there are not and values that they can't have, and starts nothing", async (t) => {
+    const directory = join(project(t, {}), "data");
+    const refused: readonly (readonly [options: object, reason: RegExp])[] = [
+      [{ merge: "foo" }, /startCluster has no option merge \(got "foo"\); it has service, replicas, groups, /],
+      [{ groups: 2, reads: "quorum" }, /no option reads \(got "quorum"\)/],
+      [{ bounds: "5" }, /no option bounds \(got "5"\)/],
+      [{ groups: "2" }, /groups must be a whole number from 1 to 16, got "2"/],
+      [{ groups: 0 }, /groups must be a whole number from 1 to 16, got 0/],
+      [{ replicas: 1.5 }, /replicas must be a whole number from 1 to 31, got 1\.5/],
+      [{ execution: "fast" }, /execution must be one of sequential, pipelined, psmr, opt-psmr, got "fast"/],
+      [{ resubmit: null }, /resubmit must be one of replicas, client, got null/],
+      [{ durability: "disk" }, /durability must be one of fsync, os, memory, got "disk"/],
+      [{ deadlineMs: Number.NaN }, /deadlineMs must be a number above 0 and at most \d+, got NaN/],
+      [{ logLevel: "debug" }, /logLevel must be one of info, warn, error, silent, got "debug"/],
+      [{ directory: 5 }, /directory must be a path that is not empty, got 5/],
+    ];
+    for (const [options, reason] of refused) {
+      const asked = { service: bank, replicas: 1, directory, ...options };
+      await assert.rejects(startCluster(asked as unknown as Parameters<typeof startCluster>[0]), (error) => {
+        assert.ok(error instanceof ConfigError, String(error));
+        assert.match(error.message, reason);
+        return true;
+      });
+    }
+    assert.ok(!existsSync(directory));
+  });
+
   test("refuses what replicas could not load", async (t) => {
     const local = defineService({
       name: "local",

@@ -472,7 +472,9 @@ export class Coordinator {
   }
 
   onConfirmed(from: Peer, message: Confirmed): void {
+    const core = this.#core;
     if (this.phase !== "leading" || message.ballot !== this.ballot) return;
+    if (message.aside > 0) core.out.asideHeard(from.id, message.aside);
     this.#progress(from, message.executed, message.checkpointed);
     if (message.confirm > from.confirmed) {
       from.confirmed = message.confirm;

@@ -81,6 +81,8 @@ export interface Confirmed {
   readonly confirm: number;
   readonly executed: Instance;
   readonly checkpointed: Instance;
+  /** As in `accepted`. */
+  readonly aside: number;
 }
 export interface CatchUp {
   readonly kind: "catchUp";
@@ -350,6 +352,7 @@ export const multiPaxosCodec: ProtocolCodec<MultiPaxosMessage, MultiPaxosRecord>
         writer.f64(message.confirm);
         writer.f64(message.executed);
         writer.f64(message.checkpointed);
+        writer.f64(message.aside);
         return;
       case "catchUp":
         writer.f64(message.from);
@@ -500,7 +503,14 @@ function decodeBody(kind: MultiPaxosMessage["kind"], r: Reader): MultiPaxosMessa
     case "heartbeat":
       return { kind, ballot: r.count(), decided: r.count(), trim: r.count(), confirm: r.count() };
     case "confirmed":
-      return { kind, ballot: r.count(), confirm: r.count(), executed: r.count(), checkpointed: r.count() };
+      return {
+        kind,
+        ballot: r.count(),
+        confirm: r.count(),
+        executed: r.count(),
+        checkpointed: r.count(),
+        aside: r.count(),
+      };
     case "catchUp":
       return { kind, from: r.count(), through: r.count() };
     case "chosen":

@@ -190,6 +190,9 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       case "aside":
         core.aside = event.value;
         return;
+      case "known":
+        if (event.through > core.known) core.known = event.through;
+        return;
       case "link": {
         const peer = core.peerOf.get(event.peer);
         if (peer === undefined) return;
@@ -427,6 +430,7 @@ export class MultiPaxos implements Protocol<MultiPaxosFree, MultiPaxosHeld, Mult
       confirm: this.#echo,
       executed: core.executed,
       checkpointed: core.checkpointed,
+      aside: core.aside,
     });
   }
 

@@ -14,8 +14,10 @@ const OF_MEMBER = {
   /** Of a thread: the last instance of g_all that it has executed, and the commands of clients that it has, in the life of the cluster. */
   executedAll: 6,
   ordered: 7,
+  /** How far g_all is decided at other replicas, by what a member has heard as the coordinator of its stream. */
+  heardAll: 8,
 } as const;
-const MEMBER_NUMBERS = 8;
+const MEMBER_NUMBERS = 9;
 
 const SHARED = {
   /** Contiguous prefix of g_all that is decided at this replica; by member 0. */

@@ -115,6 +115,12 @@ function createAllMember(init: MemberInit): Replica {
       preferred: preferredFor(config, 0),
       pacing,
       allDecided: () => board.get("allDecided"),
+      allHeard: () => undefined,
+      allKnown: () => {
+        let known = 0;
+        for (let other = 1; other <= parts.groups; other++) known = Math.max(known, board.of(other, "heardAll"));
+        return known;
+      },
       onRing: (handler) => bells.onRing(handler),
       blockDue: (now, instance) => caller.blockDue(now, instance),
       conservative,
@@ -211,6 +217,13 @@ function createThreadMember(init: MemberInit): Replica {
       preferred: preferredFor(config, member),
       pacing,
       allDecided: () => board.get("allDecided"),
+      // A member of g_all that does not reach its coordinator fetches from others what it knows to be there.
+      allHeard: (through) => {
+        if (through <= board.get("allDecided") || through <= board.of(member, "heardAll")) return;
+        board.setOf(member, "heardAll", through);
+        bells.ring(0);
+      },
+      allKnown: () => 0,
       onRing: (handler) => bells.onRing(handler),
       blockDue: () => null,
       conservative: null,

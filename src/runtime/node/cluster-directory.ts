@@ -90,10 +90,7 @@ export async function openCluster(
   asked: ClusterRequest,
 ): Promise<{ readonly config: ClusterConfig; readonly created: boolean }> {
   if (directory === "") throw new ConfigError("the name of the cluster's directory is empty");
-  const { service } = asked;
-  // Replicas may be started anywhere, so that the module is recorded by its absolute path.
-  const request =
-    service !== undefined && isServiceModule(service) ? { ...asked, service: serviceModuleOf(service) } : asked;
+  const request = asked.service === undefined ? asked : { ...asked, service: recordedService(asked.service) };
   const entries = entriesOf(directory);
   if (!entries.includes(CLUSTER_FILE)) {
     if (entries.includes(CREATION_MARKER)) clearInterruptedCreation(directory, entries);
@@ -136,6 +133,11 @@ function entriesOf(directory: string): string[] {
   }
 }
 
+/** Replicas may be started anywhere, so that a module is recorded by its absolute path. */
+function recordedService(service: string): string {
+  return isServiceModule(service) ? serviceModuleOf(service) : service;
+}
+
 /** Throws `ConfigError` if `request` differs in what may never change once a cluster exists; both values are named. */
 export function assertContinues(directory: string, recorded: ClusterConfig, request: ClusterRequest): void {
   if (recorded.durability === "memory") {
@@ -146,7 +148,7 @@ export function assertContinues(directory: string, recorded: ClusterConfig, requ
   const several = recorded.groups > 1;
   const optimistic = isOptimistic(recorded);
   const fields = [
-    ["service", recorded.service, request.service],
+    ["service", recorded.service, request.service === undefined ? undefined : recordedService(request.service)],
     ["replicas", recorded.replicas.length, request.replicas],
     ["groups", recorded.groups, request.groups],
     // A single group has no use for them, and does not record them.

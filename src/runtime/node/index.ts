@@ -23,6 +23,7 @@ export * from "./replica-store.js";
 export { restoreCluster, type RestoredCluster, type RestoreProgress } from "./restore-cluster.js";
 export * from "./run-replica.js";
 export * from "./security.js";
-export { type ClusterReplica, type RunningCluster, startCluster, type StartClusterOptions } from "./start-cluster.js";
+export { type ClusterReplica, type RunningCluster, startCluster } from "./start-cluster.js";
+export type { StartClusterOptions } from "./start-options.js";
 export * from "./supervisor.js";
 export * from "./thread-message.js";

@@ -1,6 +1,13 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { type ClusterConfig, clusterShape, LockedError, membersOf, type ReplicaId } from "../../model/index.js";
+import {
+  type ClusterConfig,
+  clusterShape,
+  ConfigError,
+  LockedError,
+  membersOf,
+  type ReplicaId,
+} from "../../model/index.js";
 import {
   acquireLock,
   type EventLog,
@@ -19,12 +26,16 @@ export interface LockedStore extends ReplicaStorage {
   readonly unlock: () => void;
 }
 
-/** Takes the lock of a replica's directory. Throws `LockedError` while a live process has it. What it returns lets go of it. */
-export function lockReplica(directory: string): () => void {
+/**
+ * Takes the lock of a replica's directory. Throws `ConfigError` for one that was made for another layout, and `LockedError`
+ * while a live process has it. What it returns lets go of it.
+ */
+export function lockReplica(directory: string, config: ClusterConfig): () => void {
+  assertLayout(directory, config);
   return acquireLock(directory);
 }
 
-/** Takes the lock of a replica's directory and opens what it stores. Throws `LockedError` while a live process has it. */
+/** Takes the lock of a replica's directory, as `lockReplica`, and opens what it stores. */
 export function openReplicaStore(
   directory: string,
   config: ClusterConfig,
@@ -32,7 +43,7 @@ export function openReplicaStore(
   events: EventLog,
   onLogWritten?: (durationMs: number) => void,
 ): LockedStore {
-  const unlock = acquireLock(directory);
+  const unlock = lockReplica(directory, config);
   const { clusterId, durability } = config;
   const onDamaged = (path: string, reason: string): void => events.warn("damaged checkpoint", { path, reason });
   return { ...openFileStorage({ directory, clusterId, durability, scheduler, onDamaged, onLogWritten }), unlock };
@@ -40,6 +51,31 @@ export function openReplicaStore(
 
 /** Where a member of a replica with several groups has its log and its identity, in the replica's directory. */
 export const memberDirectory = (directory: string, member: number): string => join(directory, `group-${member}`);
+
+/**
+ * Throws `ConfigError` if the directory has an identity where a replica of one group has it and the cluster has several, or
+ * the other way round. The identity would not be found then, and the replica would begin as one that is new: its votes and
+ * its state would be forgotten, though nothing of them was lost.
+ */
+function assertLayout(directory: string, config: ClusterConfig): void {
+  const made = config.groups === 1 ? groupsInFolders(directory) : existsSync(join(directory, "identity")) ? 1 : 0;
+  if (made === 0) return;
+  throw new ConfigError(
+    `${directory} was made for a cluster with groups ${made}; cluster.json says groups ${config.groups}: ` +
+      "this can't change once a cluster exists",
+  );
+}
+
+/** How many groups the members' folders are of; 0 if no member has an identity here. */
+function groupsInFolders(directory: string): number {
+  if (!existsSync(directory)) return 0;
+  const members = readdirSync(directory)
+    .flatMap((entry) => /^group-(\d+)$/.exec(entry)?.[1] ?? [])
+    .map(Number);
+  if (!members.some((member) => existsSync(join(memberDirectory(directory, member), "identity")))) return 0;
+  // Two have folders at least; that of the last group may be lost.
+  return Math.max(2, ...members);
+}
 
 /** Makes the directory of a member, durably, unless it is there: that of a replica which rejoins is not. */
 function makeMemberDirectory(directory: string, member: number): string {

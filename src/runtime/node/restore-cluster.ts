@@ -119,13 +119,24 @@ function assertSameGroups(file: string, facts: BackupFacts, request: ClusterRequ
   }
 }
 
-/** The service of the new cluster. One of the user's own is known by its file, which may lie elsewhere on this machine. */
+/**
+ * The service of the new cluster. A module of the user's may lie elsewhere on this machine, under another name, so that only the
+ * names of services are compared, where both sides say one. One that the backup knows goes along: replicas refuse a module that
+ * does not define it.
+ */
 function restoredService(file: string, recorded: string, asked: string | undefined): string {
   const own = isServiceModule(recorded);
-  if (asked !== undefined && asked !== recorded && !(own && isServiceModule(asked))) {
-    throw new ConfigError(`${file} is a backup of service ${recorded}, not ${asked}`);
+  if (asked === undefined || asked === recorded) return own ? serviceModuleOf(recorded) : recorded;
+  const [name, other] = [definedName(recorded), definedName(asked)];
+  if (!own || !isServiceModule(asked) || (name !== null && other !== null && name !== other)) {
+    throw new ConfigError(`${file} is a backup of service ${name ?? recorded}, not ${other ?? asked}`);
   }
-  return own ? serviceModuleOf(asked ?? recorded) : recorded;
+  return serviceModuleOf(name === null || other !== null ? asked : `${asked}#${name}`);
+}
+
+/** The name of the service in `./bank.js#bank`; null if the module alone is said. */
+function definedName(service: string): string | null {
+  return /#([A-Za-z][A-Za-z0-9-]*)$/.exec(service)?.[1] ?? null;
 }
 
 function assertEmpty(directory: string): void {

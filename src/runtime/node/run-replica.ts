@@ -215,7 +215,7 @@ class RunningReplica {
     security: ReplicaSecurity,
   ): Promise<OpenedReplica> {
     const { self, directory, options } = data;
-    this.#unlock = lockReplica(replicaDirectory(directory, self));
+    this.#unlock = lockReplica(replicaDirectory(directory, self), config);
     const recovered = new Promise<void>((resolve) => {
       this.#members = new ReplicaMembers({
         self,

@@ -1,51 +1,18 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  ClosedError,
-  ConfigError,
-  type Durability,
-  ListenError,
-  type ReplicaId,
-  SynodError,
-} from "../../model/index.js";
+import { ClosedError, ConfigError, ListenError, type ReplicaId, SynodError } from "../../model/index.js";
 import type { ServiceDefinition } from "../../service/index.js";
 import { connect } from "../client/connect.js";
 import { checkDefinition, type ServiceClient } from "../client/service-client.js";
 import { moduleOfDefinition, suspendedInReplica } from "../user-service/index.js";
 import { listenedAddresses, openCluster } from "./cluster-directory.js";
 import { firstTakenAddress, type HostPort } from "./free-port.js";
+import { checkStartOptions, type StartClusterOptions } from "./start-options.js";
 import { Supervisor } from "./supervisor.js";
 
 /** Starts of a cluster in a directory of its own, each on other ports, when ports are lost to other programs. */
 const STARTS_MAX = 4;
-
-export interface StartClusterOptions<A, R> {
-  /** What is replicated. Its definition says in which `module` the replicas' processes find it. */
-  readonly service: ServiceDefinition<A, R>;
-  /** 1 to 31. 3 by default; f of 2f + 1 may fail. */
-  readonly replicas?: number;
-  /** Streams of commands, 1 to 16, each executed by a thread of its own; 1 by default. */
-  readonly groups?: number;
-  /**
-   * How commands are executed: "psmr" (default with several groups) or "opt-psmr", where a command goes to the group that it
-   * probably concerns; with one group "pipelined" (default) or "sequential" besides.
-   */
-  readonly execution?: "sequential" | "pipelined" | "psmr" | "opt-psmr";
-  /** With opt-psmr who sends a command again that was in the wrong group: "replicas" (default) or its "client". */
-  readonly resubmit?: "replicas" | "client";
-  /**
-   * Where the cluster's data is. An existing cluster there goes on. By default a temporary directory, which is removed when
-   * the cluster stops.
-   */
-  readonly directory?: string;
-  /** What an acknowledged command survives: "fsync" (default) anything, "os" the death of processes, "memory" that of a minority. */
-  readonly durability?: Durability;
-  /** How long a command may go without an answer, and the first replica. 5000 ms. */
-  readonly deadlineMs?: number;
-  /** What replicas log on stderr: "info", "warn", "error" (default) or "silent". */
-  readonly logLevel?: "info" | "warn" | "error" | "silent";
-}
 
 /** A replica of a running cluster: a process of this machine. */
 export interface ClusterReplica {
@@ -76,14 +43,16 @@ export interface RunningCluster<A, R> {
  * Starts a cluster on this machine: each replica a process of its own, on free ports of 127.0.0.1. Resolves when it has
  * taken a command through every replica. When this process ends, however it ends, its replicas end too.
  *
- * Rejects with `ConfigError` if the definition can't be loaded by the replicas, or differs from what the directory holds,
- * and with `LockedError` if another process runs that cluster.
+ * Rejects with `ConfigError` for an option that there is not or a value that it can't have, before anything is started, and
+ * if the definition can't be loaded by the replicas, or differs from what the directory holds; and with `LockedError` if
+ * another process runs that cluster.
  */
 export async function startCluster<A, R>(options: StartClusterOptions<A, R>): Promise<RunningCluster<A, R>> {
   const suspended = suspendedInReplica();
   if (suspended !== null) return suspended;
   const given = options as Partial<StartClusterOptions<A, R>> | undefined;
   checkDefinition(given?.service);
+  checkStartOptions(options);
   for (let attempt = 1; ; attempt++) {
     const started = await start(options, attempt === STARTS_MAX);
     if (started !== null) return started;

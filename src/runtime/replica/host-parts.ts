@@ -25,6 +25,10 @@ export interface Membership {
   readonly pacing: Pacing;
   /** Contiguous prefix of g_all that is decided at this replica. */
   allDecided(): Instance;
+  /** Another replica has decided g_all through this: the member of g_all is told. */
+  allHeard(through: Instance): void;
+  /** Of the member of g_all: what its replica has heard of it in other streams; 0 of the others. */
+  allKnown(): Instance;
   /** Has the handler called, outside of any call, when other members have done something that may concern this one. */
   onRing(handler: () => void): void;
   /** A block that this member, as the coordinator, orders of its own accord at monotonic `now` in ms, as `instance`; null for none. */

@@ -176,6 +176,9 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
   #preferAt = 0;
   readonly #markWriter = new ByteWriter(64);
   #leaderTold: ReplicaId = 0;
+  /** How far g_all is decided at other replicas, as far as heard, and heard by the last housekeeping. */
+  #allHeard: Instance = 0;
+  #allHeardBefore: Instance = 0;
   #recoveredTold = false;
   #paused = false;
   readonly #misdirected = new Set<Route>();
@@ -695,6 +698,8 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     const through = this.#membership.allDecided();
     this.#membership.pacing.allDecided(through);
     this.#step({ kind: "aside", now: this.#now(), value: through });
+    const known = this.#membership.allKnown();
+    if (known > through) this.#step({ kind: "known", now: this.#now(), through: known });
     this.#wantWork = true;
     this.#turn.request();
   }
@@ -877,6 +882,7 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     // What any replica knows to be decided is decided: a coordinator names it before its own replica knows.
     if (this.#membership === null) return;
     this.#membership.pacing.allDecided(value);
+    if (value > this.#allHeard) this.#allHeard = value;
     this.#turn.request();
   }
 
@@ -1048,8 +1054,16 @@ class ReplicaHost implements Replica, EffectSink<unknown, unknown, unknown>, Exe
     }
   }
 
+  /** Decisions of g_all that are long known elsewhere are not on their way: this replica does not reach g_all's coordinator. */
+  #considerAllHeard(): void {
+    if (this.#membership === null) return;
+    if (this.#allHeardBefore > this.#membership.allDecided()) this.#membership.allHeard(this.#allHeardBefore);
+    this.#allHeardBefore = this.#allHeard;
+  }
+
   #onHousekeeping(): void {
     if (!this.#running) return;
+    this.#considerAllHeard();
     this.#considerPreferred();
     this.#state.onTick();
     this.#backups?.onTick();

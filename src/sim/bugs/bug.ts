@@ -464,7 +464,7 @@ const planted: readonly Bug[] = [
     also: ["overlap", "pass-fail", "assertion"],
     description:
       "The safety check lets deletes pass that leave too little in their leaf, as if siblings could lend to it.",
-    seeds: [10, 16],
+    seeds: [44, 52],
     arguments: { ...optimism, merge: "points", faults: ["crash"] },
     plant: borrowIgnored,
   },

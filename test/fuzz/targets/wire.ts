@@ -262,7 +262,7 @@ const messages: readonly (MultiPaxosFree | MultiPaxosHeld)[] = [
   { kind: "refuse", promised: 67 },
   { kind: "accept", ballot: 66, instance: 11, decided: 10, trim: 3, confirm: 4, batch: values },
   { kind: "heartbeat", ballot: 66, decided: 11, trim: 3, confirm: 5 },
-  { kind: "confirmed", ballot: 66, confirm: 5, executed: 11, checkpointed: 3 },
+  { kind: "confirmed", ballot: 66, confirm: 5, executed: 11, checkpointed: 3, aside: 9 },
   { kind: "catchUp", from: 4, through: 11 },
   { kind: "chosen", instance: 11, last: true, decided: 11, batch: value },
   { kind: "catchUpRefuse", trimmed: 4, decided: 11, checkpoint: 4 },
