@@ -14,7 +14,7 @@ const { values } = parseArgs({
     groups: { type: "string", default: "2" },
     pairs: { type: "string", default: "5" },
     // Several groups have more threads, whose code takes some seconds to be compiled.
-    seconds: { type: "string", default: "12" },
+    seconds: { type: "string", default: "18" },
     keys: { type: "string", default: "20000" },
     // Of the cluster with one group: those of several are ordered.
     reads: { type: "string", default: "ordered" },
