@@ -232,19 +232,13 @@ export class ThreadExecution implements ExecutionModel, PsmrSink, DeliverySink {
     const message = this.#message;
     message.clear();
     message.f64(session);
-    if (this.#backlog.length - this.#backlogAt <= ANSWERS_BYTES_MAX) message.copy(replies.bytes, at, replies.length);
-    else {
+    const { view } = replies;
+    const waiting = this.#backlog.length - this.#backlogAt;
+    if (waiting > ANSWERS_BYTES_MAX && replyKind(view, at) === BlockKind.commands) {
       // Member 0 has to hear of it: until then it takes copies of the block for ones that are on their way already.
-      const { view } = replies;
-      const retry = beginReply(
-        message,
-        session,
-        replySequence(view, at),
-        ReplyStatus.retry,
-        replyKind(view, at) as BlockKind,
-      );
+      const retry = beginReply(message, session, replySequence(view, at), ReplyStatus.retry, BlockKind.commands);
       endReply(message, retry, 0);
-    }
+    } else message.copy(replies.bytes, at, replies.length);
     this.#answer(MemberMessage.reply, position);
   }
 
